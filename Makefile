@@ -1,0 +1,70 @@
+# Ottla. `make help` lists the commands. Two are enough: `make run` and `make test`.
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+
+# Everything that outlives one clone (RocksDB's library, build products, test clients) is kept here.
+CACHE ?= $(or $(OTTLA_CACHE),$(HOME)/.cache/ottla)
+export CARGO_TARGET_DIR ?= $(CACHE)/target
+BIN = $(CARGO_TARGET_DIR)/release/ottla
+DATA ?= $(CURDIR)/data
+VENV = $(CACHE)/clients
+KAFKA ?= $(CACHE)/kafka-4.3.1
+
+ROCKSDB = ROCKSDB_LIB_DIR="$$(deploy/rocksdb-cache.sh '$(CACHE)')" ROCKSDB_STATIC=1
+CARGO = $(ROCKSDB) cargo
+
+.PHONY: help deps build run test test-rust test-clients check fix sim bench-failover test-tools soak kafka clients clean
+
+help: ## This list
+	@echo "Ottla: a Kafka-protocol cluster in one binary"; echo
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-16s %s\n", $$1, $$2}'
+
+deps: ## Check for compiler, make and libclang; install them where that is allowed
+	@deploy/preflight.sh
+
+build: deps ## Build the release binary
+	@$(CARGO) build --release --locked -p ottla
+
+run: build ## Build, start a three-node cluster and say how to use it (data in ./data)
+	@"$(BIN)" demo --data-dir "$(DATA)" $(DEMO)
+
+test: deps test-rust test-clients ## All tests that need no Java and no root
+
+test-rust: deps
+	@$(CARGO) test --workspace --locked
+
+test-clients: build clients
+	@OTTLA="$(BIN)" "$(VENV)/bin/python" tests/clients/run.py
+
+check: deps ## Formatting, clippy, layering, licences; writes nothing
+	@cargo fmt --all --check
+	@$(CARGO) clippy --workspace --all-targets --locked -- -D warnings
+	@$(CARGO) test --locked -q -p xtask
+	@if command -v cargo-deny >/dev/null; then cargo deny --locked check licenses bans; \
+	 else echo "skipped: cargo deny is not installed (cargo install --locked cargo-deny)"; fi
+
+fix: ## Format and apply clippy's suggestions
+	@cargo fmt --all
+	@$(CARGO) clippy --workspace --all-targets --fix --allow-dirty --allow-staged
+
+SEEDS ?= 200
+sim: deps ## Run SEEDS=200 simulated clusters, or replay one: make sim SEED=7
+	@$(CARGO) run --profile sim -p sim -- $(if $(SEED),--seed $(SEED) --trace,--seeds $(SEEDS))
+
+clients: ## Foreign Python clients for the tests, kept outside the clone
+	@deploy/test-clients.sh "$(VENV)"
+
+kafka: ## Apache Kafka 4.3.1 from Maven Central: its tools, and a peer cluster (needs Java 17 and Maven)
+	@tests/kafka/install.sh "$(KAFKA)"
+
+test-tools: build kafka ## Apache Kafka's own command line tools against Ottla and against Apache Kafka
+	@OTTLA="$(BIN)" KAFKA="$(KAFKA)" tests/kafka/tools.sh
+
+bench-failover: build clients ## kill -9 of the leading broker, 10 times, beside Apache Kafka where Java is there
+	@OTTLA="$(BIN)" KAFKA="$(KAFKA)" "$(VENV)/bin/python" benches/failover.py
+
+soak: build clients ## Ten minutes of saturating load: no election, no fencing
+	@OTTLA="$(BIN)" "$(VENV)/bin/python" tests/clients/soak.py
+
+clean: ## Remove the build products of this clone's cache
+	@cargo clean

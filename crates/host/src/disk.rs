@@ -1,0 +1,112 @@
+use std::io;
+use std::path::Path;
+use std::sync::Arc;
+
+/// How a file is opened. All modes open for reading and writing unless said otherwise.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OpenMode {
+    /// Must exist; reading only.
+    Read,
+    /// Must exist.
+    Write,
+    /// Created if missing.
+    Create,
+    /// Must not exist.
+    CreateNew,
+}
+
+/// One name in a directory.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct DirEntry {
+    /// File name without its directory.
+    pub name: String,
+    pub is_dir: bool,
+    /// Size in bytes; 0 for directories.
+    pub len: u64,
+}
+
+/// A file system. All calls block; the slow ones (`sync_*`, removal, reads that are not in memory) belong
+/// on a [`crate::Pool`].
+///
+/// Durability: bytes written are durable after [`File::sync_data`] of that file returns; a name created,
+/// renamed or removed is durable after [`Disk::sync_dir`] of its directory returns. A failed sync is final:
+/// the caller MUST NOT retry it (the kernel has forgotten which pages were dirty).
+pub trait Disk: Send + Sync + 'static {
+    fn open(&self, path: &Path, mode: OpenMode) -> io::Result<Arc<dyn File>>;
+    /// Creates the directory and its parents.
+    fn create_dir_all(&self, path: &Path) -> io::Result<()>;
+    /// Names in the directory, sorted.
+    fn read_dir(&self, path: &Path) -> io::Result<Vec<DirEntry>>;
+    fn remove_file(&self, path: &Path) -> io::Result<()>;
+    fn remove_dir_all(&self, path: &Path) -> io::Result<()>;
+    /// Atomic; replaces `to` if it is there.
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()>;
+    fn sync_dir(&self, path: &Path) -> io::Result<()>;
+    fn exists(&self, path: &Path) -> bool;
+    /// Bytes left for data on the file system of `path`.
+    fn free_bytes(&self, path: &Path) -> io::Result<u64>;
+    /// Takes an exclusive lock that lives until the file returned is dropped, or fails at once with
+    /// [`io::ErrorKind::WouldBlock`] if another process holds it.
+    fn lock(&self, path: &Path) -> io::Result<Arc<dyn File>>;
+
+    /// Whole content of a small file (checkpoints, properties).
+    fn read(&self, path: &Path) -> io::Result<Vec<u8>> {
+        let file = self.open(path, OpenMode::Read)?;
+        let mut bytes = vec![0; usize::try_from(file.len()?).map_err(io::Error::other)?];
+        file.read_exact_at(&mut bytes, 0)?;
+        Ok(bytes)
+    }
+
+    /// Replaces a small file atomically and durably: temporary file, sync, rename, sync of the directory.
+    fn write_durably(&self, path: &Path, content: &[u8]) -> io::Result<()> {
+        let temporary = path.with_extension("tmp");
+        let file = self.open(&temporary, OpenMode::Create)?;
+        file.set_len(0)?;
+        file.write_all_at(content, 0)?;
+        file.sync_data()?;
+        drop(file);
+        self.rename(&temporary, path)?;
+        match path.parent() {
+            Some(parent) => self.sync_dir(parent),
+            None => Ok(()),
+        }
+    }
+}
+
+/// An open file. Positions are explicit; there is no cursor.
+pub trait File: Send + Sync + 'static {
+    /// Bytes read; fewer than asked for only at the end of the file.
+    fn read_at(&self, buffer: &mut [u8], position: u64) -> io::Result<usize>;
+    fn write_all_at(&self, bytes: &[u8], position: u64) -> io::Result<()>;
+    /// fdatasync: the data, and the size if it changed.
+    fn sync_data(&self) -> io::Result<()>;
+    fn len(&self) -> io::Result<u64>;
+    /// Cuts or extends (with zeros).
+    fn set_len(&self, len: u64) -> io::Result<()>;
+    /// Reserves blocks without changing the size (`fallocate(KEEP_SIZE)`); a file system that cannot is no
+    /// error.
+    fn allocate(&self, position: u64, len: u64) -> io::Result<()>;
+    /// Whether reading this range would not block, as far as the system can tell (`cachestat(2)`); "no"
+    /// where it cannot.
+    fn is_cached(&self, position: u64, len: u64) -> bool;
+    /// The descriptor, for `sendfile`; simulated files have none.
+    fn raw_fd(&self) -> Option<std::os::fd::RawFd>;
+
+    fn is_empty(&self) -> io::Result<bool> {
+        Ok(self.len()? == 0)
+    }
+
+    /// # Errors
+    /// [`io::ErrorKind::UnexpectedEof`] if the file ends first.
+    fn read_exact_at(&self, buffer: &mut [u8], position: u64) -> io::Result<()> {
+        let mut done = 0;
+        while done < buffer.len() {
+            let read = self.read_at(&mut buffer[done..], position + done as u64)?;
+            if read == 0 {
+                return Err(io::ErrorKind::UnexpectedEof.into());
+            }
+            done += read;
+        }
+        Ok(())
+    }
+}

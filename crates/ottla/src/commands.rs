@@ -1,0 +1,90 @@
+//! One file per command. Every one has `--help` with an example, and `--format json`.
+
+mod cluster;
+mod consume;
+mod demo;
+mod json_record;
+mod produce;
+mod start;
+mod table;
+mod topic;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+/// A Kafka-protocol event-streaming cluster in one binary.
+#[derive(Debug, Parser)]
+#[command(name = "ottla", version, about, max_term_width = 100, after_help = "Example: ottla demo")]
+pub struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+/// Where the cluster is and how to answer.
+#[derive(Debug, Clone, Args)]
+pub struct Common {
+    /// Nodes to ask first, host:port,host:port,…
+    #[arg(long, short = 'b', default_value = "localhost:9092", env = "OTTLA_BOOTSTRAP", global = true)]
+    bootstrap: String,
+    /// How to print the answer
+    #[arg(long, value_enum, default_value_t = Format::Text, global = true)]
+    format: Format,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Format {
+    Text,
+    Json,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Start a cluster of several nodes on this machine, to try things out
+    Demo(demo::Demo),
+    /// Start one node
+    Start(start::Start),
+    /// Create, list, describe and delete topics
+    Topic(topic::Topic),
+    /// Write records: a line each from standard input, or JSON
+    Produce(produce::Produce),
+    /// Read records
+    Consume(consume::Consume),
+    /// Look at the cluster as a whole
+    Cluster(cluster::ClusterCommand),
+    /// Look at the nodes
+    Node(cluster::NodeCommand),
+}
+
+impl Cli {
+    /// # Errors
+    /// What went wrong, in words for the person who typed the command.
+    pub async fn run(self) -> anyhow::Result<()> {
+        match self.command {
+            Command::Demo(command) => command.run().await,
+            Command::Start(command) => command.run().await,
+            Command::Topic(command) => command.run().await,
+            Command::Produce(command) => command.run().await,
+            Command::Consume(command) => command.run().await,
+            Command::Cluster(command) => command.run().await,
+            Command::Node(command) => command.run().await,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn arguments_are_consistent_and_every_command_has_an_example() {
+        let cli = Cli::command();
+        cli.clone().debug_assert();
+        for command in cli.get_subcommands() {
+            let leaves: Vec<_> = if command.has_subcommands() { command.get_subcommands().collect() } else { vec![command] };
+            for leaf in leaves {
+                let help = leaf.get_after_help().map(ToString::to_string).unwrap_or_default();
+                assert!(help.contains("Example"), "{} has no example", leaf.get_name());
+            }
+        }
+    }
+}

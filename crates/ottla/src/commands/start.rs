@@ -1,0 +1,106 @@
+use crate::logging::{self, LogFormat};
+use crate::settings::Settings;
+use crate::Node;
+use anyhow::Context;
+use clap::Args;
+use host::RealHost;
+use std::path::PathBuf;
+use std::sync::Arc;
+use tokio::signal::unix::{SignalKind, signal};
+
+/// What `--announce-ready` prints on standard output.
+pub const READY: &str = "ready";
+
+#[derive(Debug, Args)]
+#[command(after_help = "Example: ottla start --config server.properties --join a:19092,b:19092,c:19092\n\
+    Example: ottla start --set node.id=0 --set log.dirs=/var/lib/ottla --found")]
+pub struct Start {
+    /// A server.properties file with Kafka's own names
+    #[arg(long, short)]
+    config: Option<PathBuf>,
+    /// Control addresses of the founders, host:port,…, in the same order on every node
+    #[arg(long)]
+    join: Option<String>,
+    /// A property that overrides the file and the environment, name=value
+    #[arg(long)]
+    set: Vec<String>,
+    /// Found a new cluster alone, although others can reach this node
+    #[arg(long, conflicts_with = "join")]
+    found: bool,
+    /// How log lines look
+    #[arg(long, value_enum, default_value_t = LogFormat::Text, env = "OTTLA_LOG_FORMAT")]
+    log_format: LogFormat,
+    /// Print "ready" on standard output once the node is registered, unfenced and up to date
+    #[arg(long)]
+    announce_ready: bool,
+    /// Stop when the parent process ends
+    #[arg(long, hide = true)]
+    die_with_parent: bool,
+}
+
+impl Start {
+    pub async fn run(self) -> anyhow::Result<()> {
+        if self.die_with_parent {
+            rustix::process::set_parent_process_death_signal(Some(rustix::process::Signal::KILL))
+                .context("cannot ask to be told of the parent's end")?;
+        }
+        logging::start(self.log_format);
+        let settings = self.settings()?;
+        for warning in &settings.warnings {
+            tracing::warn!("{warning}");
+        }
+        let mut interrupt = signal(SignalKind::interrupt())?;
+        let mut terminate = signal(SignalKind::terminate())?;
+        let host = Arc::new(RealHost::new());
+        let store = raft::RocksStore::open(&settings.metadata_dir)
+            .with_context(|| format!("the metadata directory {}", settings.metadata_dir.display()))?;
+        let transport = Arc::new(raft::TonicTransport::new(settings.timings));
+        let node_id = settings.node_id;
+        let mut node = Node::start(host, settings, store, transport).await?;
+        tokio::select! {
+            outcome = node.ready() => {
+                outcome?;
+                tracing::info!(%node_id, "ready");
+                if self.announce_ready {
+                    println!("{READY}");
+                }
+            }
+            _ = interrupt.recv() => {}
+            _ = terminate.recv() => {}
+            problem = node.failed() => anyhow::bail!(problem),
+        }
+        tokio::select! {
+            _ = interrupt.recv() => tracing::info!(%node_id, "SIGINT: stopping"),
+            _ = terminate.recv() => tracing::info!(%node_id, "SIGTERM: stopping"),
+            problem = node.failed() => {
+                tracing::error!(%node_id, problem, "the node cannot go on");
+                anyhow::bail!(problem);
+            }
+        }
+        tokio::select! {
+            () = node.stop() => tracing::info!(%node_id, "stopped"),
+            _ = interrupt.recv() => tracing::warn!(%node_id, "second signal: ending at once"),
+            _ = terminate.recv() => tracing::warn!(%node_id, "second signal: ending at once"),
+        }
+        Ok(())
+    }
+
+    fn settings(&self) -> anyhow::Result<Settings> {
+        let file = match &self.config {
+            Some(path) => Some((
+                path.display().to_string(),
+                std::fs::read_to_string(path).with_context(|| format!("--config {}", path.display()))?,
+            )),
+            None => None,
+        };
+        let mut flags = self.set.clone();
+        if let Some(join) = &self.join {
+            flags.push(format!("join={join}"));
+        }
+        if self.found {
+            flags.push("found=true".to_owned());
+        }
+        let file = file.as_ref().map(|(name, text)| (name.as_str(), text.as_str()));
+        Ok(Settings::read(file, std::env::vars(), &flags)?)
+    }
+}

@@ -1,0 +1,9 @@
+//! The programs: a node's wiring, its settings, and the commands of `ottla`.
+
+pub mod client;
+pub mod commands;
+mod logging;
+mod node;
+pub mod settings;
+
+pub use node::{Node, StartError};

@@ -1,0 +1,47 @@
+//! Every queue, frame, batch and buffer has its limit here. Where Kafka has a name for it, the property
+//! of that name sets it and the constant is the default.
+
+/// `socket.request.max.bytes`: a longer frame closes the connection before its body is read.
+pub const SOCKET_REQUEST_BYTES_MAX: usize = 100 * 1024 * 1024;
+/// `max.message.bytes` of a topic: size of one record batch as it is on the wire.
+pub const MESSAGE_BYTES_MAX: usize = 1_048_588;
+/// `fetch.max.bytes` of the broker.
+pub const FETCH_BYTES_MAX: usize = 55 * 1024 * 1024;
+/// Bytes that one batch may have after decompression while it is checked.
+pub const DECOMPRESSED_BYTES_MAX: usize = 256 * 1024 * 1024;
+/// Produce requests of one connection that wait for their commit while the next is read.
+pub const PIPELINED_PRODUCE_MAX: usize = 16;
+/// Connections per node (`max.connections`).
+pub const CONNECTIONS_MAX: usize = 15_000;
+/// Fetch sessions kept per shard (`max.incremental.fetch.session.cache.slots`).
+pub const FETCH_SESSIONS_MAX: usize = 1_000;
+/// Partitions named in one fetch session.
+pub const FETCH_SESSION_PARTITIONS_MAX: usize = 10_000;
+/// Bytes of one frame on a replica stream.
+pub const REPLICA_FRAME_BYTES_MAX: usize = 8 * 1024 * 1024;
+/// Bytes that a leader may have sent to one follower stream without acknowledgement.
+pub const FOLLOWER_WINDOW_BYTES: usize = 16 * 1024 * 1024;
+/// Calls waiting at one shard from other shards and the control plane.
+pub const SHARD_QUEUE_MAX: usize = 1_024;
+/// Memory for request bodies that were read and not yet answered, per node and class.
+pub const PRODUCE_MEMORY_BYTES: usize = 256 * 1024 * 1024;
+pub const CONTROL_MEMORY_BYTES: usize = 64 * 1024 * 1024;
+/// One message between control planes (gRPC).
+pub const CONTROL_MESSAGE_BYTES_MAX: usize = 64 * 1024 * 1024;
+/// Commands that wait at the controller for their turn.
+pub const CONTROLLER_QUEUE_MAX: usize = 4_096;
+/// Partitions that one CreateTopics request may ask for, as in Kafka's controller.
+pub const CREATE_PARTITIONS_MAX: usize = 10_000;
+/// Length of a topic name (Kafka's `Topic.MAX_NAME_LENGTH`).
+pub const TOPIC_NAME_MAX: usize = 249;
+/// Recent bytes of a partition kept in memory for followers and tail readers.
+pub const TAIL_CACHE_BYTES: usize = 1024 * 1024;
+/// Batches remembered per producer id for duplicates (KIP-98).
+pub const PRODUCER_BATCHES_KEPT: usize = 5;
+/// Open segment files beyond the active ones.
+pub const OPEN_FILES_MAX: usize = 1_000;
+/// Memory that a decoded Kafka message may take beside its frame: so much, and so much per byte of the frame.
+pub const DECODED_BYTES_BASE: usize = 4 * 1024 * 1024;
+pub const DECODED_BYTES_PER_BYTE: usize = 8;
+/// Records named one by one in the refusal of a batch (KIP-467).
+pub const RECORD_ERRORS_MAX: usize = 1_000;

@@ -1,0 +1,30 @@
+"""All tests with foreign clients. `run.py NAME …` runs some. The last line counts them."""
+
+import importlib
+import sys
+import time
+import traceback
+
+TESTS = ["foreign", "kill", "duplicates", "demo"]
+
+
+def main():
+    names = sys.argv[1:] or TESTS
+    passed = failed = 0
+    for name in names:
+        print(f"{name}: {importlib.import_module(name).__doc__.strip().splitlines()[0]}", flush=True)
+        started = time.monotonic()
+        try:
+            importlib.import_module(name).main()
+            passed += 1
+            print(f"{name}: ok, {time.monotonic() - started:.0f} s", flush=True)
+        except Exception:
+            failed += 1
+            traceback.print_exc()
+            print(f"{name}: FAILED, {time.monotonic() - started:.0f} s", flush=True)
+    print(f"{passed} passed, {failed} failed")
+    sys.exit(1 if failed else 0)
+
+
+if __name__ == "__main__":
+    main()
