@@ -15,7 +15,7 @@ mod real_net;
 pub mod sim_disk;
 
 pub use disk::{DirEntry, Disk, File, OpenMode};
-pub use net::{Incoming, Listener, Net, Stream};
+pub use net::{Incoming, Listener, Net, Stream, poll_copy_file};
 pub use pool::{Pool, PoolExt};
 pub use real_disk::RealDisk;
 pub use real_host::RealHost;

@@ -18,7 +18,11 @@ struct ThreadPool {
 impl RealHost {
     #[must_use]
     pub fn new() -> Self {
-        Self { started: tokio::time::Instant::now(), disk: Arc::new(RealDisk), net: Arc::new(RealNet) }
+        Self {
+            started: tokio::time::Instant::now(),
+            disk: Arc::new(RealDisk),
+            net: Arc::new(RealNet),
+        }
     }
 }
 
@@ -34,7 +38,9 @@ impl Host for RealHost {
     }
 
     fn wall_ms(&self) -> i64 {
-        let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+        let since = SystemTime::now()
+            .duration_since(SystemTime::UNIX_EPOCH)
+            .unwrap_or_default();
         i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
     }
 

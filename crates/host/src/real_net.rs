@@ -52,7 +52,11 @@ impl Net for RealNet {
     async fn dial(&self, host: &str, port: u16) -> io::Result<Box<dyn Stream>> {
         let stream = TcpStream::connect((host, port)).await?;
         stream.set_nodelay(true)?;
-        Ok(Box::new(RealStream { peer: stream.peer_addr()?, local: stream.local_addr()?, stream }))
+        Ok(Box::new(RealStream {
+            peer: stream.peer_addr()?,
+            local: stream.local_addr()?,
+            stream,
+        }))
     }
 }
 
@@ -60,7 +64,10 @@ impl Net for RealNet {
 impl Listener for RealListener {
     async fn accept(&mut self) -> io::Result<Box<dyn Incoming>> {
         let (stream, peer) = self.0.accept().await?;
-        Ok(Box::new(RealIncoming { stream: stream.into_std()?, peer }))
+        Ok(Box::new(RealIncoming {
+            stream: stream.into_std()?,
+            peer,
+        }))
     }
 
     fn local_addr(&self) -> io::Result<SocketAddr> {
@@ -77,7 +84,11 @@ impl Incoming for RealIncoming {
         self.stream.set_nonblocking(true)?;
         let stream = TcpStream::from_std(self.stream)?;
         stream.set_nodelay(true)?;
-        Ok(Box::new(RealStream { local: stream.local_addr()?, peer: self.peer, stream }))
+        Ok(Box::new(RealStream {
+            local: stream.local_addr()?,
+            peer: self.peer,
+            stream,
+        }))
     }
 }
 
@@ -123,7 +134,10 @@ impl Stream for RealStream {
     }
 
     fn detach(self: Box<Self>) -> io::Result<Box<dyn Incoming>> {
-        Ok(Box::new(RealIncoming { stream: self.stream.into_std()?, peer: self.peer }))
+        Ok(Box::new(RealIncoming {
+            stream: self.stream.into_std()?,
+            peer: self.peer,
+        }))
     }
 
     fn poll_send_file(
@@ -144,7 +158,11 @@ impl Stream for RealStream {
                 // SAFETY: both descriptors are open for the length of the call (`file` and `self.stream`
                 // are borrowed), and `offset` is a local that the kernel writes an off_t into.
                 let sent = unsafe { libc::sendfile(socket, fd, &raw mut offset, len) };
-                if sent < 0 { Err(io::Error::last_os_error()) } else { Ok(sent.cast_unsigned()) }
+                if sent < 0 {
+                    Err(io::Error::last_os_error())
+                } else {
+                    Ok(sent.cast_unsigned())
+                }
             });
             match sent {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}

@@ -4,7 +4,7 @@
 mod listener;
 mod property;
 
-pub use listener::Listener;
+pub use listener::{Listener, host_port};
 pub use property::{IGNORED, PROPERTIES, Property};
 
 use std::collections::BTreeMap;
@@ -117,9 +117,10 @@ impl Settings {
                 });
             }
         };
-        let kafka = read.listener("listeners", Some("advertised.listeners"), 9092)?;
-        let control = read.listener("control.listener", Some("control.advertised.listener"), kafka.port.saturating_add(10_000))?;
-        let replica = read.listener("replica.listener", Some("replica.advertised.listener"), kafka.port.saturating_add(20_000))?;
+        let kafka = read.listener("listeners", Some("advertised.listeners"), "", 9092)?;
+        let beside = |distance: u16| format!("{}:{}", kafka.host, kafka.port.saturating_add(distance));
+        let control = read.listener("control.listener", Some("control.advertised.listener"), &beside(10_000), 0)?;
+        let replica = read.listener("replica.listener", Some("replica.advertised.listener"), &beside(20_000), 0)?;
         let log_dirs: Vec<PathBuf> = match properties.get("log.dirs").or_else(|| properties.get("log.dir")) {
             Some(list) => list.split(',').map(|part| PathBuf::from(part.trim())).collect(),
             None => {
@@ -243,8 +244,8 @@ impl Reader<'_> {
         text.trim().parse().ok().filter(valid).ok_or_else(|| self.wrong(name, text, &format!("wants {wanted}")))
     }
 
-    fn listener(&self, name: &str, advertised: Option<&str>, port: u16) -> Result<Listener, SettingsError> {
-        let text = self.properties.get(name).map_or("", String::as_str);
+    fn listener(&self, name: &str, advertised: Option<&str>, default: &str, port: u16) -> Result<Listener, SettingsError> {
+        let text = self.properties.get(name).map_or(default, String::as_str);
         let mut listener = Listener::parse(text, port).map_err(|problem| self.wrong(name, text, &problem))?;
         if let Some((name, text)) = advertised.and_then(|name| Some((name, self.properties.get(name)?)))
             && !text.is_empty()

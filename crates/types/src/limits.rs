@@ -25,6 +25,8 @@ pub const FOLLOWER_WINDOW_BYTES: usize = 16 * 1024 * 1024;
 pub const SHARD_QUEUE_MAX: usize = 1_024;
 /// Memory for request bodies that were read and not yet answered, per node and class.
 pub const PRODUCE_MEMORY_BYTES: usize = 256 * 1024 * 1024;
+/// Fetched records that wait to be written to their clients, per node.
+pub const FETCH_MEMORY_BYTES: usize = 256 * 1024 * 1024;
 pub const CONTROL_MEMORY_BYTES: usize = 64 * 1024 * 1024;
 /// One message between control planes (gRPC).
 pub const CONTROL_MESSAGE_BYTES_MAX: usize = 64 * 1024 * 1024;
@@ -45,3 +47,13 @@ pub const DECODED_BYTES_BASE: usize = 4 * 1024 * 1024;
 pub const DECODED_BYTES_PER_BYTE: usize = 8;
 /// Records named one by one in the refusal of a batch (KIP-467).
 pub const RECORD_ERRORS_MAX: usize = 1_000;
+/// Idempotent producers remembered per partition; beyond it the one that was silent longest is forgotten.
+pub const PRODUCERS_PER_PARTITION_MAX: usize = 100_000;
+/// Records of one entry or snapshot of the metadata log.
+pub const METADATA_RECORDS_MAX: usize = 1_000_000;
+/// Size at which the marks journal of a log directory is rewritten compactly (or at four times its compact size).
+pub const MARKS_JOURNAL_BYTES: u64 = 1024 * 1024;
+/// A larger marks journal is refused unread.
+pub const MARKS_JOURNAL_BYTES_MAX: u64 = 1024 * 1024 * 1024;
+/// A producer snapshot file larger than this is ignored unread and rebuilt from the log.
+pub const PRODUCER_SNAPSHOT_BYTES_MAX: u64 = 64 * 1024 * 1024;

@@ -4,7 +4,7 @@ use std::time::Duration;
 use wire::ApiKey;
 use wire::messages::metadata_request::MetadataRequestTopic;
 use wire::messages::{MetadataRequest, RequestKind, ResponseKind, TopicName};
-use wire::protocol::StrBytes;
+use wire::StrBytes;
 
 /// How long a command goes on asking while leaders move.
 const PATIENCE: Duration = Duration::from_secs(20);

@@ -7,7 +7,7 @@ use wire::ApiKey;
 use wire::messages::fetch_request::{FetchPartition, FetchTopic};
 use wire::messages::list_offsets_request::{ListOffsetsPartition, ListOffsetsTopic};
 use wire::messages::{BrokerId, FetchRequest, ListOffsetsRequest, RequestKind, ResponseKind, TopicName};
-use wire::protocol::StrBytes;
+use wire::StrBytes;
 
 const BACKOFF: Duration = Duration::from_millis(50);
 const FETCH_BYTES: i32 = 16 * 1024 * 1024;

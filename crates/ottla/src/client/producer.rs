@@ -7,7 +7,7 @@ use types::{ErrorCode, ProducerEpoch, ProducerId};
 use wire::ApiKey;
 use wire::messages::produce_request::{PartitionProduceData, TopicProduceData};
 use wire::messages::{InitProducerIdRequest, ProduceRequest, RequestKind, ResponseKind, TopicName};
-use wire::protocol::StrBytes;
+use wire::StrBytes;
 
 /// How long one batch is tried before the command gives up (Kafka's `delivery.timeout.ms`).
 const DELIVERY: Duration = Duration::from_secs(120);
@@ -42,7 +42,7 @@ impl Producer {
     /// [`ClientError`].
     pub async fn new(cluster: &mut Cluster, topic: &str) -> Result<Self, ClientError> {
         let topic = cluster.topic(topic, true).await?;
-        let request = InitProducerIdRequest::default().with_transaction_timeout_ms(60_000);
+        let request = InitProducerIdRequest::default().with_transactional_id(None).with_transaction_timeout_ms(60_000);
         let started = tokio::time::Instant::now();
         let answer = loop {
             let answer = cluster.call(ApiKey::InitProducerId, 4, RequestKind::InitProducerId(request.clone())).await?;
@@ -151,7 +151,7 @@ impl Producer {
         let data = TopicProduceData::default()
             .with_name(TopicName(StrBytes::from_string(self.topic.name.clone())))
             .with_partition_data(vec![PartitionProduceData::default().with_index(partition).with_records(Some(batch))]);
-        let request = ProduceRequest::default().with_acks(-1).with_timeout_ms(REQUEST_TIMEOUT_MS).with_topic_data(vec![data]);
+        let request = ProduceRequest::default().with_transactional_id(None).with_acks(-1).with_timeout_ms(REQUEST_TIMEOUT_MS).with_topic_data(vec![data]);
         let answer = cluster.call_node(leader, ApiKey::Produce, 9, RequestKind::Produce(request)).await?;
         let ResponseKind::Produce(answer) = answer else { return Err(ClientError::Other("a wrong answer".into())) };
         let result = answer.responses.into_iter().flat_map(|topic| topic.partition_responses).next();

@@ -176,28 +176,42 @@ impl Demo {
             kills.tick().await; // the first tick is now
         }
         loop {
-            let died = futures::future::select_all(children.iter_mut().map(|child| Box::pin(child.died())));
-            let kill = async {
-                match &mut kills {
-                    Some(kills) => kills.tick().await,
-                    None => std::future::pending().await,
+            let happened = {
+                let died = futures::future::select_all(children.iter_mut().map(|child| Box::pin(child.died())));
+                let kill = async {
+                    match &mut kills {
+                        Some(kills) => kills.tick().await,
+                        None => std::future::pending().await,
+                    }
+                };
+                tokio::select! {
+                    _ = interrupt.recv() => return,
+                    _ = terminate.recv() => return,
+                    ((), index, _) = died => Happened::Died(index),
+                    _ = kill => Happened::KillNow,
                 }
             };
-            tokio::select! {
-                _ = interrupt.recv() => return,
-                _ = terminate.recv() => return,
-                ((), index, _) = died => children[index].report_death(),
-                _ = kill => {
+            match happened {
+                Happened::Died(index) => children[index].report_death(),
+                Happened::KillNow => {
                     let index = usize::try_from(random.random_u64() % children.len() as u64).unwrap_or(0);
-                    println!("killing node {} (process {}) with SIGKILL and starting it again", children[index].plan().node_id, children[index].pid());
-                    match children[index].kill_and_restart().await {
-                        Ok(took) => println!("node {} is ready again after {:.1} s", children[index].plan().node_id, took.as_secs_f64()),
+                    let child = &mut children[index];
+                    let node_id = child.plan().node_id;
+                    println!("killing node {node_id} (process {}) with SIGKILL and starting it again", child.pid());
+                    match child.kill_and_restart().await {
+                        Ok(took) => println!("node {node_id} is ready again after {:.1} s", took.as_secs_f64()),
                         Err(error) => eprintln!("ottla: {error:#}"),
                     }
                 }
             }
         }
     }
+}
+
+/// What ends a wait of the demo.
+enum Happened {
+    Died(usize),
+    KillNow,
 }
 
 async fn finish(children: &mut [Child]) -> anyhow::Result<()> {

@@ -46,7 +46,7 @@ impl Produce {
         if std::io::stdin().is_terminal() && self.common.format == Format::Text {
             eprintln!("Type a record a line; end with Ctrl-D.");
         }
-        let mut input = BufReader::with_capacity(1 << 20, tokio::io::stdin());
+        let mut input = BufReader::with_capacity(1 << 20, tokio::fs::File::open("/dev/stdin").await.context("standard input")?);
         let (mut line_number, mut acknowledged) = (0u64, 0u64);
         loop {
             let mut records = Vec::new();

@@ -46,6 +46,13 @@ impl Start {
         }
         logging::start(self.log_format);
         let settings = self.settings()?;
+        if !settings.inter_node_on_loopback() {
+            anyhow::bail!(
+                "control.listener ({}:{}) and replica.listener ({}:{}) can be reached from other machines, and nodes do not \
+                 authenticate each other yet: bind both to loopback (control.listener=127.0.0.1:PORT, replica.listener=127.0.0.1:PORT)",
+                settings.control.host, settings.control.port, settings.replica.host, settings.replica.port
+            );
+        }
         for warning in &settings.warnings {
             tracing::warn!("{warning}");
         }
@@ -65,9 +72,9 @@ impl Start {
                     println!("{READY}");
                 }
             }
-            _ = interrupt.recv() => {}
-            _ = terminate.recv() => {}
-            problem = node.failed() => anyhow::bail!(problem),
+            // It serves nobody yet: there is nothing to hand over.
+            _ = interrupt.recv() => return Ok(()),
+            _ = terminate.recv() => return Ok(()),
         }
         tokio::select! {
             _ = interrupt.recv() => tracing::info!(%node_id, "SIGINT: stopping"),

@@ -9,7 +9,7 @@ use wire::messages::create_topics_request::{CreatableTopic, CreatableTopicConfig
 use wire::messages::delete_topics_request::DeleteTopicState;
 use wire::messages::describe_configs_request::DescribeConfigsResource;
 use wire::messages::{CreateTopicsRequest, DeleteTopicsRequest, DescribeConfigsRequest, RequestKind, ResponseKind, TopicName};
-use wire::protocol::StrBytes;
+use wire::StrBytes;
 
 /// `ConfigSource` of a value that was set on the topic itself (KIP-226).
 const SET_ON_TOPIC: i8 = 1;

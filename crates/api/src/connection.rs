@@ -1,0 +1,261 @@
+//! One client's connection.
+//!
+//! ```text
+//! input ─ peek ─ draw memory ─ frame ─ dispatch::start ─► queue (in order) ─ ready answers ─ one write
+//! ```
+//! Requests are answered in order. Consecutive Produce requests run side by side, up to a limit, because
+//! their appends start in order; anything else waits until the queue is empty, and nothing is read beyond its
+//! header while it runs (Kafka mutes the connection). While answers are written nothing is read either, so
+//! what a slow reader can hold is one queue.
+
+use crate::Services;
+use crate::dispatch::{self, Outcome};
+use crate::memory_budget::{Drawn, Fetched};
+use bytes::{Bytes, BytesMut};
+use futures::FutureExt;
+use futures::future::LocalBoxFuture;
+use futures::stream::{FuturesOrdered, StreamExt};
+use std::rc::Rc;
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadHalf, WriteHalf};
+use types::limits;
+use wire::{ApiKey, FrameReader, WireError};
+
+/// Small answers are copied together until they are this long; longer ones are written as they are.
+const COALESCED_BYTES: usize = 64 * 1024;
+
+/// Why a connection ended.
+#[derive(Debug, thiserror::Error)]
+pub enum Closed {
+    #[error("the client closed it")]
+    ByClient,
+    #[error("nothing came for connections.max.idle.ms")]
+    Idle,
+    #[error("the client does not read its answers")]
+    NotReading,
+    #[error("the socket failed: {0}")]
+    Io(#[from] std::io::Error),
+    #[error("{0}")]
+    Request(#[from] WireError),
+    #[error("{0}")]
+    Refused(String),
+}
+
+/// Reading half: frames, each with the memory that it draws.
+struct Input<S> {
+    reader: FrameReader,
+    stream: ReadHalf<S>,
+    drawing: Option<LocalBoxFuture<'static, Drawn>>,
+    drawn: Option<Drawn>,
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> Input<S> {
+    /// The API key of the next request, before its body is read. Cancel safe.
+    async fn next_key(&mut self) -> Result<Option<i16>, WireError> {
+        Ok(self.reader.peek(&mut self.stream).await?.map(|(_, key)| key))
+    }
+
+    /// The next frame, once the memory for it is drawn. Cancel safe: a turn in the queue is kept.
+    async fn next(&mut self, services: &Services) -> Result<Option<(Bytes, Drawn)>, WireError> {
+        if self.drawn.is_none() {
+            let Some((length, key)) = self.reader.peek(&mut self.stream).await? else {
+                return Ok(None);
+            };
+            let drawing = self
+                .drawing
+                .get_or_insert_with(|| services.budget.draw(key, length).boxed_local());
+            self.drawn = Some(drawing.await);
+            self.drawing = None;
+        }
+        match self.reader.next(&mut self.stream).await? {
+            Some(frame) => Ok(self.drawn.take().map(|drawn| (frame, drawn))),
+            None => Ok(None),
+        }
+    }
+}
+
+/// What is known of who is at the other end.
+#[derive(Debug, Default)]
+pub(crate) struct Client {
+    pub(crate) id: Option<String>,
+    pub(crate) requests: u64,
+}
+
+/// Serves a connection until it ends; never returns without a reason.
+pub(crate) async fn serve<S: AsyncRead + AsyncWrite + Unpin>(
+    services: &Rc<Services>,
+    stream: S,
+    client: &mut Client,
+) -> Closed {
+    let (read, write) = tokio::io::split(stream);
+    let input = Input {
+        reader: FrameReader::new(services.settings.socket_request_max_bytes),
+        stream: read,
+        drawing: None,
+        drawn: None,
+    };
+    match run(
+        services,
+        input,
+        Output {
+            stream: write,
+            buffer: BytesMut::new(),
+            held: Vec::new(),
+        },
+        client,
+    )
+    .await
+    {
+        Ok(never) => match never {},
+        Err(closed) => closed,
+    }
+}
+
+type Queue = FuturesOrdered<LocalBoxFuture<'static, (Outcome, Drawn)>>;
+
+async fn run<S: AsyncRead + AsyncWrite + Unpin>(
+    services: &Rc<Services>,
+    mut input: Input<S>,
+    mut output: Output<S>,
+    client: &mut Client,
+) -> Result<std::convert::Infallible, Closed> {
+    let idle = services.settings.connections_max_idle;
+    let mut queue: Queue = FuturesOrdered::new();
+    // Whether what runs is not a Produce, and so alone.
+    let mut alone = false;
+    // A request that is read and must wait for the queue to drain is left in the buffer; its key is known.
+    let mut next_key: Option<i16> = None;
+    let mut ended = false;
+    let mut deadline = tokio::time::Instant::now() + idle;
+    loop {
+        // Everything that is ready, before anything is written.
+        while let Some(Some((outcome, _drawn))) = queue.next().now_or_never() {
+            output.take(outcome, idle).await?;
+        }
+        if queue.is_empty() {
+            alone = false;
+        }
+        let may_start = match next_key {
+            None => false,
+            Some(key) if key == ApiKey::Produce as i16 => !alone && queue.len() < limits::PIPELINED_PRODUCE_MAX,
+            Some(_) => queue.is_empty(),
+        };
+        // Try once without waiting; if nothing is ready, write what there is, and wait after.
+        let ready = read_step(&mut input, services, ended, next_key, may_start).now_or_never();
+        let step = match ready {
+            Some(step) => step?,
+            None => {
+                output.flush(idle).await?;
+                if ended && queue.is_empty() {
+                    return Err(Closed::ByClient);
+                }
+                let reading = read_step(&mut input, services, ended, next_key, may_start);
+                tokio::select! {
+                    biased;
+                    Some((outcome, _drawn)) = queue.next(), if !queue.is_empty() => {
+                        deadline = tokio::time::Instant::now() + idle;
+                        output.take(outcome, idle).await?;
+                        continue;
+                    }
+                    step = reading => step?,
+                    () = tokio::time::sleep_until(deadline), if queue.is_empty() || ended => return Err(Closed::Idle),
+                }
+            }
+        };
+        match step {
+            Step::Key(None) | Step::Frame(None) => ended = true,
+            Step::Key(Some(key)) => next_key = Some(key),
+            Step::Frame(Some((bytes, drawn))) => {
+                deadline = tokio::time::Instant::now() + idle;
+                next_key = None;
+                let frame = wire::parse_frame(bytes)?;
+                client.id.clone_from(&frame.client_id);
+                client.requests += 1;
+                alone = frame.api_key != ApiKey::Produce as i16;
+                let started = match dispatch::start(services, &frame) {
+                    Ok(started) => started,
+                    // What was asked before the bad request is still answered.
+                    Err(error) => {
+                        while let Some((outcome, _drawn)) = queue.next().await {
+                            output.take(outcome, idle).await?;
+                        }
+                        output.flush(idle).await?;
+                        return Err(error.into());
+                    }
+                };
+                queue.push_back(Box::pin(async move { (started.await, drawn) }));
+            }
+        }
+    }
+}
+
+/// Reads the next key, or the frame behind a key that may start; otherwise waits for ever.
+async fn read_step<S: AsyncRead + AsyncWrite + Unpin>(
+    input: &mut Input<S>,
+    services: &Services,
+    ended: bool,
+    next_key: Option<i16>,
+    may_start: bool,
+) -> Result<Step, WireError> {
+    match next_key {
+        _ if ended => std::future::pending().await,
+        None => Ok(Step::Key(input.next_key().await?)),
+        Some(_) if may_start => Ok(Step::Frame(input.next(services).await?)),
+        Some(_) => std::future::pending().await,
+    }
+}
+
+enum Step {
+    Key(Option<i16>),
+    Frame(Option<(Bytes, Drawn)>),
+}
+
+/// Writing half.
+struct Output<S> {
+    stream: WriteHalf<S>,
+    buffer: BytesMut,
+    /// Memory of what is in the buffer.
+    held: Vec<Fetched>,
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> Output<S> {
+    /// Takes an answer; it goes out with the next [`Output::flush`], or at once if much has gathered.
+    async fn take(&mut self, outcome: Outcome, patience: std::time::Duration) -> Result<(), Closed> {
+        match outcome {
+            Outcome::Silent => Ok(()),
+            Outcome::Close(why) => {
+                self.flush(patience).await?;
+                Err(Closed::Refused(why))
+            }
+            Outcome::Answer(bytes, held) if bytes.len() + self.buffer.len() <= COALESCED_BYTES => {
+                self.buffer.extend_from_slice(&bytes);
+                self.held.extend(held);
+                Ok(())
+            }
+            Outcome::Answer(bytes, _held) => {
+                self.flush(patience).await?;
+                Self::write(&mut self.stream, &bytes, patience).await
+            }
+        }
+    }
+
+    async fn flush(&mut self, patience: std::time::Duration) -> Result<(), Closed> {
+        if self.buffer.is_empty() {
+            return Ok(());
+        }
+        Self::write(&mut self.stream, &self.buffer, patience).await?;
+        self.buffer.clear();
+        self.held.clear();
+        Ok(())
+    }
+
+    async fn write(stream: &mut WriteHalf<S>, bytes: &[u8], patience: std::time::Duration) -> Result<(), Closed> {
+        let writing = async {
+            stream.write_all(bytes).await?;
+            stream.flush().await
+        };
+        match tokio::time::timeout(patience, writing).await {
+            Ok(written) => Ok(written?),
+            Err(_) => Err(Closed::NotReading),
+        }
+    }
+}

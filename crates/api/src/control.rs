@@ -1,0 +1,59 @@
+//! What the handlers ask of the control plane.
+
+use futures::future::LocalBoxFuture;
+use metadata::Image;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use types::{ErrorCode, NodeId, TopicId};
+
+/// The control plane of the node. Changes are forwarded to whoever leads the metadata log.
+pub trait Control {
+    /// The newest image.
+    fn image(&self) -> Arc<Image>;
+
+    /// One answer per topic, in order.
+    fn create_topics(
+        &self,
+        topics: Vec<NewTopic>,
+        validate_only: bool,
+    ) -> LocalBoxFuture<'static, Result<Vec<CreatedTopic>, ErrorCode>>;
+
+    /// One answer per topic, in order.
+    fn delete_topics(&self, topics: Vec<TopicRef>) -> LocalBoxFuture<'static, Result<Vec<DeletedTopic>, ErrorCode>>;
+
+    /// A block of producer ids: the first, and how many.
+    fn allocate_producer_ids(&self) -> LocalBoxFuture<'static, Result<(i64, i32), ErrorCode>>;
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NewTopic {
+    pub name: String,
+    /// −1: the broker's default.
+    pub partitions: i32,
+    /// −1: the broker's default.
+    pub replication_factor: i16,
+    pub assignments: Vec<(i32, Vec<NodeId>)>,
+    pub configs: BTreeMap<String, Option<String>>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CreatedTopic {
+    pub id: TopicId,
+    pub error: ErrorCode,
+    pub message: Option<String>,
+    pub partitions: i32,
+    pub replication_factor: i16,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub enum TopicRef {
+    Name(String),
+    Id(TopicId),
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DeletedTopic {
+    pub name: Option<String>,
+    pub id: TopicId,
+    pub error: ErrorCode,
+}

@@ -1,0 +1,168 @@
+//! CreateTopics (key 19).
+
+use crate::Services;
+use crate::control::{CreatedTopic, NewTopic};
+use metadata::{Image, TopicImage, topic_config};
+use std::collections::{BTreeMap, BTreeSet};
+use types::{ErrorCode, NodeId, TopicId};
+use wire::StrBytes;
+use wire::messages::create_topics_request::{CreatableTopic, CreateTopicsRequest};
+use wire::messages::create_topics_response::{CreatableTopicConfigs, CreatableTopicResult, CreateTopicsResponse};
+
+pub(crate) async fn answer(services: &Services, request: CreateTopicsRequest, version: i16) -> CreateTopicsResponse {
+    let repeated = repeated(&request);
+    let mut planned = Vec::new();
+    for topic in &request.topics {
+        if refusal(topic, version, &repeated).is_none() {
+            planned.push(new_topic(topic));
+        }
+    }
+    let created = if planned.is_empty() {
+        Ok(Vec::new())
+    } else {
+        services
+            .control
+            .create_topics(planned.clone(), request.validate_only)
+            .await
+    };
+    let image = services.image();
+    let mut next = planned.into_iter().zip(match &created {
+        Ok(topics) => topics.clone(),
+        Err(_) => Vec::new(),
+    });
+    let results = request.topics.iter().map(|topic| {
+        let result = CreatableTopicResult::default().with_name(topic.name.clone());
+        if let Some((code, message)) = refusal(topic, version, &repeated) {
+            return failed(result, code, Some(message));
+        }
+        match (&created, next.next()) {
+            (Err(code), _) => failed(result, *code, None),
+            (Ok(_), Some((asked, created))) => succeeded(&image, services, result, asked, created),
+            (Ok(_), None) => failed(result, ErrorCode::UnknownServerError, None),
+        }
+    });
+    CreateTopicsResponse::default().with_topics(results.collect())
+}
+
+fn repeated(request: &CreateTopicsRequest) -> BTreeSet<String> {
+    let mut seen = BTreeSet::new();
+    let names = request.topics.iter().map(|topic| topic.name.0.as_str());
+    names.filter(|name| !seen.insert(*name)).map(str::to_owned).collect()
+}
+
+/// What needs no planner to refuse; names, counts and configs are the planner's to check.
+fn refusal(topic: &CreatableTopic, version: i16, repeated: &BTreeSet<String>) -> Option<(ErrorCode, String)> {
+    let name = topic.name.0.as_str();
+    if repeated.contains(name) {
+        return Some((ErrorCode::InvalidRequest, "Duplicate topic name.".to_owned()));
+    }
+    if name == "__cluster_metadata" {
+        return Some((
+            ErrorCode::InvalidRequest,
+            format!("Creation of internal topic {name} is prohibited."),
+        ));
+    }
+    let defaults = topic.num_partitions == -1 || topic.replication_factor == -1;
+    if version < 4 && topic.assignments.is_empty() && defaults {
+        let message = "Creating topics with default partitions/replication factor are only supported in \
+                       CreateTopicRequest version 4+.";
+        return Some((ErrorCode::UnsupportedVersion, message.to_owned()));
+    }
+    if !topic.assignments.is_empty() && (topic.num_partitions != -1 || topic.replication_factor != -1) {
+        let message =
+            "A manual partition assignment was specified, but numPartitions or replicationFactor was not set to -1.";
+        return Some((ErrorCode::InvalidRequest, message.to_owned()));
+    }
+    None
+}
+
+fn new_topic(topic: &CreatableTopic) -> NewTopic {
+    let assignment = |a: &wire::messages::create_topics_request::CreatableReplicaAssignment| {
+        (a.partition_index, a.broker_ids.iter().map(|id| NodeId(id.0)).collect())
+    };
+    let config = |c: &wire::messages::create_topics_request::CreatableTopicConfig| {
+        (c.name.to_string(), c.value.as_ref().map(ToString::to_string))
+    };
+    NewTopic {
+        name: topic.name.0.to_string(),
+        partitions: topic.num_partitions,
+        replication_factor: topic.replication_factor,
+        assignments: topic.assignments.iter().map(assignment).collect(),
+        configs: topic.configs.iter().map(config).collect(),
+    }
+}
+
+fn failed(result: CreatableTopicResult, code: ErrorCode, message: Option<String>) -> CreatableTopicResult {
+    result
+        .with_error_code(code.code())
+        .with_error_message(message.map(StrBytes::from))
+        .with_num_partitions(-1)
+        .with_replication_factor(-1)
+        .with_configs(Some(Vec::new()))
+}
+
+/// The topic with the configs it has (KIP-525): its own, and the defaults of the image.
+fn succeeded(
+    image: &Image,
+    services: &Services,
+    result: CreatableTopicResult,
+    asked: NewTopic,
+    created: CreatedTopic,
+) -> CreatableTopicResult {
+    if !created.error.is_none() {
+        return failed(result, created.error, created.message);
+    }
+    let own: BTreeMap<String, String> = asked.configs.into_iter().filter_map(|(k, v)| Some((k, v?))).collect();
+    let topic = TopicImage {
+        id: created.id,
+        name: asked.name,
+        internal: false,
+        configs: own,
+        partitions: Vec::new(),
+        created_short: false,
+    };
+    let configs = topic_config::describe(image, &topic, &services.settings.properties)
+        .into_iter()
+        .map(|line| {
+            CreatableTopicConfigs::default()
+                .with_name(StrBytes::from_static_str(line.definition.name))
+                .with_value(Some(line.value.into()))
+                .with_config_source(line.source as i8)
+        });
+    let TopicId(id) = created.id;
+    result
+        .with_topic_id(id)
+        .with_num_partitions(created.partitions)
+        .with_replication_factor(created.replication_factor)
+        .with_configs(Some(configs.collect()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn refusals_without_the_planner() {
+        let topic = |name: &'static str, partitions, factor| {
+            CreatableTopic::default()
+                .with_name(StrBytes::from_static_str(name).into())
+                .with_num_partitions(partitions)
+                .with_replication_factor(factor)
+        };
+        let twice = repeated(&CreateTopicsRequest::default().with_topics(vec![topic("a", 1, 1), topic("a", 1, 1)]));
+        let table = [
+            (topic("a", 1, 1), 7, Some(ErrorCode::InvalidRequest)),
+            (topic("b", -1, -1), 3, Some(ErrorCode::UnsupportedVersion)),
+            (topic("b", -1, -1), 4, None),
+            (topic("b", 1, 1), 0, None),
+            (topic("__cluster_metadata", 1, 1), 7, Some(ErrorCode::InvalidRequest)),
+        ];
+        for (topic, version, expected) in table {
+            assert_eq!(
+                refusal(&topic, version, &twice).map(|(code, _)| code),
+                expected,
+                "{topic:?} v{version}"
+            );
+        }
+    }
+}

@@ -1,0 +1,40 @@
+//! The surface that Kafka clients see: a file per API key, the table that finds them ([`dispatch`]), the
+//! connection loop and fetch sessions. Handlers see the data plane through [`data::Data`] and the control
+//! plane through [`control::Control`].
+
+mod api;
+mod api_versions;
+pub mod connection;
+mod connection_limits;
+pub mod control;
+mod create_topics;
+pub mod data;
+mod delete_topics;
+mod describe_cluster;
+mod describe_configs;
+mod describe_topic_partitions;
+mod dispatch;
+mod fetch;
+mod fetch_session;
+mod find_coordinator;
+mod init_producer_id;
+mod leader_hint;
+mod list_offsets;
+pub mod memory_budget;
+mod metadata_api;
+mod node_ports;
+mod offset_for_leader_epoch;
+mod operations;
+mod partition_state;
+mod produce;
+mod services;
+mod settings;
+#[cfg(test)]
+mod test_image;
+mod topic_name;
+
+pub use api::Api;
+pub use memory_budget::MemoryBudget;
+pub use node_ports::KafkaConnections;
+pub use services::Services;
+pub use settings::{ApiSettings, InvalidSetting};

@@ -1,0 +1,326 @@
+//! Produce (key 0).
+
+use crate::data::{Appended, DataError};
+use crate::{Services, leader_hint, topic_name};
+use bytes::{Bytes, BytesMut};
+use futures::future::LocalBoxFuture;
+use metadata::{Image, TopicImage};
+use records::{BatchBuilder, BatchHeader, BatchRules, Compression, Rejected};
+use std::collections::BTreeSet;
+use std::rc::Rc;
+use std::time::Duration;
+use types::{ErrorCode, LeaderEpoch, NodeId, ProducerId, TopicId, TopicPartition, limits};
+use wire::StrBytes;
+use wire::messages::produce_request::{ProduceRequest, TopicProduceData};
+use wire::messages::produce_response::{
+    BatchIndexAndErrorMessage, LeaderIdAndEpoch, NodeEndpoint, PartitionProduceResponse, ProduceResponse,
+    TopicProduceResponse,
+};
+
+/// What became of a Produce request.
+#[derive(Debug)]
+pub enum Produced {
+    Answer(ProduceResponse),
+    /// acks=0 and all went well: nothing is answered.
+    Silent,
+    /// acks=0 and something failed: closing the connection is the only way to say so.
+    Close(ErrorCode),
+}
+
+/// A topic of the answer: what echoes it, and its partitions in the order of the request.
+type StartedTopic = (TopicProduceResponse, Vec<(i32, Option<TopicPartition>, Started)>);
+/// A partition that was refused before the append, or whose append is under way.
+enum Started {
+    Refused(Rejected),
+    Appending {
+        future: LocalBoxFuture<'static, Result<Appended, DataError>>,
+        log_append_time: i64,
+    },
+}
+
+/// Checks every partition and starts its append, in order, before this returns; the future waits for `acks`.
+pub(crate) fn start(
+    services: &Rc<Services>,
+    request: ProduceRequest,
+    version: i16,
+    client_id: Option<&str>,
+) -> LocalBoxFuture<'static, Produced> {
+    let image = services.image();
+    let acks = request.acks;
+    let mut topics: Vec<StartedTopic> = Vec::new();
+    for data in request.topic_data {
+        let found = find_topic(&image, &data, version, client_id);
+        let echo = TopicProduceResponse::default()
+            .with_name(data.name.clone())
+            .with_topic_id(data.topic_id);
+        let mut partitions = Vec::new();
+        for partition in data.partition_data {
+            let tp = found.as_ref().ok().map(|t| TopicPartition {
+                topic: t.id,
+                partition: partition.index,
+            });
+            let started = match (&found, tp) {
+                _ if !matches!(acks, -1..=1) => Started::Refused(refused(ErrorCode::InvalidRequiredAcks, "")),
+                (Ok(topic), Some(tp)) => start_partition(
+                    services,
+                    &image,
+                    topic,
+                    tp,
+                    partition.records.unwrap_or_default(),
+                    version,
+                    acks,
+                ),
+                (Err(code), _) => Started::Refused(refused(*code, "")),
+                (Ok(_), None) => Started::Refused(refused(ErrorCode::UnknownTopicOrPartition, "")),
+            };
+            partitions.push((partition.index, tp, started));
+        }
+        topics.push((echo, partitions));
+    }
+    let services = Rc::clone(services);
+    let timeout = Duration::from_millis(u64::try_from(request.timeout_ms).unwrap_or(0));
+    Box::pin(async move {
+        let deadline = tokio::time::Instant::now() + timeout;
+        let mut response = ProduceResponse::default();
+        let mut leaders = BTreeSet::new();
+        let mut failed = None;
+        for (mut echo, partitions) in topics {
+            for (index, tp, started) in partitions {
+                let (outcome, log_append_time) = match started {
+                    Started::Refused(rejected) => (Err((rejected, None)), -1),
+                    Started::Appending {
+                        future,
+                        log_append_time,
+                    } => {
+                        let outcome = match tokio::time::timeout_at(deadline, future).await {
+                            Ok(outcome) => outcome.map_err(|e| (refused(e.code, ""), e.leader)),
+                            Err(_) => Err((refused(ErrorCode::RequestTimedOut, ""), None)),
+                        };
+                        (outcome, log_append_time)
+                    }
+                };
+                if let Err((rejected, _)) = &outcome {
+                    failed.get_or_insert(rejected.error);
+                }
+                let image = services.image();
+                echo.partition_responses.push(partition_answer(
+                    &image,
+                    index,
+                    tp,
+                    outcome,
+                    log_append_time,
+                    &mut leaders,
+                ));
+            }
+            response.responses.push(echo);
+        }
+        match (acks, failed) {
+            (0, None) => Produced::Silent,
+            (0, Some(code)) => Produced::Close(code),
+            _ => {
+                let endpoint = |(node, host, port, rack): (NodeId, String, i32, Option<String>)| {
+                    NodeEndpoint::default()
+                        .with_node_id(node.0.into())
+                        .with_host(host.into())
+                        .with_port(port)
+                        .with_rack(rack.map(StrBytes::from))
+                };
+                let named = leader_hint::endpoints(&services.image(), &leaders);
+                Produced::Answer(response.with_node_endpoints(named.into_iter().map(endpoint).collect()))
+            }
+        }
+    })
+}
+
+fn refused(error: ErrorCode, message: impl Into<String>) -> Rejected {
+    Rejected {
+        error,
+        message: message.into(),
+        record_errors: Vec::new(),
+    }
+}
+
+/// The topic, by id from version 13; internal topics are for admin clients only.
+fn find_topic<'a>(
+    image: &'a Image,
+    data: &TopicProduceData,
+    version: i16,
+    client_id: Option<&str>,
+) -> Result<&'a TopicImage, ErrorCode> {
+    let topic = if version >= 13 {
+        image
+            .topic_by_id(TopicId(data.topic_id))
+            .ok_or(ErrorCode::UnknownTopicId)?
+    } else {
+        image.topic(&data.name.0).ok_or(ErrorCode::UnknownTopicOrPartition)?
+    };
+    if (topic.internal || topic_name::is_internal(&topic.name)) && client_id != Some("__admin_client") {
+        return Err(ErrorCode::InvalidTopicException);
+    }
+    Ok(topic)
+}
+
+fn start_partition(
+    services: &Services,
+    image: &Image,
+    topic: &TopicImage,
+    tp: TopicPartition,
+    records: Bytes,
+    version: i16,
+    acks: i16,
+) -> Started {
+    if image.partition(tp).is_none() {
+        return Started::Refused(refused(ErrorCode::UnknownTopicOrPartition, ""));
+    }
+    let rules = rules(image, topic, services.host.wall_ms());
+    let prepared = check(&records, &rules, version)
+        .and_then(|header| prepare(records, header, &rules, &image.topic_config(topic, "compression.type")));
+    match prepared {
+        Ok((batch, header)) => {
+            let log_append_time = if rules.log_append_time { rules.now_ms } else { -1 };
+            Started::Appending {
+                future: services.data.append(tp, batch, header, acks),
+                log_append_time,
+            }
+        }
+        Err(rejected) => Started::Refused(rejected),
+    }
+}
+
+fn rules(image: &Image, topic: &TopicImage, now_ms: i64) -> BatchRules {
+    let number = |name: &str, default: i64| image.topic_config(topic, name).trim().parse().unwrap_or(default);
+    let max = number("max.message.bytes", 1_048_588);
+    BatchRules {
+        max_message_bytes: usize::try_from(max).unwrap_or(0),
+        compacted: image
+            .topic_config(topic, "cleanup.policy")
+            .split(',')
+            .any(|p| p.trim() == "compact"),
+        timestamp_before_max_ms: number("message.timestamp.before.max.ms", i64::MAX),
+        timestamp_after_max_ms: number("message.timestamp.after.max.ms", 3_600_000),
+        log_append_time: image.topic_config(topic, "message.timestamp.type") == "LogAppendTime",
+        now_ms,
+        decompressed_max: limits::DECOMPRESSED_BYTES_MAX,
+    }
+}
+
+fn check(records: &Bytes, rules: &BatchRules, version: i16) -> Result<BatchHeader, Rejected> {
+    let header = records::check_client_records(records, rules)?;
+    if version < 7 && matches!(header.compression(), Ok(Compression::Zstd)) {
+        let message = "Produce requests with version 6 or below are not allowed to use ZStandard compression";
+        return Err(refused(ErrorCode::UnsupportedCompressionType, message));
+    }
+    if header.is_transactional() {
+        // No partition was added to a transaction, because there is no transaction coordinator.
+        return Err(refused(
+            ErrorCode::InvalidTxnState,
+            "The transaction has not been started",
+        ));
+    }
+    Ok(header)
+}
+
+/// The bytes to store: as they came, unless the topic asks for another codec or the broker's time, or the
+/// batch says a wrong maximum timestamp.
+fn prepare(
+    records: Bytes,
+    header: BatchHeader,
+    rules: &BatchRules,
+    compression_type: &str,
+) -> Result<(Bytes, BatchHeader), Rejected> {
+    let mut header = header;
+    let mut batch = records;
+    if let Some(codec) = codec_of(compression_type).filter(|codec| header.compression().ok() != Some(*codec)) {
+        batch = recompress(&batch, codec)?;
+        header = BatchHeader::parse(&batch)?;
+    }
+    if rules.log_append_time {
+        let mut bytes = BytesMut::from(batch.as_ref());
+        records::set_log_append_time(&mut bytes, rules.now_ms);
+        batch = bytes.freeze();
+        header = BatchHeader::parse(&batch)?;
+    } else if BatchHeader::parse(&batch)?.max_timestamp != header.max_timestamp {
+        let mut bytes = BytesMut::from(batch.as_ref());
+        records::set_max_timestamp(&mut bytes, header.max_timestamp);
+        batch = bytes.freeze();
+        header = BatchHeader::parse(&batch)?;
+    }
+    Ok((batch, header))
+}
+
+/// `None`: the producer's own.
+fn codec_of(compression_type: &str) -> Option<Compression> {
+    match compression_type {
+        "uncompressed" => Some(Compression::None),
+        "gzip" => Some(Compression::Gzip),
+        "snappy" => Some(Compression::Snappy),
+        "lz4" => Some(Compression::Lz4),
+        "zstd" => Some(Compression::Zstd),
+        _ => None,
+    }
+}
+
+fn recompress(batch: &Bytes, codec: Compression) -> Result<Bytes, Rejected> {
+    let batch = records::Batch::parse(batch.clone())?;
+    let header = batch.header;
+    let mut builder = BatchBuilder::new(codec);
+    if header.producer_id != ProducerId::NONE {
+        builder = builder.producer(header.producer_id, header.producer_epoch, header.base_sequence);
+    }
+    for record in records::decode_records(&batch, limits::DECOMPRESSED_BYTES_MAX)? {
+        builder.push(
+            record.timestamp,
+            record.key.as_deref(),
+            record.value.as_deref(),
+            &record.headers,
+        );
+    }
+    Ok(builder.build())
+}
+
+fn partition_answer(
+    image: &Image,
+    index: i32,
+    tp: Option<TopicPartition>,
+    outcome: Result<Appended, (Rejected, Option<(NodeId, LeaderEpoch)>)>,
+    log_append_time: i64,
+    leaders: &mut BTreeSet<NodeId>,
+) -> PartitionProduceResponse {
+    let answer = PartitionProduceResponse::default().with_index(index);
+    match outcome {
+        Ok(appended) => answer
+            .with_base_offset(appended.base_offset.0)
+            .with_log_append_time_ms(if log_append_time >= 0 {
+                log_append_time
+            } else {
+                appended.log_append_time
+            })
+            .with_log_start_offset(appended.log_start.0),
+        Err((rejected, known)) => {
+            let leader = match (rejected.error, tp) {
+                (ErrorCode::NotLeaderOrFollower, Some(tp)) => leader_hint::leader_for(image, tp, rejected.error, known),
+                _ => None,
+            };
+            let mut answer = answer
+                .with_error_code(rejected.error.code())
+                .with_base_offset(-1)
+                .with_log_append_time_ms(-1)
+                .with_log_start_offset(-1)
+                .with_error_message(Some(rejected.message).filter(|m| !m.is_empty()).map(StrBytes::from));
+            answer.record_errors = rejected.record_errors.into_iter().map(record_error).collect();
+            if let Some((node, epoch)) = leader {
+                leaders.insert(node);
+                answer.current_leader = LeaderIdAndEpoch::default()
+                    .with_leader_id(node.0.into())
+                    .with_leader_epoch(epoch.0);
+            }
+            answer
+        }
+    }
+}
+
+fn record_error((index, message): (i32, String)) -> BatchIndexAndErrorMessage {
+    BatchIndexAndErrorMessage::default()
+        .with_batch_index(index)
+        .with_batch_index_error_message(Some(message.into()))
+}

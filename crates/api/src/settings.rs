@@ -1,0 +1,125 @@
+use std::collections::BTreeMap;
+use std::time::Duration;
+use types::limits;
+
+/// What the surface needs of the configuration. The fields bear Kafka's property names.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ApiSettings {
+    /// `auto.create.topics.enable`
+    pub auto_create_topics_enable: bool,
+    /// `delete.topic.enable`
+    pub delete_topic_enable: bool,
+    /// `socket.request.max.bytes`
+    pub socket_request_max_bytes: usize,
+    /// `connections.max.idle.ms`; it also bounds how long a client may leave an answer unread.
+    pub connections_max_idle: Duration,
+    /// `max.connections`, of the whole node.
+    pub max_connections: usize,
+    /// `max.connections.per.ip`
+    pub max_connections_per_ip: usize,
+    /// `fetch.max.bytes`
+    pub fetch_max_bytes: usize,
+    /// `max.incremental.fetch.session.cache.slots`, per shard here.
+    pub max_incremental_fetch_session_cache_slots: usize,
+    /// `max.request.partition.size.limit`: partitions in one DescribeTopicPartitions answer (KIP-966).
+    pub max_request_partition_size_limit: usize,
+    /// Every property that was set, for DescribeConfigs.
+    pub properties: BTreeMap<String, String>,
+}
+
+/// A property whose value is no number of the right size, or no boolean.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{property}: {value:?} is not {expected}")]
+pub struct InvalidSetting {
+    pub property: &'static str,
+    pub value: String,
+    pub expected: &'static str,
+}
+
+impl Default for ApiSettings {
+    fn default() -> Self {
+        Self {
+            auto_create_topics_enable: true,
+            delete_topic_enable: true,
+            socket_request_max_bytes: limits::SOCKET_REQUEST_BYTES_MAX,
+            connections_max_idle: Duration::from_secs(600),
+            max_connections: limits::CONNECTIONS_MAX,
+            max_connections_per_ip: usize::MAX,
+            fetch_max_bytes: limits::FETCH_BYTES_MAX,
+            max_incremental_fetch_session_cache_slots: limits::FETCH_SESSIONS_MAX,
+            max_request_partition_size_limit: 2_000,
+            properties: BTreeMap::new(),
+        }
+    }
+}
+
+impl ApiSettings {
+    /// Reads the properties by Kafka's names; what is not there has its default. Sizes above the node's own
+    /// limits are cut to them.
+    ///
+    /// # Errors
+    /// [`InvalidSetting`] for a value of the wrong type.
+    pub fn from_properties(properties: &BTreeMap<String, String>) -> Result<Self, InvalidSetting> {
+        let default = Self::default();
+        let flag = |property: &'static str, default: bool| match properties.get(property).map(|v| v.trim()) {
+            None => Ok(default),
+            Some("true") => Ok(true),
+            Some("false") => Ok(false),
+            Some(value) => Err(InvalidSetting {
+                property,
+                value: value.to_owned(),
+                expected: "true or false",
+            }),
+        };
+        let number = |property: &'static str, default: usize| match properties.get(property) {
+            None => Ok(default),
+            Some(value) => value.trim().parse::<usize>().map_err(|_| InvalidSetting {
+                property,
+                value: value.clone(),
+                expected: "a number of at least 0",
+            }),
+        };
+        let slots = "max.incremental.fetch.session.cache.slots";
+        let idle = number("connections.max.idle.ms", 600_000)?;
+        Ok(Self {
+            auto_create_topics_enable: flag("auto.create.topics.enable", default.auto_create_topics_enable)?,
+            delete_topic_enable: flag("delete.topic.enable", default.delete_topic_enable)?,
+            socket_request_max_bytes: number("socket.request.max.bytes", default.socket_request_max_bytes)?,
+            connections_max_idle: Duration::from_millis(u64::try_from(idle).unwrap_or(u64::MAX)),
+            max_connections: number("max.connections", default.max_connections)?.min(limits::CONNECTIONS_MAX),
+            max_connections_per_ip: number("max.connections.per.ip", default.max_connections_per_ip)?,
+            fetch_max_bytes: number("fetch.max.bytes", default.fetch_max_bytes)?,
+            max_incremental_fetch_session_cache_slots: number(slots, limits::FETCH_SESSIONS_MAX)?
+                .min(limits::FETCH_SESSIONS_MAX),
+            max_request_partition_size_limit: number(
+                "max.request.partition.size.limit",
+                default.max_request_partition_size_limit,
+            )?
+            .max(1),
+            properties: properties.clone(),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn properties_are_read_by_kafkas_names() {
+        let mut properties = BTreeMap::from([
+            ("auto.create.topics.enable".to_owned(), "false".to_owned()),
+            ("connections.max.idle.ms".to_owned(), "5000".to_owned()),
+            ("max.connections".to_owned(), "99999999".to_owned()),
+        ]);
+        let settings = ApiSettings::from_properties(&properties).unwrap();
+        assert!(!settings.auto_create_topics_enable && settings.delete_topic_enable);
+        assert_eq!(settings.connections_max_idle, Duration::from_secs(5));
+        assert_eq!(settings.max_connections, limits::CONNECTIONS_MAX);
+        properties.insert("delete.topic.enable".into(), "yes".into());
+        assert_eq!(
+            ApiSettings::from_properties(&properties).unwrap_err().property,
+            "delete.topic.enable"
+        );
+    }
+}

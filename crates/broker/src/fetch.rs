@@ -1,0 +1,156 @@
+//! Fetch: reads of all partitions, each on its owner, and the long poll around them.
+
+use crate::data::{AppendError, FetchPartition, FetchPlan, FetchedPartition};
+use crate::partition::{ReadRequest, ReadResult};
+use crate::shard::ShardRef;
+use bytes::Bytes;
+use futures::future::{LocalBoxFuture, join_all};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use tokio::sync::Notify;
+use types::{ErrorCode, limits};
+
+/// What all reads of one fetch share.
+#[derive(Clone)]
+struct Terms {
+    max_bytes: usize,
+    read_committed: bool,
+    from_follower: bool,
+    /// Told when one of the partitions may have more.
+    more: Arc<Notify>,
+}
+
+impl ShardRef {
+    /// Reads; waits until `min_bytes` are there, something is wrong with a partition, or `max_wait` is over. One answer
+    /// per partition, in order.
+    pub async fn fetch(&self, plan: FetchPlan) -> Vec<FetchedPartition> {
+        let more = Arc::new(Notify::new());
+        let terms = Terms {
+            max_bytes: plan.max_bytes.min(limits::FETCH_BYTES_MAX),
+            read_committed: plan.read_committed,
+            from_follower: plan.from_follower,
+            more: more.clone(),
+        };
+        let deadline = tokio::time::Instant::now() + plan.max_wait;
+        loop {
+            let fetched = self.read_all(&plan.partitions, &terms).await;
+            let bytes: usize = fetched.iter().map(|answer| answer.records.len()).sum();
+            let answer_now = bytes >= plan.min_bytes
+                || plan.partitions.is_empty()
+                || fetched
+                    .iter()
+                    .any(|answer| answer.error != ErrorCode::None || answer.diverging.is_some());
+            // Every read left `more` with its partition before it looked, so nothing is missed in between.
+            if answer_now || tokio::time::timeout_at(deadline, more.notified()).await.is_err() {
+                return fetched;
+            }
+        }
+    }
+
+    /// One round: each owner reads its partitions, and the budget is applied in the order of the request.
+    async fn read_all(&self, partitions: &[FetchPartition], terms: &Terms) -> Vec<FetchedPartition> {
+        let mut by_owner: BTreeMap<u16, Vec<(usize, FetchPartition)>> = BTreeMap::new();
+        for (index, partition) in partitions.iter().enumerate() {
+            by_owner
+                .entry(partition.tp.shard(self.shards()))
+                .or_default()
+                .push((index, *partition));
+        }
+        let rounds = by_owner.into_iter().map(|(owner, wanted)| {
+            let (terms, asked) = (terms.clone(), wanted.clone());
+            let work = move |shard: ShardRef| -> LocalBoxFuture<'static, Vec<FetchedPartition>> {
+                Box::pin(async move { shard.read_own(&wanted, &terms).await })
+            };
+            async move {
+                let answers = self.on_owner(owner, work).await.unwrap_or_else(|| {
+                    let gone = |(_, partition): &(usize, FetchPartition)| {
+                        FetchedPartition::failed(partition.tp, ErrorCode::NotLeaderOrFollower.into())
+                    };
+                    asked.iter().map(gone).collect()
+                });
+                asked
+                    .into_iter()
+                    .map(|(index, _)| index)
+                    .zip(answers)
+                    .collect::<Vec<_>>()
+            }
+        });
+        let mut answers: Vec<_> = join_all(rounds).await.into_iter().flatten().collect();
+        answers.sort_by_key(|(index, _)| *index);
+        let mut left = terms.max_bytes;
+        let mut fetched: Vec<_> = answers.into_iter().map(|(_, answer)| answer).collect();
+        let mut any = false;
+        for answer in &mut fetched {
+            // Owners read at the same time, each within the whole budget. KIP-74: the first that has something keeps it.
+            if answer.records.len() > left && any {
+                answer.records = Bytes::new();
+            }
+            any |= !answer.records.is_empty();
+            left = left.saturating_sub(answer.records.len());
+        }
+        fetched
+    }
+
+    async fn read_own(&self, wanted: &[(usize, FetchPartition)], terms: &Terms) -> Vec<FetchedPartition> {
+        let mut left = terms.max_bytes;
+        let mut any = false;
+        let mut answers = Vec::with_capacity(wanted.len());
+        for (_, partition) in wanted {
+            let request = ReadRequest {
+                partition: *partition,
+                max_bytes: left,
+                at_least_one: !any,
+                read_committed: terms.read_committed,
+                from_follower: terms.from_follower,
+            };
+            let answer = match self.read_one(&request, &terms.more).await {
+                Ok(answer) => answer,
+                Err(error) => FetchedPartition::failed(partition.tp, error),
+            };
+            any |= !answer.records.is_empty();
+            left = left.saturating_sub(answer.records.len());
+            answers.push(answer);
+        }
+        answers
+    }
+
+    async fn read_one(&self, request: &ReadRequest, more: &Arc<Notify>) -> Result<FetchedPartition, AppendError> {
+        let tp = request.partition.tp;
+        let partition = self.partition(tp).ok_or_else(|| self.not_served(tp))?;
+        let (
+            ReadResult {
+                bounds,
+                slice,
+                diverging,
+            },
+            leader,
+        ) = {
+            let mut partition = partition.borrow_mut();
+            partition.wait(more);
+            (partition.read(request)?, partition.leader_hint())
+        };
+        let records = if slice.is_cached() {
+            slice.bytes()
+        } else {
+            slice
+                .load(self.cold_pool())
+                .await
+                .map_err(|error| std::io::Error::other(error.to_string()))
+        };
+        let records = records.map_err(|error| {
+            tracing::error!(%tp, %error, "reading for a consumer");
+            AppendError::from(ErrorCode::KafkaStorageError)
+        })?;
+        Ok(FetchedPartition {
+            tp,
+            error: ErrorCode::None,
+            high_watermark: bounds.high_watermark,
+            last_stable_offset: bounds.last_stable_offset(),
+            log_start: bounds.log_start,
+            diverging,
+            records,
+            // Only where the consumer asked the wrong replica (KIP-951).
+            current_leader: leader.filter(|_| diverging.is_some()),
+        })
+    }
+}

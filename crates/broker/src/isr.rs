@@ -1,0 +1,104 @@
+//! The shard's errands to the controller: ISR proposals (KIP-497), and which replicas are strict.
+
+use crate::IsrProposal;
+use crate::links::Proposal;
+use crate::shard::ShardRef;
+use replica::{Durability, IsrAnswer};
+use std::collections::BTreeMap;
+use types::{ErrorCode, TopicPartition};
+
+/// Takes proposals to the controller, all that are there in one call, one call at a time.
+pub(crate) async fn run(shard: ShardRef) {
+    loop {
+        let proposals = shard.links().take_proposals();
+        if proposals.is_empty() {
+            shard.links().proposed.notified().await;
+            continue;
+        }
+        propose(&shard, proposals).await;
+    }
+}
+
+async fn propose(shard: &ShardRef, proposals: Vec<Proposal>) {
+    let command = |proposal: &Proposal| IsrProposal {
+        tp: proposal.tp,
+        leader_epoch: proposal.leader_epoch,
+        partition_epoch: proposal.partition_epoch,
+        isr: proposal.isr.clone(),
+    };
+    let control = shard.broker().control_plane();
+    let answers = control.alter_partitions(proposals.iter().map(command).collect()).await;
+    let answers: BTreeMap<TopicPartition, _> = match answers {
+        Ok(answers) => answers.into_iter().collect(),
+        Err(code) => {
+            tracing::warn!(?code, "the controller did not answer ISR proposals");
+            BTreeMap::new()
+        }
+    };
+    for proposal in proposals {
+        let answer = match answers.get(&proposal.tp) {
+            Some(Ok(altered)) if altered.leader_epoch == proposal.leader_epoch && same(&altered.isr, &proposal) => {
+                IsrAnswer::Committed {
+                    partition_epoch: altered.partition_epoch,
+                }
+            }
+            Some(Err(code)) => outcome(*code),
+            _ => IsrAnswer::Unknown,
+        };
+        if let Some(partition) = shard.partition(proposal.tp) {
+            let now = shard.links().host.now();
+            partition
+                .borrow_mut()
+                .isr_answered(proposal.leader_epoch, proposal.id, answer, now);
+        }
+    }
+}
+
+fn same(isr: &[types::NodeId], proposal: &Proposal) -> bool {
+    isr.len() == proposal.isr.len() && proposal.isr.iter().all(|(node, _)| isr.contains(node))
+}
+
+/// ◆ Only a refusal for what the proposal *says* proves that it was never committed. One for its age
+/// (INVALID_UPDATE_VERSION, FENCED_LEADER_EPOCH …) is also what the second attempt gets after a first one whose answer
+/// was lost: unknown, until a newer image tells.
+fn outcome(code: ErrorCode) -> IsrAnswer {
+    match code {
+        ErrorCode::IneligibleReplica | ErrorCode::InvalidRequest | ErrorCode::UnknownTopicOrPartition => {
+            IsrAnswer::Rejected
+        }
+        _ => IsrAnswer::Unknown,
+    }
+}
+
+/// Reports replicas whose strictness in the image is not what it should be: strict once all of the log is durable;
+/// ◆ not strict before a relaxed acknowledgement is given (see `topic_settings::view_of`).
+pub(crate) fn mark_strict(shard: &ShardRef) {
+    if shard.broker_epoch().is_none() {
+        return;
+    }
+    let (image, me) = (shard.image(), shard.links().node_id);
+    let mut marks = Vec::new();
+    for (tp, partition) in shard.partitions() {
+        let (Some(topic), Some(record)) = (image.topic_by_id(tp.topic), image.partition(tp)) else {
+            continue;
+        };
+        let (wanted, marked) = (image.is_strict(topic), record.strict.contains(&me));
+        let partition = partition.borrow();
+        let ready = !wanted || (partition.rules.durability == Durability::Strict && partition.is_clean());
+        if wanted != marked && ready && record.isr.contains(&me) {
+            marks.push((tp, record.leader_epoch, wanted));
+        }
+    }
+    if marks.is_empty() {
+        return;
+    }
+    let marked = shard.broker().control_plane().mark_strict(marks);
+    tokio::task::spawn_local(async move {
+        if let Err(code) = marked.await {
+            tracing::debug!(
+                ?code,
+                "the controller did not take the strictness of replicas: again at a later tick"
+            );
+        }
+    });
+}

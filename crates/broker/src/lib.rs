@@ -1,0 +1,29 @@
+//! The data plane: shards, partitions, replica streams. Floor 3; drives the cores of `replica` and the logs of
+//! `logstore`.
+//!
+//! ```text
+//!  connection ── ShardRef::append ──► owning shard: queue of its partition
+//!                                          │ drain, then act: once per partition and turn of the loop
+//!                                          ▼
+//!        log.append (one write) ──► frames to followers ──► their acks ──┐
+//!               └──► flusher ──► durable position ───────────────────────┴─► high watermark ──► replies
+//! ```
+
+mod broker;
+mod control;
+mod data;
+mod fetch;
+mod isr;
+mod links;
+mod partition;
+mod reconcile;
+mod recovered;
+pub mod replica_stream;
+mod shard;
+mod shard_queue;
+mod topic_settings;
+
+pub use broker::{Broker, BrokerError, BrokerOptions, ConnectionFactory, DirectoryInput};
+pub use control::{Altered, AlteredIsr, Control, IsrProposal};
+pub use data::{AppendError, Appended, FetchPartition, FetchPlan, FetchedPartition};
+pub use shard::ShardRef;

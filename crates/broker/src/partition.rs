@@ -1,0 +1,245 @@
+//! One replica on this node: its log, its role, and who waits for it. Owned by one shard; nothing here awaits.
+
+mod append;
+mod flush;
+mod follow;
+mod read;
+mod role;
+
+pub(crate) use follow::{Cut, Followed};
+pub(crate) use read::{ReadRequest, ReadResult};
+pub(crate) use role::RoleChange;
+
+use crate::data::AppendError;
+use crate::links::Links;
+use crate::replica_stream::StreamOut;
+use append::{Parked, Waiting};
+use bytes::Bytes;
+use follow::Held;
+use logstore::{Flushed, Log};
+use replica::{Durability, EntryHeader, EpochCache, Follower, Leader, LogBounds, PartitionView, ProducerStates};
+use std::collections::{BTreeMap, VecDeque};
+use std::rc::Rc;
+use std::sync::{Arc, Weak};
+use tokio::sync::Notify;
+use types::{
+    DirectoryId, ErrorCode, LeaderEpoch, NodeId, Offset, ReplicaIncarnation, StreamGeneration, TopicPartition,
+};
+
+/// Fetches waiting at one partition before stale entries are thrown out.
+const WAITERS_SWEEP: usize = 32;
+
+/// What the topic's configuration means to a replica.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct TopicRules {
+    pub durability: Durability,
+    /// `message.timestamp.type=LogAppendTime`.
+    pub log_append_time: bool,
+    /// Of a relaxed topic: unflushed records and milliseconds before a flush in the background.
+    pub flush_messages: i64,
+    pub flush_ms: i64,
+    pub log: logstore::LogConfig,
+}
+
+/// What this node is for the partition in its leader epoch.
+pub(crate) enum Role {
+    /// Not yet told, or nobody leads.
+    Idle,
+    Leader(Box<Leader>),
+    Follower {
+        machine: Box<Follower>,
+        leader: NodeId,
+    },
+}
+
+pub(crate) struct Partition {
+    pub tp: TopicPartition,
+    pub topic: String,
+    pub incarnation: ReplicaIncarnation,
+    pub directory: DirectoryId,
+    links: Rc<Links>,
+    /// `None` while a slow operation (truncation) has it on a pool.
+    log: Option<Log>,
+    /// Results of flushes that came while the log was away.
+    late_flushes: Vec<Flushed>,
+    pub role: Role,
+    pub view: PartitionView,
+    pub rules: TopicRules,
+    /// ◆ The highest leader epoch ever seen, in the image or the log: older ones are refused.
+    highest_epoch: LeaderEpoch,
+    generation: StreamGeneration,
+    producers: ProducerStates,
+    /// What producer states must be rebuilt from the log before the next append.
+    producers_incomplete: bool,
+    /// Last known bounds, for the time between roles.
+    bounds: LogBounds,
+    /// By the offset that the high watermark must reach, then by arrival.
+    waiting: BTreeMap<(Offset, u64), Waiting>,
+    waited: u64,
+    /// Produces that came since the last drain, or before the epoch's start was durable.
+    parked: VecDeque<Parked>,
+    /// As a follower: an append that waits for its epoch's start to be durable, and what came after it. Bounded by
+    /// the leader's window.
+    held: Option<Held>,
+    inbox: VecDeque<(EntryHeader, Bytes)>,
+    restate_due: bool,
+    /// An invariant of ours broke: this replica does nothing any more, the node goes on.
+    broken: bool,
+    /// Bytes since the last producer snapshot.
+    unsnapshot_bytes: usize,
+    waiters: Vec<Weak<Notify>>,
+    /// Streams of the followers that have stated their position in this leader epoch.
+    pub streams: BTreeMap<NodeId, Rc<StreamOut>>,
+    /// A flush job is at the flusher since then.
+    pub flush_since: Option<types::Monotonic>,
+    unflushed_records: i64,
+    unflushed_since_ms: i64,
+}
+
+/// A replica as it comes from recovery or creation.
+pub(crate) struct NewReplica {
+    pub log: Log,
+    pub producers: ProducerStates,
+    pub high_watermark: Offset,
+}
+
+impl Partition {
+    pub fn new(
+        links: Rc<Links>,
+        replica: NewReplica,
+        view: PartitionView,
+        rules: TopicRules,
+        generation: StreamGeneration,
+    ) -> Self {
+        let NewReplica {
+            log,
+            producers,
+            high_watermark,
+        } = replica;
+        let bounds = LogBounds::recovered(
+            log.log_start_offset(),
+            high_watermark,
+            log.durable_offset(),
+            log.log_end_offset(),
+        );
+        let highest_epoch = log.epochs().last().map_or(LeaderEpoch::NONE, |(epoch, _)| *epoch);
+        Self {
+            tp: log.topic_partition(),
+            topic: log.topic_name().to_owned(),
+            incarnation: log.incarnation(),
+            directory: log.directory_id(),
+            links,
+            log: Some(log),
+            late_flushes: Vec::new(),
+            role: Role::Idle,
+            view,
+            rules,
+            highest_epoch,
+            generation,
+            producers,
+            producers_incomplete: false,
+            bounds,
+            waiting: BTreeMap::new(),
+            waited: 0,
+            parked: VecDeque::new(),
+            held: None,
+            inbox: VecDeque::new(),
+            restate_due: false,
+            broken: false,
+            unsnapshot_bytes: 0,
+            waiters: Vec::new(),
+            streams: BTreeMap::new(),
+            flush_since: None,
+            unflushed_records: 0,
+            unflushed_since_ms: 0,
+        }
+    }
+
+    /// The bounds that everyone may see now.
+    pub fn bounds(&self) -> LogBounds {
+        match &self.role {
+            Role::Leader(leader) => leader.bounds(),
+            Role::Follower { machine, .. } => machine.bounds(),
+            Role::Idle => self.bounds,
+        }
+    }
+
+    /// ◆ Above every generation that this broker used before, in earlier registrations too.
+    pub fn raise_generation(&mut self, least: StreamGeneration) {
+        self.generation = self.generation.max(least);
+    }
+
+    /// Takes the log away for something slow; give it back with [`Partition::give_back`].
+    pub fn take_log(&mut self) -> Option<Log> {
+        self.log.take()
+    }
+
+    /// The log is back from a pool: results that came meanwhile are taken in.
+    pub fn give_back(&mut self, mut log: Log) {
+        for flushed in self.late_flushes.drain(..) {
+            log.finish_flush(&flushed);
+        }
+        self.log = Some(log);
+    }
+
+    pub fn leader_epoch(&self) -> LeaderEpoch {
+        self.view.leader_epoch
+    }
+
+    /// Who leads, for an error's hint.
+    pub fn leader_hint(&self) -> Option<(NodeId, LeaderEpoch)> {
+        self.view.leader.map(|leader| (leader, self.view.leader_epoch))
+    }
+
+    fn not_leader(&self) -> AppendError {
+        AppendError {
+            code: ErrorCode::NotLeaderOrFollower,
+            leader: self.leader_hint(),
+        }
+    }
+
+    /// KIP-320: `theirs` against our leader epoch; not sent is fine.
+    fn check_epoch(&self, theirs: LeaderEpoch) -> Result<(), AppendError> {
+        let ours = self.view.leader_epoch;
+        let code = match theirs {
+            LeaderEpoch::NONE => return Ok(()),
+            theirs if theirs < ours => ErrorCode::FencedLeaderEpoch,
+            theirs if theirs > ours => ErrorCode::UnknownLeaderEpoch,
+            _ => return Ok(()),
+        };
+        Err(AppendError {
+            code,
+            leader: self.leader_hint(),
+        })
+    }
+
+    fn leader(&self) -> Result<&Leader, AppendError> {
+        match &self.role {
+            Role::Leader(leader) => Ok(leader),
+            _ => Err(self.not_leader()),
+        }
+    }
+
+    /// The epochs in the log, for comparing with a peer's.
+    fn epochs(&self) -> EpochCache {
+        self.log
+            .as_ref()
+            .map_or_else(EpochCache::new, |log| EpochCache::from(log.epochs()))
+    }
+
+    /// Wakes `waiter` once, when there may be more to read.
+    pub fn wait(&mut self, waiter: &Arc<Notify>) {
+        if self.waiters.len() >= WAITERS_SWEEP {
+            self.waiters.retain(|waiter| waiter.strong_count() > 0);
+        }
+        self.waiters.push(Arc::downgrade(waiter));
+    }
+
+    fn wake(&mut self) {
+        for waiter in self.waiters.drain(..) {
+            if let Some(waiter) = waiter.upgrade() {
+                waiter.notify_one();
+            }
+        }
+    }
+}

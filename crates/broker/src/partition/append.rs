@@ -1,0 +1,335 @@
+use super::{Partition, Role};
+use crate::data::{AppendError, Appended};
+use crate::links::{Proposal, mark_all};
+use bytes::{Bytes, BytesMut};
+use logstore::LogError;
+use records::BatchHeader;
+use replica::{Action, Durability, ProducerCheck};
+use tokio::sync::oneshot;
+use types::{ErrorCode, LeaderEpoch, Monotonic, NodeId, Offset, limits};
+
+/// Where the answer to one append goes.
+pub(crate) type Reply = oneshot::Sender<Result<Appended, AppendError>>;
+
+/// Bytes of one write to the log; a drain with more makes several.
+const ROUND_BYTES: usize = 4 * 1024 * 1024;
+
+/// A batch must fit into a replica frame beside what else is in it.
+const BATCH_BYTES_MAX: usize = limits::REPLICA_FRAME_BYTES_MAX - 2 * 1024 * 1024;
+
+/// A produce that waits until the high watermark covers its batch. ◆ It belongs to one leader epoch and fails on
+/// leaving it.
+pub(super) struct Waiting {
+    appended: Appended,
+    reply: Reply,
+}
+
+/// A produce that has not been looked at.
+pub(super) struct Parked {
+    batch: Bytes,
+    header: BatchHeader,
+    acks: i16,
+    reply: Reply,
+}
+
+/// The batches of one write, and who wants to know.
+struct Round {
+    bytes: BytesMut,
+    first: Offset,
+    next: Offset,
+    max_timestamp: i64,
+    records: i64,
+    /// (place, offset behind it, reply), for acks −1 and for the others.
+    committed: Vec<(Appended, Offset, Reply)>,
+    written: Vec<(Appended, Reply)>,
+}
+
+impl Round {
+    fn at(end: Offset) -> Self {
+        let (committed, written) = (Vec::new(), Vec::new());
+        Self {
+            bytes: BytesMut::new(),
+            first: end,
+            next: end,
+            max_timestamp: -1,
+            records: 0,
+            committed,
+            written,
+        }
+    }
+}
+
+impl Partition {
+    /// Queues one checked client batch for the next drain; two calls in order append in order. The reply comes when
+    /// `acks` is satisfied: −1 every replica in sync, 1 and 0 this one.
+    pub fn append(&mut self, batch: Bytes, header: BatchHeader, acks: i16, reply: Reply) {
+        if !matches!(self.role, Role::Leader(_)) {
+            // Nobody listens any more if the connection is gone. The same holds for every reply below.
+            let _ = reply.send(Err(self.not_leader()));
+            return;
+        }
+        self.parked.push_back(Parked {
+            batch,
+            header,
+            acks,
+            reply,
+        });
+        self.links.mark_dirty(self.tp);
+    }
+
+    /// ◆ The start of the leader epoch is on disk: only then may a record be written in it (KAFKA-7415).
+    fn epoch_is_durable(&self) -> bool {
+        let durable = self.log.as_ref().and_then(logstore::Log::epoch_durable);
+        matches!(self.role, Role::Leader(_)) && durable.is_some_and(|epoch| epoch >= self.view.leader_epoch)
+    }
+
+    /// Drain, then act: everything that came is one write to the log, one push to each follower, one flush.
+    pub fn drain(&mut self, now: Monotonic) {
+        if self.parked.is_empty() || !self.epoch_is_durable() {
+            return;
+        }
+        let wall_ms = self.links.host.wall_ms();
+        let mut parked = std::mem::take(&mut self.parked);
+        while !parked.is_empty() && matches!(self.role, Role::Leader(_)) {
+            let mut round = Round::at(self.log.as_ref().map_or(Offset::ZERO, logstore::Log::log_end_offset));
+            while round.bytes.len() < ROUND_BYTES
+                && let Some(next) = parked.pop_front()
+            {
+                self.place(next, &mut round, wall_ms);
+            }
+            self.write(round, now, wall_ms);
+        }
+        // Only if a write failed and the role is gone.
+        for left in parked {
+            let _ = left.reply.send(Err(ErrorCode::KafkaStorageError.into()));
+        }
+    }
+
+    /// Gives a batch its place in the round, or answers it at once.
+    fn place(&mut self, parked: Parked, round: &mut Round, wall_ms: i64) {
+        let Parked {
+            batch,
+            header,
+            acks,
+            reply,
+        } = parked;
+        let Role::Leader(leader) = &self.role else {
+            let _ = reply.send(Err(self.not_leader()));
+            return;
+        };
+        if acks == -1 && !leader.enough_in_sync() {
+            let _ = reply.send(Err(AppendError {
+                code: ErrorCode::NotEnoughReplicas,
+                leader: self.leader_hint(),
+            }));
+            return;
+        }
+        let (leader_epoch, log_start) = (leader.leader_epoch(), leader.log_start());
+        match self.producers.check(&header) {
+            Ok(ProducerCheck::Append) => {}
+            Ok(ProducerCheck::Duplicate {
+                base_offset,
+                last_offset,
+            }) => {
+                // ◆ Not answered before the high watermark covers the original.
+                let appended = Appended {
+                    base_offset,
+                    log_append_time: -1,
+                    log_start,
+                };
+                match acks {
+                    -1 => round.committed.push((appended, last_offset.plus(1), reply)),
+                    _ => round.written.push((appended, reply)),
+                }
+                return;
+            }
+            Err(code) => {
+                let _ = reply.send(Err(code.into()));
+                return;
+            }
+        }
+        // ◆ What cannot be replicated must not be in the log.
+        if batch.len() > BATCH_BYTES_MAX {
+            let _ = reply.send(Err(ErrorCode::MessageTooLarge.into()));
+            return;
+        }
+        let at = round.bytes.len();
+        round.bytes.extend_from_slice(&batch);
+        let placed = &mut round.bytes[at..];
+        if placed.len() < records::BATCH_HEADER_LEN {
+            round.bytes.truncate(at);
+            let _ = reply.send(Err(ErrorCode::CorruptMessage.into()));
+            return;
+        }
+        records::set_base_offset(placed, round.next);
+        records::set_leader_epoch(placed, leader_epoch);
+        let mut log_append_time = -1;
+        if self.rules.log_append_time {
+            log_append_time = wall_ms;
+            records::set_log_append_time(placed, wall_ms);
+        } else {
+            records::set_max_timestamp(placed, header.max_timestamp);
+        }
+        let written = match BatchHeader::parse(placed) {
+            Ok(written) if written.size() == placed.len() && written.last_offset_delta >= 0 => written,
+            _ => {
+                round.bytes.truncate(at);
+                let _ = reply.send(Err(ErrorCode::CorruptMessage.into()));
+                return;
+            }
+        };
+        // At once, so that the next batch of the same drain is checked against this one.
+        self.producers.update(&written);
+        let appended = Appended {
+            base_offset: round.next,
+            log_append_time,
+            log_start,
+        };
+        round.next = written.next_offset();
+        round.max_timestamp = round.max_timestamp.max(written.max_timestamp);
+        round.records += i64::from(written.record_count);
+        match acks {
+            -1 => round.committed.push((appended, round.next, reply)),
+            _ => round.written.push((appended, reply)),
+        }
+    }
+
+    fn write(&mut self, round: Round, now: Monotonic, wall_ms: i64) {
+        let Round {
+            bytes,
+            first,
+            next,
+            max_timestamp,
+            records,
+            committed,
+            written,
+        } = round;
+        if !bytes.is_empty() {
+            self.unsnapshot_bytes += bytes.len();
+            let appended = match self.log.as_mut() {
+                Some(log) => log.append(bytes.freeze(), first, next, max_timestamp, wall_ms),
+                None => Err(LogError::Offline),
+            };
+            if let Err(error) = appended {
+                let error = self.log_failed(&error);
+                // Producer states tell of batches that are not there: this life of the replica is over.
+                self.producers_incomplete = true;
+                self.become_idle(error.code);
+                for reply in committed
+                    .into_iter()
+                    .map(|(_, _, reply)| reply)
+                    .chain(written.into_iter().map(|(_, reply)| reply))
+                {
+                    let _ = reply.send(Err(error));
+                }
+                return;
+            }
+        }
+        for (appended, reply) in written {
+            let _ = reply.send(Ok(appended));
+        }
+        for (appended, next, reply) in committed {
+            if next <= self.bounds().high_watermark {
+                let _ = reply.send(Ok(appended));
+            } else {
+                self.waited += 1;
+                self.waiting.insert((next, self.waited), Waiting { appended, reply });
+            }
+        }
+        if next == first {
+            return;
+        }
+        self.note_unflushed(records, wall_ms);
+        if let Role::Leader(leader) = &mut self.role {
+            let actions = leader.on_append(next, now);
+            self.perform(actions);
+        }
+        mark_all(self.streams.values(), self.tp);
+        self.flush_if_due(wall_ms);
+    }
+
+    /// Counts what a relaxed topic's background flush will cover.
+    pub(super) fn note_unflushed(&mut self, records: i64, wall_ms: i64) {
+        if self.rules.durability == Durability::Relaxed {
+            if self.unflushed_records == 0 {
+                self.unflushed_since_ms = wall_ms;
+            }
+            self.unflushed_records += records;
+        }
+    }
+
+    /// What the log's error means to a client.
+    pub(super) fn log_failed(&self, error: &LogError) -> AppendError {
+        let code = match error {
+            LogError::OffsetOutOfRange { .. } => ErrorCode::OffsetOutOfRange,
+            _ => {
+                tracing::error!(topic = self.topic, partition = self.tp.partition, %error, "the log refuses");
+                ErrorCode::KafkaStorageError
+            }
+        };
+        AppendError {
+            code,
+            leader: self.leader_hint(),
+        }
+    }
+
+    /// Performs the leader's actions, in order.
+    pub(super) fn perform(&mut self, actions: Vec<Action>) {
+        for action in actions {
+            match action {
+                Action::AdvanceHighWatermark { to } => self.high_watermark_moved(to),
+                Action::ProposeIsr {
+                    proposal,
+                    isr,
+                    leader_epoch,
+                    partition_epoch,
+                } => {
+                    tracing::info!(topic = self.topic, partition = self.tp.partition, ?isr, %leader_epoch, "proposing an ISR");
+                    self.links.propose(Proposal {
+                        tp: self.tp,
+                        id: proposal,
+                        leader_epoch,
+                        partition_epoch,
+                        isr,
+                    });
+                }
+            }
+        }
+    }
+
+    fn high_watermark_moved(&mut self, to: Offset) {
+        while let Some(first) = self.waiting.first_entry() {
+            if first.key().0 > to {
+                break;
+            }
+            let Waiting { appended, reply } = first.remove();
+            let _ = reply.send(Ok(appended));
+        }
+        // Followers learn it with the next frame.
+        mark_all(self.streams.values(), self.tp);
+        self.wake();
+    }
+
+    /// ◆ The leader epoch ends: whoever waits for a commit in it is told so, though the record may survive.
+    pub(super) fn fail_waiting(&mut self, code: ErrorCode, leader: Option<(NodeId, LeaderEpoch)>) {
+        let waiting = std::mem::take(&mut self.waiting)
+            .into_values()
+            .map(|waiting| waiting.reply);
+        let parked = std::mem::take(&mut self.parked).into_iter().map(|parked| parked.reply);
+        for reply in waiting.chain(parked) {
+            let _ = reply.send(Err(AppendError { code, leader }));
+        }
+        self.wake();
+    }
+
+    /// The committed ISR is below the minimum: what waits was written but is not committed as promised.
+    pub(super) fn fail_waiting_after_append(&mut self) {
+        let error = AppendError {
+            code: ErrorCode::NotEnoughReplicasAfterAppend,
+            leader: self.leader_hint(),
+        };
+        for waiting in std::mem::take(&mut self.waiting).into_values() {
+            let _ = waiting.reply.send(Err(error));
+        }
+    }
+}

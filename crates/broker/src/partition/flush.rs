@@ -1,0 +1,123 @@
+use super::{Partition, Role};
+use crate::links::FlushResult;
+use replica::Durability;
+use types::{ErrorCode, Monotonic};
+
+/// A relaxed topic that sets no `flush.ms` is flushed this often, so that little is read again after a crash.
+const BACKGROUND_FLUSH_MS: i64 = 5_000;
+
+impl Partition {
+    /// Starts a flush if the topic's rules ask for one now and none is out. All that comes meanwhile rides on the next.
+    pub(super) fn flush_if_due(&mut self, wall_ms: i64) {
+        let due = match self.rules.durability {
+            Durability::Strict => true,
+            Durability::Relaxed => {
+                let age = wall_ms.saturating_sub(self.unflushed_since_ms);
+                self.unflushed_records >= self.rules.flush_messages
+                    || (self.unflushed_records > 0 && age >= self.rules.flush_ms.min(BACKGROUND_FLUSH_MS))
+            }
+        };
+        if due {
+            self.flush();
+        }
+    }
+
+    /// Starts a flush of everything that is not durable, unless one is out.
+    pub fn flush(&mut self) {
+        if let Some(job) = self.log.as_mut().and_then(logstore::Log::begin_flush) {
+            self.flush_since = Some(self.links.host.now());
+            self.unflushed_records = 0;
+            self.links.flush(self.directory, self.incarnation, job);
+        }
+    }
+
+    /// A flush is done. On followers the caller acknowledges afterwards.
+    pub fn flushed(&mut self, result: FlushResult, now: Monotonic) {
+        if result.incarnation != self.incarnation {
+            return;
+        }
+        self.flush_since = None;
+        let flushed = match result.outcome {
+            Ok(flushed) => flushed,
+            Err(error) => {
+                tracing::error!(tp = %self.tp, topic = self.topic, ?error, "a flush failed: this replica leads and acknowledges nothing more");
+                self.become_idle(ErrorCode::KafkaStorageError);
+                return;
+            }
+        };
+        let Some(log) = self.log.as_mut() else {
+            self.late_flushes.push(flushed);
+            return;
+        };
+        log.finish_flush(&flushed);
+        let durable = log.durable_offset();
+        match &mut self.role {
+            Role::Leader(leader) => {
+                let actions = leader.on_durable(durable, now);
+                self.perform(actions);
+                self.drain(now);
+            }
+            Role::Follower { machine, .. } => {
+                machine.on_durable(durable);
+                self.resume_entries();
+            }
+            Role::Idle => self.bounds.durable = durable.min(self.bounds.log_end),
+        }
+        // What arrived while the flush was under way.
+        let epoch_waits = self
+            .log
+            .as_ref()
+            .is_some_and(|log| log.epoch_durable() != log.epochs().last().map(|(epoch, _)| *epoch));
+        if self.rules.durability == Durability::Strict || epoch_waits {
+            self.flush();
+        }
+    }
+
+    /// Every half second or so.
+    pub fn tick(&mut self, now: Monotonic, stall: std::time::Duration) {
+        if let Some(since) = self.flush_since
+            && now.since(since) > stall
+        {
+            tracing::error!(
+                topic = self.topic,
+                partition = self.tp.partition,
+                "a flush stalls: nothing is acknowledged until it ends"
+            );
+        }
+        let wall_ms = self.links.host.wall_ms();
+        if let Role::Leader(leader) = &mut self.role {
+            let actions = leader.on_tick(now);
+            self.perform(actions);
+        }
+        if self.rules.durability == Durability::Relaxed {
+            self.flush_if_due(wall_ms);
+        }
+        self.producers.expire(wall_ms);
+    }
+
+    /// Bookkeeping of every few seconds: the high watermark's checkpoint, and a producer snapshot if much was written
+    /// since the last. Neither is needed for safety.
+    pub fn checkpoint(&mut self, snapshot_bytes: usize) {
+        let high_watermark = self.bounds().high_watermark;
+        let Some(log) = self.log.as_ref() else { return };
+        log.checkpoint_high_watermark(high_watermark);
+        if self.unsnapshot_bytes <= snapshot_bytes || log.is_offline() || self.producers_incomplete {
+            return;
+        }
+        self.unsnapshot_bytes = 0;
+        if let Err(error) =
+            log.write_producer_snapshot(log.log_end_offset(), &crate::recovered::snapshot(&self.producers))
+        {
+            tracing::warn!(topic = self.topic, partition = self.tp.partition, %error, "no producer snapshot");
+        }
+    }
+
+    /// Whether everything is on disk, as far as this log goes.
+    pub fn is_clean(&self) -> bool {
+        self.flush_since.is_none()
+            && self
+                .log
+                .as_ref()
+                .is_none_or(|log| log.is_offline() || log.durable_offset() == log.log_end_offset())
+    }
+}

@@ -1,0 +1,127 @@
+//! Compares the shard's state with the newest image and closes the difference. ◆ A watch skips images, so nothing is
+//! taken from what changed, only from what is: (topic id, incarnation, leader epoch, partition epoch).
+
+use crate::partition::{NewReplica, Partition};
+use crate::recovered;
+use crate::shard::ShardRef;
+use crate::topic_settings::{rules_of, view_of};
+use host::PoolExt;
+use logstore::LogError;
+use metadata::{Image, PartitionImage, TopicImage};
+use replica::{ProducerStates, first_generation};
+use std::sync::Arc;
+use types::{ErrorCode, Offset, TopicPartition};
+
+pub(crate) async fn run(shard: ShardRef) {
+    let control = shard.broker().control_plane();
+    let (mut image, mut registration) = (control.image(), control.registration());
+    loop {
+        let (newest, epoch) = (image.borrow_and_update().clone(), *registration.borrow_and_update());
+        shard.set_state(newest.clone(), epoch);
+        match epoch {
+            Some(_) => reconcile(&shard, &newest).await,
+            None => stand_back(&shard),
+        }
+        shard.image_changed();
+        tokio::select! {
+            changed = image.changed() => if changed.is_err() { return },
+            changed = registration.changed() => if changed.is_err() { return },
+            () = shard.looked() => {}
+        }
+    }
+}
+
+/// ◆ Without a registration nothing is served, led or followed.
+fn stand_back(shard: &ShardRef) {
+    for (tp, partition) in shard.partitions() {
+        let change = partition.borrow_mut().become_idle(ErrorCode::NotLeaderOrFollower);
+        shard.change(tp, change);
+    }
+}
+
+async fn reconcile(shard: &ShardRef, image: &Arc<Image>) {
+    // The image holds our registration, so everything older: what it does not name is gone.
+    for (tp, partition) in shard.partitions() {
+        let incarnation = partition.borrow().incarnation;
+        if mine(shard, image, tp).is_none_or(|(_, record)| record.incarnation != incarnation) {
+            delete(shard, tp).await;
+        }
+    }
+    let (me, index, shards) = (shard.links().node_id, shard.index(), shard.shards());
+    for (tp, topic, record) in image.partitions() {
+        if tp.shard(shards) != index || !record.replicas.contains(&me) {
+            continue;
+        }
+        if shard.partition(tp).is_none() {
+            create(shard, image, tp, topic, record).await;
+        }
+        let Some(partition) = shard.partition(tp) else { continue };
+        let view = view_of(image, topic, record);
+        let rules = rules_of(image, topic, view.durability);
+        let mut partition = partition.borrow_mut();
+        if let Some(epoch) = shard.broker_epoch() {
+            partition.raise_generation(first_generation(epoch));
+        }
+        let change = partition.on_view(view, rules, shard.links().host.now());
+        drop(partition);
+        shard.change(tp, change);
+    }
+}
+
+fn mine<'a>(shard: &ShardRef, image: &'a Image, tp: TopicPartition) -> Option<(&'a TopicImage, &'a PartitionImage)> {
+    let topic = image.topic_by_id(tp.topic)?;
+    let record = image.partition(tp)?;
+    record
+        .replicas
+        .contains(&shard.links().node_id)
+        .then_some((topic, record))
+}
+
+async fn delete(shard: &ShardRef, tp: TopicPartition) {
+    let Some(partition) = shard.partition(tp) else { return };
+    let change = partition.borrow_mut().become_idle(ErrorCode::UnknownTopicOrPartition);
+    shard.change(tp, change);
+    let (log, topic) = {
+        let mut partition = partition.borrow_mut();
+        (partition.take_log(), partition.topic.clone())
+    };
+    // Away on a pool: this is looked at again when it is back.
+    let Some(log) = log else { return };
+    shard.remove_partition(tp);
+    tracing::info!(topic, partition = tp.partition, "deleting a replica");
+    match shard.cold_pool().run(move || log.delete()).await {
+        Ok(Ok(())) => {}
+        Ok(Err(error)) => tracing::error!(topic, partition = tp.partition, %error, "a replica was not deleted"),
+        Err(error) => tracing::error!(topic, partition = tp.partition, %error, "a replica was not deleted"),
+    }
+}
+
+async fn create(shard: &ShardRef, image: &Arc<Image>, tp: TopicPartition, topic: &TopicImage, record: &PartitionImage) {
+    let wanted = record.directory(shard.links().node_id).unwrap_or_default();
+    let Some(directory) = shard.broker().directory(wanted) else {
+        // ◆ Never recreated elsewhere (KIP-858): that would be a replica that forgot what it acknowledged.
+        tracing::error!(topic = topic.name, partition = tp.partition, directory = %wanted, "the replica's log directory is not here");
+        return;
+    };
+    let view = view_of(image, topic, record);
+    let rules = rules_of(image, topic, view.durability);
+    let (name, incarnation, config) = (topic.name.clone(), record.incarnation, rules.log);
+    let created = shard
+        .cold_pool()
+        .run(move || directory.create_log(&name, tp, incarnation, config))
+        .await;
+    let log = match created.unwrap_or_else(|error| Err(LogError::Io(error))) {
+        Ok(log) => log,
+        Err(error) => {
+            tracing::error!(topic = topic.name, partition = tp.partition, %error, "a replica cannot be created");
+            return;
+        }
+    };
+    let replica = NewReplica {
+        log,
+        producers: ProducerStates::new(recovered::PRODUCER_EXPIRATION_MS),
+        high_watermark: Offset::ZERO,
+    };
+    let generation = shard.broker_epoch().map(first_generation).unwrap_or_default();
+    shard.add_partition(Partition::new(shard.links().clone(), replica, view, rules, generation));
+}

@@ -1,0 +1,161 @@
+//! The leader's writing half: answers, then what is new of the marked partitions, many in one frame.
+
+use super::leader_side::{StreamOut, send};
+use super::protocol::{Entry, Frame};
+use super::transport::{FrameSink, StreamError};
+use crate::shard::ShardRef;
+use bytes::Bytes;
+use logstore::LogSlice;
+use records::{BatchHeader, split_batches};
+use replica::{EntryHeader, digest};
+use std::rc::Rc;
+use types::TopicPartition;
+
+/// Records of one frame; several frames are in flight.
+const FRAME_BYTES: usize = 1024 * 1024;
+/// Partitions named in one frame.
+const FRAME_ENTRIES: usize = 1_000;
+
+pub(super) async fn run(shard: &ShardRef, out: &Rc<StreamOut>, mut sink: FrameSink) -> Result<(), StreamError> {
+    let keep_alive = shard.timings().stream_keep_alive;
+    loop {
+        let answers = std::mem::take(&mut *out.answers.borrow_mut());
+        if !answers.is_empty() {
+            send(shard, &mut sink, &Frame::Answers(answers)).await?;
+        }
+        let entries = gather(shard, out).await?;
+        if !entries.is_empty() {
+            send(shard, &mut sink, &Frame::Data(entries)).await?;
+            continue;
+        }
+        if !out.answers.borrow().is_empty() {
+            continue;
+        }
+        if tokio::time::timeout(keep_alive, out.wake.notified()).await.is_err() {
+            send(shard, &mut sink, &Frame::KeepAlive).await?;
+        }
+    }
+}
+
+/// One frame's worth of what is new. What does not fit stays marked; a full window waits for acknowledgements.
+async fn gather(shard: &ShardRef, out: &Rc<StreamOut>) -> Result<Vec<Entry>, StreamError> {
+    let mut entries = Vec::new();
+    let mut bytes = 0;
+    let mut again = Vec::new();
+    while entries.len() < FRAME_ENTRIES && bytes < FRAME_BYTES {
+        let Some(tp) = out.marked.borrow_mut().pop_first() else {
+            break;
+        };
+        let room = out.window.get().min(FRAME_BYTES - bytes);
+        match entry(shard, out, tp, room).await? {
+            Sent::Entry { entry, more } => {
+                bytes += entry.records.len();
+                entries.push(entry);
+                if more {
+                    again.push(tp);
+                }
+            }
+            Sent::NoRoom => {
+                again.push(tp);
+                break;
+            }
+            Sent::Nothing => {}
+        }
+    }
+    // Not woken: the loop comes back by itself, or acknowledgements wake it.
+    out.marked.borrow_mut().extend(again);
+    Ok(entries)
+}
+
+enum Sent {
+    Entry { entry: Entry, more: bool },
+    NoRoom,
+    Nothing,
+}
+
+async fn entry(shard: &ShardRef, out: &StreamOut, tp: TopicPartition, room: usize) -> Result<Sent, StreamError> {
+    let Some(partition) = shard.partition(tp) else {
+        return Ok(Sent::Nothing);
+    };
+    let Some((next, generation)) = out.feeds.borrow().get(&tp).map(|feed| (feed.next, feed.generation)) else {
+        return Ok(Sent::Nothing);
+    };
+    let slice = match partition.borrow().read_for_follower(next, room.max(1)) {
+        Ok(slice) => slice,
+        Err(error) => {
+            // The log start passed it, or the log is away or broken: a fresh statement tells which.
+            tracing::warn!(%tp, follower = out.node.0, %error, "cannot read for a follower");
+            return Err(StreamError::Unexpected("the log cannot be read"));
+        }
+    };
+    if room == 0 && !slice.is_empty() {
+        return Ok(Sent::NoRoom);
+    }
+    let records = load(shard, slice).await?;
+    let headers: Vec<BatchHeader> = split_batches(&records)
+        .map_while(Result::ok)
+        .map(|batch| batch.header)
+        .collect();
+    // The read may have waited: the position may have been stated anew, or the epoch be over.
+    let partition = partition.borrow();
+    let mut feeds = out.feeds.borrow_mut();
+    let Some(feed) = feeds
+        .get_mut(&tp)
+        .filter(|feed| feed.generation == generation && feed.next == next)
+    else {
+        return Ok(Sent::Nothing);
+    };
+    let leads = partition
+        .streams
+        .get(&out.node)
+        .is_some_and(|stream| std::ptr::eq(&**stream, out));
+    if !leads || partition.leader_epoch() != feed.leader_epoch {
+        return Ok(Sent::Nothing);
+    }
+    let bounds = partition.bounds();
+    let told = (bounds.high_watermark, bounds.log_start);
+    let Some(last) = headers.last() else {
+        if feed.told == told {
+            return Ok(Sent::Nothing);
+        }
+        feed.told = told;
+        return Ok(Sent::Entry {
+            entry: make(tp, feed, &headers, Bytes::new()),
+            more: false,
+        });
+    };
+    feed.told = told;
+    let entry = make(tp, feed, &headers, records);
+    feed.next = last.next_offset();
+    feed.previous_epoch = last.leader_epoch;
+    feed.in_flight.push_back((feed.next, entry.records.len()));
+    out.window.set(out.window.get().saturating_sub(entry.records.len()));
+    let more = feed.next < bounds.log_end;
+    Ok(Sent::Entry { entry, more })
+}
+
+fn make(tp: TopicPartition, feed: &super::leader_side::Feed, headers: &[BatchHeader], records: Bytes) -> Entry {
+    let header = EntryHeader {
+        leader_epoch: feed.leader_epoch,
+        previous_end: feed.next,
+        previous_epoch: feed.previous_epoch,
+        generation: feed.generation,
+        high_watermark: feed.told.0,
+        log_start: feed.told.1,
+        digest: digest(headers.iter()),
+    };
+    Entry { tp, header, records }
+}
+
+/// From memory, from the page cache, or from the pool that may wait for the disk.
+async fn load(shard: &ShardRef, slice: LogSlice) -> Result<Bytes, StreamError> {
+    let bytes = if slice.is_cached() {
+        slice.bytes()?
+    } else {
+        slice
+            .load(shard.cold_pool())
+            .await
+            .map_err(|error| std::io::Error::other(error.to_string()))?
+    };
+    Ok(bytes)
+}

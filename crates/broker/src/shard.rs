@@ -1,0 +1,479 @@
+use crate::broker::Broker;
+use crate::data::{AppendError, Appended};
+use crate::links::{FlushResult, Links};
+use crate::partition::{Partition, RoleChange};
+use crate::replica_stream::{FollowOut, StreamOut};
+use crate::shard_queue::{Call, Outbox};
+use crate::{isr, reconcile, replica_stream};
+use bytes::Bytes;
+use futures::future::LocalBoxFuture;
+use host::{Listener, Pool};
+use metadata::Image;
+use records::BatchHeader;
+use std::cell::{Cell, RefCell};
+use std::collections::{BTreeMap, BTreeSet};
+use std::panic::AssertUnwindSafe;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::{Notify, mpsc, oneshot};
+use types::{BrokerEpoch, DirectoryId, ErrorCode, LeaderEpoch, NodeId, Offset, Timings, TopicPartition};
+
+pub(crate) type PartitionRef = Rc<RefCell<Partition>>;
+
+/// The one timer of a shard: lag, background flushes, stalls.
+const TICK: Duration = Duration::from_millis(500);
+/// Ticks between checkpoints of the high watermarks.
+const CHECKPOINT_TICKS: u64 = 10;
+/// Bytes of a log after which its producer states are written down again.
+const SNAPSHOT_BYTES: usize = 64 * 1024 * 1024;
+/// An orderly stop waits so long for the last flushes.
+const STOP_FLUSHES: Duration = Duration::from_secs(5);
+
+/// A shard, on its own thread: everything in it is touched by that thread only.
+pub(crate) struct Shard {
+    broker: Broker,
+    index: u16,
+    links: Rc<Links>,
+    partitions: RefCell<BTreeMap<TopicPartition, PartitionRef>>,
+    outboxes: Vec<Rc<Outbox>>,
+    image: RefCell<Arc<Image>>,
+    registration: Cell<Option<BrokerEpoch>>,
+    /// Streams of followers.
+    streams: RefCell<Vec<Rc<StreamOut>>>,
+    /// Streams to leaders, and which of them each partition is on.
+    followed: RefCell<BTreeMap<(NodeId, u16), Rc<FollowOut>>>,
+    following: RefCell<BTreeMap<TopicPartition, Rc<FollowOut>>>,
+    refused: RefCell<BTreeSet<TopicPartition>>,
+    pub(crate) look: Notify,
+    /// What the surface keeps per shard: fetch sessions and the like.
+    surface: RefCell<Option<Rc<dyn std::any::Any>>>,
+}
+
+/// Handle to the shard that runs the caller. Not `Send`.
+#[derive(Clone)]
+pub struct ShardRef(Rc<Shard>);
+
+impl ShardRef {
+    pub(crate) fn new(broker: Broker, index: u16, links: Rc<Links>, queues: Vec<mpsc::Sender<Call>>) -> Self {
+        let image = broker.image();
+        let outboxes = queues.into_iter().map(Outbox::start).collect();
+        Self(Rc::new(Shard {
+            broker,
+            index,
+            links,
+            partitions: RefCell::default(),
+            outboxes,
+            image: RefCell::new(image),
+            registration: Cell::new(None),
+            streams: RefCell::default(),
+            followed: RefCell::default(),
+            following: RefCell::default(),
+            refused: RefCell::default(),
+            look: Notify::new(),
+            surface: RefCell::default(),
+        }))
+    }
+
+    #[must_use]
+    pub fn broker(&self) -> &Broker {
+        &self.0.broker
+    }
+
+    /// What the surface keeps once per shard, made at first use.
+    ///
+    /// # Panics
+    /// If it is asked for as another type than it was made.
+    pub fn surface<T: 'static>(&self, make: impl FnOnce() -> Rc<T>) -> Rc<T> {
+        let kept = self.0.surface.borrow_mut().get_or_insert_with(|| make()).clone();
+        kept.downcast().expect("one surface per node")
+    }
+
+    /// Which of the node's shards this is.
+    #[must_use]
+    pub fn index(&self) -> u16 {
+        self.0.index
+    }
+
+    /// The image that this shard acts on. [`Broker::image`] may be newer.
+    #[must_use]
+    pub fn image(&self) -> Arc<Image> {
+        self.0.image.borrow().clone()
+    }
+
+    pub(crate) fn shards(&self) -> u16 {
+        self.0.broker.shards()
+    }
+
+    pub(crate) fn links(&self) -> &Rc<Links> {
+        &self.0.links
+    }
+
+    pub(crate) fn timings(&self) -> &Timings {
+        self.0.broker.timings()
+    }
+
+    pub(crate) fn cold_pool(&self) -> Arc<dyn Pool> {
+        self.0.broker.cold_pool()
+    }
+
+    pub(crate) fn directories(&self) -> Vec<DirectoryId> {
+        self.0.broker.directory_ids()
+    }
+
+    pub(crate) fn broker_epoch(&self) -> Option<BrokerEpoch> {
+        self.0.registration.get()
+    }
+
+    pub(crate) fn set_state(&self, image: Arc<Image>, registration: Option<BrokerEpoch>) {
+        self.0.image.replace(image);
+        self.0.registration.set(registration);
+    }
+
+    pub(crate) fn partition(&self, tp: TopicPartition) -> Option<PartitionRef> {
+        self.0.partitions.borrow().get(&tp).cloned()
+    }
+
+    pub(crate) fn partitions(&self) -> Vec<(TopicPartition, PartitionRef)> {
+        self.0
+            .partitions
+            .borrow()
+            .iter()
+            .map(|(tp, partition)| (*tp, partition.clone()))
+            .collect()
+    }
+
+    /// Does something with a partition. A broken invariant stops that partition, not the shard.
+    pub(crate) fn with<T>(&self, tp: TopicPartition, work: impl FnOnce(&mut Partition) -> T) -> Option<T> {
+        let partition = self.partition(tp)?;
+        let worked = std::panic::catch_unwind(AssertUnwindSafe(|| work(&mut partition.borrow_mut())));
+        match worked {
+            Ok(answer) => Some(answer),
+            Err(_) => {
+                tracing::error!(%tp, "an invariant of this replica broke: it stops");
+                let change = partition.borrow_mut().stop_broken();
+                self.change(tp, change);
+                None
+            }
+        }
+    }
+
+    pub(crate) fn add_partition(&self, partition: Partition) {
+        self.0
+            .partitions
+            .borrow_mut()
+            .insert(partition.tp, Rc::new(RefCell::new(partition)));
+    }
+
+    pub(crate) fn remove_partition(&self, tp: TopicPartition) -> Option<PartitionRef> {
+        self.unfollow(tp);
+        self.0.partitions.borrow_mut().remove(&tp)
+    }
+
+    pub(crate) fn add_stream(&self, stream: &Rc<StreamOut>) {
+        self.0.streams.borrow_mut().push(stream.clone());
+    }
+
+    pub(crate) fn remove_stream(&self, stream: &Rc<StreamOut>) {
+        self.0.streams.borrow_mut().retain(|other| !Rc::ptr_eq(other, stream));
+    }
+
+    /// Asks another shard to do something. Never waits.
+    pub(crate) fn call(&self, shard: u16, call: Call) {
+        if let Some(outbox) = self.0.outboxes.get(usize::from(shard)) {
+            outbox.push(call);
+        }
+    }
+
+    /// Runs `work` on the shard that owns `tp`; the slot for its answer is there before it crosses. `None` if that
+    /// shard has ended.
+    pub(crate) async fn on_owner<T: Send + 'static>(
+        &self,
+        shard: u16,
+        work: impl FnOnce(ShardRef) -> LocalBoxFuture<'static, T> + Send + 'static,
+    ) -> Option<T> {
+        if shard == self.0.index {
+            return Some(work(self.clone()).await);
+        }
+        let (reply, answer) = oneshot::channel();
+        self.call(
+            shard,
+            Box::new(move |shard| {
+                let answer = work(shard.clone());
+                tokio::task::spawn_local(async move {
+                    // The caller may be gone; the work is done all the same.
+                    let _ = reply.send(answer.await);
+                });
+            }),
+        );
+        answer.await.ok()
+    }
+
+    /// Why this node does not serve `tp`, and who leads it.
+    pub(crate) fn not_served(&self, tp: TopicPartition) -> AppendError {
+        match self.0.image.borrow().partition(tp) {
+            None => ErrorCode::UnknownTopicOrPartition.into(),
+            Some(partition) => AppendError {
+                code: ErrorCode::NotLeaderOrFollower,
+                leader: partition.leader.map(|leader| (leader, partition.leader_epoch)),
+            },
+        }
+    }
+
+    /// Appends one checked client batch. Starts now: two calls in order append in order. Resolves when `acks` is
+    /// satisfied (−1: committed; 1, 0: written here), for a duplicate with the place of the original; fails on leaving
+    /// the leader epoch. Dropping the future takes nothing back. No time limit of its own.
+    pub fn append(
+        &self,
+        tp: TopicPartition,
+        batch: Bytes,
+        header: BatchHeader,
+        acks: i16,
+    ) -> LocalBoxFuture<'static, Result<Appended, AppendError>> {
+        let (reply, answer) = oneshot::channel();
+        let owner = tp.shard(self.shards());
+        let work = move |shard: &ShardRef| match shard.partition(tp) {
+            Some(partition) => partition.borrow_mut().append(batch, header, acks, reply),
+            None => {
+                // Nobody listens any more if the connection is gone.
+                let _ = reply.send(Err(shard.not_served(tp)));
+            }
+        };
+        if owner == self.0.index {
+            work(self);
+        } else {
+            self.call(owner, Box::new(work));
+        }
+        Box::pin(async move { answer.await.unwrap_or(Err(ErrorCode::NotLeaderOrFollower.into())) })
+    }
+
+    /// What a timestamp of ListOffsets means: offset, timestamp, leader epoch; offset −1 for none.
+    ///
+    /// # Errors
+    /// NOT_LEADER_OR_FOLLOWER, FENCED_LEADER_EPOCH, UNKNOWN_LEADER_EPOCH, OFFSET_NOT_AVAILABLE (KIP-207).
+    pub async fn list_offset(
+        &self,
+        tp: TopicPartition,
+        timestamp: i64,
+        current_leader_epoch: LeaderEpoch,
+        _read_committed: bool,
+    ) -> Result<(Offset, i64, LeaderEpoch), AppendError> {
+        let work = move |shard: ShardRef| -> LocalBoxFuture<'static, _> {
+            Box::pin(async move {
+                let partition = shard.partition(tp).ok_or_else(|| shard.not_served(tp))?;
+                partition.borrow().list_offset(timestamp, current_leader_epoch)
+            })
+        };
+        self.on_owner(tp.shard(self.shards()), work)
+            .await
+            .unwrap_or(Err(ErrorCode::NotLeaderOrFollower.into()))
+    }
+
+    /// The largest epoch not above `epoch` and its end (KIP-101, KIP-279); (−1, −1) if nothing is known of it.
+    ///
+    /// # Errors
+    /// As [`Self::list_offset`].
+    pub async fn epoch_end_offset(
+        &self,
+        tp: TopicPartition,
+        current_leader_epoch: LeaderEpoch,
+        epoch: LeaderEpoch,
+    ) -> Result<(LeaderEpoch, Offset), AppendError> {
+        let work = move |shard: ShardRef| -> LocalBoxFuture<'static, _> {
+            Box::pin(async move {
+                let partition = shard.partition(tp).ok_or_else(|| shard.not_served(tp))?;
+                partition.borrow().epoch_end_offset(current_leader_epoch, epoch)
+            })
+        };
+        self.on_owner(tp.shard(self.shards()), work)
+            .await
+            .unwrap_or(Err(ErrorCode::NotLeaderOrFollower.into()))
+    }
+
+    /// The image or the state of a log changed: compare again.
+    pub(crate) fn look_again(&self) {
+        self.0.look.notify_one();
+    }
+
+    pub(crate) async fn looked(&self) {
+        self.0.look.notified().await;
+    }
+
+    /// Carries out what a change of role asks for.
+    pub(crate) fn change(&self, tp: TopicPartition, change: RoleChange) {
+        match change {
+            RoleChange::Nothing => {}
+            RoleChange::Unfollow { .. } => self.unfollow(tp),
+            RoleChange::Follow { leader, .. } => self.follow(tp, leader),
+        }
+    }
+
+    fn follow(&self, tp: TopicPartition, leader: NodeId) {
+        let shards = self
+            .0
+            .image
+            .borrow()
+            .broker(leader)
+            .map_or(1, |broker| broker.shards.max(1));
+        let key = (leader, tp.shard(shards));
+        let out = self
+            .0
+            .followed
+            .borrow_mut()
+            .entry(key)
+            .or_insert_with(|| FollowOut::new(key.0, key.1))
+            .clone();
+        let before = self.0.following.borrow_mut().insert(tp, out.clone());
+        if let Some(before) = before.filter(|before| !Rc::ptr_eq(before, &out)) {
+            before.unfollow(tp);
+        }
+        out.follow(self, tp);
+    }
+
+    fn unfollow(&self, tp: TopicPartition) {
+        if let Some(out) = self.0.following.borrow_mut().remove(&tp) {
+            out.unfollow(tp);
+        }
+    }
+
+    /// States the position of a partition again, if it is followed.
+    pub(crate) fn state(&self, tp: TopicPartition) {
+        if let Some(out) = self.0.following.borrow().get(&tp) {
+            out.state(tp);
+        }
+    }
+
+    /// The leader refused a position: state it again with the next image, or at the next tick.
+    pub(crate) fn restate_later(&self, tp: TopicPartition) {
+        self.0.refused.borrow_mut().insert(tp);
+    }
+
+    pub(crate) fn restate_refused(&self) {
+        for tp in std::mem::take(&mut *self.0.refused.borrow_mut()) {
+            self.state(tp);
+        }
+    }
+
+    /// The image is newer: positions that came before it are looked at again.
+    pub(crate) fn image_changed(&self) {
+        let streams = self.0.streams.borrow().clone();
+        for stream in streams {
+            stream.image_changed(self);
+        }
+        self.restate_refused();
+    }
+
+    fn flushed(&self, result: FlushResult) {
+        let tp = result.tp;
+        if result.outcome.is_err() {
+            self.0.broker.check_storage();
+        }
+        let now = self.0.links.host.now();
+        let restate = self.with(tp, |partition| {
+            partition.flushed(result, now);
+            partition.take_restate()
+        });
+        if let Some(out) = self.0.following.borrow().get(&tp) {
+            out.ack(tp);
+            if restate == Some(true) {
+                out.state(tp);
+            }
+        }
+    }
+
+    fn tick(&self, ticks: u64) {
+        let now = self.0.links.host.now();
+        for (tp, _) in self.partitions() {
+            self.with(tp, |partition| {
+                partition.tick(now, self.timings().flush_stall);
+                if ticks.is_multiple_of(CHECKPOINT_TICKS) {
+                    partition.checkpoint(SNAPSHOT_BYTES);
+                }
+            });
+        }
+        self.0.broker.check_storage();
+        self.restate_refused();
+        isr::mark_strict(self);
+        if ticks.is_multiple_of(CHECKPOINT_TICKS) && self.0.index == 0 {
+            self.0.broker.write_checkpoints();
+        }
+    }
+
+    /// Runs the shard until `stop`.
+    pub(crate) async fn run(
+        self,
+        mut queue: mpsc::Receiver<Call>,
+        mut flushed: mpsc::UnboundedReceiver<FlushResult>,
+        listener: Option<Box<dyn Listener>>,
+        stop: oneshot::Receiver<()>,
+    ) {
+        let shard = self.clone();
+        let mut tasks = vec![tokio::task::spawn_local(reconcile::run(self.clone()))];
+        tasks.push(tokio::task::spawn_local(isr::run(self.clone())));
+        tasks.push(tokio::task::spawn_local(async move {
+            loop {
+                shard.0.links.drain.notified().await;
+                for tp in shard.0.links.take_dirty() {
+                    let now = shard.0.links.host.now();
+                    shard.with(tp, |partition| partition.drain(now));
+                }
+            }
+        }));
+        if let Some(listener) = listener {
+            tasks.push(tokio::task::spawn_local(replica_stream::listen(self.clone(), listener)));
+        }
+        let mut tick = tokio::time::interval(TICK);
+        tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        let (mut ticks, mut stop) = (0u64, stop);
+        loop {
+            tokio::select! {
+                Some(call) = queue.recv() => call(&self),
+                Some(result) = flushed.recv() => self.flushed(result),
+                _ = tick.tick() => {
+                    ticks += 1;
+                    self.tick(ticks);
+                }
+                _ = &mut stop => break,
+            }
+        }
+        for task in tasks {
+            task.abort();
+        }
+        self.stop(flushed).await;
+    }
+
+    /// Orderly: nobody is led or followed, everything is flushed, then the logs are closed.
+    async fn stop(&self, mut flushed: mpsc::UnboundedReceiver<FlushResult>) {
+        for (tp, partition) in self.partitions() {
+            let change = partition.borrow_mut().become_idle(ErrorCode::NotLeaderOrFollower);
+            self.change(tp, change);
+            partition.borrow_mut().flush();
+        }
+        let all_flushed = async {
+            while !self
+                .partitions()
+                .iter()
+                .all(|(_, partition)| partition.borrow().is_clean())
+            {
+                let Some(result) = flushed.recv().await else { return };
+                let tp = result.tp;
+                self.flushed(result);
+                if let Some(partition) = self.partition(tp) {
+                    partition.borrow_mut().flush();
+                }
+            }
+        };
+        if tokio::time::timeout(STOP_FLUSHES, all_flushed).await.is_err() {
+            tracing::warn!(shard = self.0.index, "the shard ends before its last flush did");
+        }
+        for (_, partition) in self.partitions() {
+            let mut partition = partition.borrow_mut();
+            partition.checkpoint(0);
+            if let Some(mut log) = partition.take_log()
+                && let Err(error) = log.close()
+            {
+                tracing::warn!(topic = partition.topic, partition = partition.tp.partition, %error, "a log was not closed cleanly");
+            }
+        }
+    }
+}

@@ -1,0 +1,46 @@
+use crate::partition::TopicRules;
+use logstore::LogConfig;
+use metadata::{Image, PartitionImage, TopicImage};
+use replica::{Durability, PartitionView};
+
+/// What a topic's configuration means for its partitions here.
+pub(crate) fn rules_of(image: &Image, topic: &TopicImage, durability: Durability) -> TopicRules {
+    let number = |name: &str, default: i64| image.topic_config(topic, name).parse().unwrap_or(default);
+    let default = LogConfig::default();
+    let unsigned = |name: &str, default: u32| u32::try_from(number(name, i64::from(default))).unwrap_or(default);
+    TopicRules {
+        durability,
+        log_append_time: image.topic_config(topic, "message.timestamp.type") == "LogAppendTime",
+        flush_messages: number("flush.messages", i64::MAX),
+        flush_ms: number("flush.ms", i64::MAX),
+        log: LogConfig {
+            segment_bytes: unsigned("segment.bytes", default.segment_bytes),
+            index_interval_bytes: unsigned("index.interval.bytes", default.index_interval_bytes),
+            segment_ms: number("segment.ms", default.segment_ms),
+            segment_index_bytes: unsigned("segment.index.bytes", default.segment_index_bytes),
+        },
+    }
+}
+
+/// The part of the image that the core of a replica looks at.
+///
+/// ◆ A topic that became relaxed stays strict until the controller has cleared that of every replica: nothing may
+/// be acknowledged from memory while an election still trusts the disks.
+pub(crate) fn view_of(image: &Image, topic: &TopicImage, partition: &PartitionImage) -> PartitionView {
+    let strict = image.is_strict(topic) || !partition.strict.is_empty();
+    PartitionView {
+        leader: partition.leader,
+        leader_epoch: partition.leader_epoch,
+        partition_epoch: partition.partition_epoch,
+        replicas: partition.replicas.clone(),
+        isr: partition.isr.clone(),
+        elr: partition.elr.clone(),
+        min_isr: image.effective_min_isr(topic),
+        durability: if strict {
+            Durability::Strict
+        } else {
+            Durability::Relaxed
+        },
+        brokers: image.replica_brokers(partition),
+    }
+}

@@ -1,0 +1,4 @@
+mod damaged_wire;
+mod power_loss;
+mod replication;
+mod support;

@@ -1,0 +1,199 @@
+use crate::support::*;
+use std::time::Duration;
+use types::{ErrorCode, LeaderEpoch, NodeId, Offset};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_committed_is_on_every_replica() {
+    let cluster = Cluster::new(2, &[]);
+    let nodes = cluster.start_all().await;
+    for index in 0..20 {
+        let appended = nodes[0].produce(batch(&format!("value {index}")), -1).await.unwrap();
+        assert_eq!(appended.base_offset, Offset(index));
+    }
+    let leader = nodes[0].read_to(20).await;
+    for node in &nodes[1..] {
+        assert_eq!(node.read_to(20).await, leader, "node {}", node.id);
+        let refused = node.produce(batch("not here"), 1).await.unwrap_err();
+        assert_eq!(refused.code, ErrorCode::NotLeaderOrFollower);
+        assert_eq!(refused.leader, Some((NodeId(1), LeaderEpoch(0))));
+    }
+    let first = records::split_batches(&leader.into()).next().unwrap().unwrap().header;
+    assert_eq!((first.base_offset, first.leader_epoch), (Offset(0), LeaderEpoch(0)));
+    for node in nodes {
+        node.broker.shutdown().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn many_at_once_keep_their_order() {
+    let cluster = Cluster::new(2, &[]);
+    let nodes = cluster.start_all().await;
+    nodes[0].produce(batch("first"), -1).await.unwrap();
+    let offsets = nodes[0]
+        .run(|shard| {
+            Box::pin(async move {
+                let appends: Vec<_> = (0..200)
+                    .map(|index| {
+                        let batch = batch_of(4, index, &"x".repeat(1000));
+                        let header = records::BatchHeader::parse(&batch).unwrap();
+                        shard.append(TP, batch, header, -1)
+                    })
+                    .collect();
+                futures::future::join_all(appends).await
+            })
+        })
+        .await;
+    let offsets: Vec<i64> = offsets
+        .into_iter()
+        .map(|appended| appended.unwrap().base_offset.0)
+        .collect();
+    assert_eq!(offsets, (1..201).collect::<Vec<_>>());
+    assert_eq!(nodes[1].read_to(201).await, nodes[0].read_to(201).await);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_duplicate_gets_the_place_of_the_original_also_after_failover_and_restart() {
+    let cluster = Cluster::new(1, &[]);
+    let mut nodes = cluster.start_all().await;
+    nodes[0].produce(batch("before"), -1).await.unwrap();
+    assert_eq!(
+        nodes[0].produce(batch_of(9, 0, "once"), -1).await.unwrap().base_offset,
+        Offset(1)
+    );
+    assert_eq!(
+        nodes[0].produce(batch_of(9, 1, "twice"), -1).await.unwrap().base_offset,
+        Offset(2)
+    );
+    assert_eq!(
+        nodes[0].produce(batch_of(9, 0, "once"), -1).await.unwrap().base_offset,
+        Offset(1)
+    );
+    let gap = nodes[0].produce(batch_of(9, 7, "gap"), -1).await.unwrap_err();
+    assert_eq!(gap.code, ErrorCode::OutOfOrderSequenceNumber);
+    cluster.script.elect(Some(2), &[1, 2, 3]);
+    eventually_leads(&nodes[1]).await;
+    assert_eq!(
+        nodes[1].produce(batch_of(9, 1, "twice"), -1).await.unwrap().base_offset,
+        Offset(2)
+    );
+    // A restart rebuilds producer states from snapshot and log.
+    nodes.remove(2).broker.shutdown().await;
+    let third = cluster.start(NODES[2]).await;
+    cluster.script.elect(Some(3), &[1, 2, 3]);
+    eventually_leads(&third).await;
+    assert_eq!(
+        third.produce(batch_of(9, 1, "twice"), -1).await.unwrap().base_offset,
+        Offset(2)
+    );
+    assert_eq!(
+        third.produce(batch_of(9, 2, "thrice"), -1).await.unwrap().base_offset,
+        Offset(3)
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_lost_follower_leaves_the_isr_and_comes_back() {
+    let mut cluster = Cluster::new(2, &[("min.insync.replicas", "2")]);
+    cluster.timings.replica_lag = Duration::from_millis(700);
+    let mut nodes = cluster.start_all().await;
+    nodes[0].produce(batch("with three"), -1).await.unwrap();
+    nodes.remove(2).broker.shutdown().await;
+    // Waits for the member that is gone, until the ISR is committed without it.
+    nodes[0].produce(batch("with two"), -1).await.unwrap();
+    assert_eq!(cluster.script.partition().isr, [NodeId(1), NodeId(2)]);
+    let proposed = cluster.script.proposals.lock().unwrap().clone();
+    assert!(
+        proposed.iter().all(|proposal| proposal.isr.len() >= 2),
+        "nobody else was proposed away: {proposed:?}"
+    );
+    for index in 0..50 {
+        nodes[0].produce(batch(&format!("missed {index}")), -1).await.unwrap();
+    }
+    let third = cluster.start(NODES[2]).await;
+    assert_eq!(third.read_to(52).await, nodes[0].read_to(52).await);
+    eventually("the third is back in the ISR", || {
+        cluster.script.partition().isr.len() == 3
+    })
+    .await;
+    // Now two are gone: what waits is told, and then nothing is written any more.
+    nodes.remove(1).broker.shutdown().await;
+    third.broker.shutdown().await;
+    let written = nodes[0].produce(batch("with one"), -1).await.unwrap_err();
+    assert_eq!(written.code, ErrorCode::NotEnoughReplicasAfterAppend);
+    assert_eq!(cluster.script.partition().isr, [NodeId(1)]);
+    let refused = nodes[0].produce(batch("with one"), -1).await.unwrap_err();
+    assert_eq!(refused.code, ErrorCode::NotEnoughReplicas);
+    assert_eq!(nodes[0].fetch(0).await.high_watermark, Offset(52), "not committed");
+}
+
+/// ◆ A waiting produce belongs to one leader epoch; what only the old leader has is cut by epoch (KIP-101).
+#[tokio::test(flavor = "multi_thread")]
+async fn failover_cuts_what_was_not_committed() {
+    let cluster = Cluster::new(1, &[]);
+    let first = cluster.start(NODES[0]).await;
+    eventually_leads(&first).await;
+    for index in 0..5 {
+        first.produce(batch(&format!("lost {index}")), 1).await.unwrap();
+    }
+    let (sender, waiting) = tokio::sync::oneshot::channel();
+    first
+        .run(move |shard| {
+            let batch = batch("never committed");
+            let header = records::BatchHeader::parse(&batch).unwrap();
+            let append = shard.append(TP, batch, header, -1);
+            tokio::task::spawn_local(async move { sender.send(append.await) });
+            Box::pin(async {})
+        })
+        .await;
+    assert_eq!(first.fetch(0).await.high_watermark, Offset(0), "nobody else has it");
+    cluster.script.elect(Some(2), &[2, 3]);
+    let failed = waiting.await.unwrap().unwrap_err();
+    assert_eq!(failed.code, ErrorCode::NotLeaderOrFollower);
+    assert_eq!(failed.leader, Some((NodeId(2), LeaderEpoch(1))));
+    let second = cluster.start(NODES[1]).await;
+    let third = cluster.start(NODES[2]).await;
+    for index in 0..3 {
+        second.produce(batch(&format!("kept {index}")), -1).await.unwrap();
+    }
+    let kept = second.read_to(3).await;
+    assert_eq!(third.read_to(3).await, kept);
+    assert_eq!(first.read_to(3).await, kept, "the old leader has what the new one has");
+    let end = first.fetch(3).await;
+    assert_eq!((end.error, end.records.len()), (ErrorCode::None, 0), "and nothing more");
+    // The consumer of the old epoch is told where its log parts (KIP-320).
+    let epoch_end = second
+        .run(|shard| Box::pin(async move { shard.epoch_end_offset(TP, LeaderEpoch(1), LeaderEpoch(0)).await }))
+        .await;
+    assert_eq!(
+        epoch_end,
+        Ok((LeaderEpoch::NONE, Offset(-1))),
+        "the new leader never had that epoch"
+    );
+    let fenced = second
+        .run(|shard| Box::pin(async move { shard.list_offset(TP, -1, LeaderEpoch(0), false).await }))
+        .await;
+    assert_eq!(fenced.unwrap_err().code, ErrorCode::FencedLeaderEpoch);
+    let unknown = second
+        .run(|shard| Box::pin(async move { shard.list_offset(TP, -1, LeaderEpoch(9), false).await }))
+        .await;
+    assert_eq!(unknown.unwrap_err().code, ErrorCode::UnknownLeaderEpoch);
+}
+
+/// ◆ Nothing before the own registration is applied, nothing after it is gone.
+#[tokio::test(flavor = "multi_thread")]
+async fn without_registration_nothing_is_served() {
+    let cluster = Cluster::new(1, &[("min.insync.replicas", "1")]);
+    cluster
+        .script
+        .change_partition(|partition| partition.isr = vec![NodeId(1)]);
+    let node = cluster.start(NODES[0]).await;
+    eventually_leads(&node).await;
+    node.produce(batch("alone"), -1).await.unwrap();
+    node.control.unregister();
+    for _ in 0..100 {
+        if node.produce(batch("no"), 1).await.is_err() {
+            return;
+        }
+    }
+    panic!("an unregistered broker takes records");
+}

@@ -1,0 +1,447 @@
+//! Three brokers in this process: real sockets on loopback, a disk each, and a scripted control plane.
+
+use broker::*;
+use bytes::Bytes;
+use futures::future::{BoxFuture, LocalBoxFuture};
+use host::{Disk, Host, HostRef, Incoming, Net, Pool, RealHost, Stream, ThreadBody};
+use logstore::{FlushStrategy, LogDir, PlainFlush};
+use metadata::{BrokerRegistration, Endpoint, Image, PartitionImage, TopicImage};
+use records::{BatchBuilder, BatchHeader, Compression};
+use std::collections::{BTreeMap, VecDeque};
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+use tokio::sync::{oneshot, watch};
+use types::*;
+use uuid::Uuid;
+
+pub const TP: TopicPartition = TopicPartition {
+    topic: TopicId(Uuid::from_u128(77)),
+    partition: 0,
+};
+pub const NODES: [NodeId; 3] = [NodeId(1), NodeId(2), NodeId(3)];
+
+/// The real host on another disk.
+pub struct TestHost {
+    real: RealHost,
+    disk: Arc<dyn Disk>,
+}
+
+impl Host for TestHost {
+    fn now(&self) -> Monotonic {
+        self.real.now()
+    }
+    fn wall_ms(&self) -> i64 {
+        self.real.wall_ms()
+    }
+    fn random_u64(&self) -> u64 {
+        self.real.random_u64()
+    }
+    fn disk(&self) -> Arc<dyn Disk> {
+        self.disk.clone()
+    }
+    fn net(&self) -> Arc<dyn Net> {
+        self.real.net()
+    }
+    fn spawn_thread(&self, name: &str, body: ThreadBody) -> oneshot::Receiver<()> {
+        self.real.spawn_thread(name, body)
+    }
+    fn pool(&self, name: &str, threads: usize) -> Arc<dyn Pool> {
+        self.real.pool(name, threads)
+    }
+}
+
+pub fn host_on(disk: Arc<dyn Disk>) -> HostRef {
+    Arc::new(TestHost {
+        real: RealHost::new(),
+        disk,
+    })
+}
+
+/// One image for all, and a controller that commits every proposal of the right age.
+pub struct Script {
+    pub image: watch::Sender<Arc<Image>>,
+    pub proposals: Mutex<Vec<IsrProposal>>,
+}
+
+pub struct NodeControl {
+    script: Arc<Script>,
+    registration: watch::Sender<Option<BrokerEpoch>>,
+}
+
+impl Script {
+    pub fn change(&self, change: impl FnOnce(&mut Image)) {
+        self.image.send_modify(|image| {
+            let mut next = (**image).clone();
+            next.index.0 += 1;
+            change(&mut next);
+            *image = Arc::new(next);
+        });
+    }
+
+    pub fn partition(&self) -> PartitionImage {
+        (**self.image.borrow().partition(TP).unwrap()).clone()
+    }
+
+    pub fn change_partition(&self, change: impl FnOnce(&mut PartitionImage)) {
+        self.change(|image| {
+            let mut topic = (*image.topics[&TP.topic]).clone();
+            let mut partition = (*topic.partitions[0]).clone();
+            partition.partition_epoch = partition.partition_epoch.next();
+            change(&mut partition);
+            topic.partitions[0] = Arc::new(partition);
+            image.topics.insert(TP.topic, Arc::new(topic));
+        });
+    }
+
+    /// A new leader epoch.
+    pub fn elect(&self, leader: Option<i32>, isr: &[i32]) {
+        self.change_partition(|partition| {
+            partition.leader = leader.map(NodeId);
+            partition.leader_epoch = partition.leader_epoch.next();
+            partition.isr = isr.iter().map(|node| NodeId(*node)).collect();
+        });
+    }
+
+    fn alter(&self, proposal: &IsrProposal) -> Result<AlteredIsr, ErrorCode> {
+        self.proposals.lock().unwrap().push(proposal.clone());
+        let now = self.partition();
+        if now.leader_epoch != proposal.leader_epoch {
+            return Err(ErrorCode::FencedLeaderEpoch);
+        }
+        if now.partition_epoch != proposal.partition_epoch {
+            return Err(ErrorCode::InvalidUpdateVersion);
+        }
+        let isr: Vec<NodeId> = proposal.isr.iter().map(|(node, _)| *node).collect();
+        self.change_partition(|partition| partition.isr.clone_from(&isr));
+        Ok(AlteredIsr {
+            leader_epoch: now.leader_epoch,
+            partition_epoch: now.partition_epoch.next(),
+            isr,
+        })
+    }
+}
+
+impl Control for NodeControl {
+    fn image(&self) -> watch::Receiver<Arc<Image>> {
+        self.script.image.subscribe()
+    }
+    fn registration(&self) -> watch::Receiver<Option<BrokerEpoch>> {
+        self.registration.subscribe()
+    }
+    fn alter_partitions(&self, proposals: Vec<IsrProposal>) -> BoxFuture<'static, Result<Vec<Altered>, ErrorCode>> {
+        let answers = proposals
+            .iter()
+            .map(|proposal| (proposal.tp, self.script.alter(proposal)))
+            .collect();
+        Box::pin(async move { Ok(answers) })
+    }
+    fn mark_strict(&self, _: Vec<(TopicPartition, LeaderEpoch, bool)>) -> BoxFuture<'static, Result<(), ErrorCode>> {
+        Box::pin(async { Ok(()) })
+    }
+}
+
+type Job = Box<dyn FnOnce(ShardRef) -> LocalBoxFuture<'static, ()> + Send>;
+
+/// Runs jobs on a shard, in the place of a client's connection.
+#[derive(Default)]
+struct Jobs(Mutex<VecDeque<Job>>);
+
+struct NoSocket;
+
+impl Incoming for NoSocket {
+    fn peer_addr(&self) -> SocketAddr {
+        SocketAddr::from(([127, 0, 0, 1], 1))
+    }
+    fn attach(self: Box<Self>) -> std::io::Result<Box<dyn Stream>> {
+        Err(std::io::ErrorKind::Unsupported.into())
+    }
+}
+
+impl ConnectionFactory for Jobs {
+    fn serve(&self, _: Broker, shard: ShardRef, _: Box<dyn Incoming>) -> LocalBoxFuture<'static, ()> {
+        let job = self.0.lock().unwrap().pop_front().unwrap();
+        job(shard)
+    }
+}
+
+pub struct Node {
+    pub id: NodeId,
+    pub broker: Broker,
+    pub control: Arc<NodeControl>,
+    jobs: Arc<Jobs>,
+}
+
+impl Node {
+    pub async fn run<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(ShardRef) -> LocalBoxFuture<'static, T> + Send + 'static,
+    ) -> T {
+        let (reply, answer) = oneshot::channel();
+        let job: Job = Box::new(move |shard| {
+            Box::pin(async move {
+                let _ = reply.send(work(shard).await);
+            })
+        });
+        self.jobs.0.lock().unwrap().push_back(job);
+        self.broker.accept(Box::new(NoSocket));
+        answer.await.unwrap()
+    }
+
+    pub async fn produce(&self, batch: Bytes, acks: i16) -> Result<Appended, AppendError> {
+        let header = BatchHeader::parse(&batch).unwrap();
+        let appended = self.run(move |shard| shard.append(TP, batch, header, acks));
+        tokio::time::timeout(Duration::from_secs(20), appended)
+            .await
+            .expect("a produce hangs")
+    }
+
+    /// All below this node's high watermark, from a follower too.
+    pub async fn fetch(&self, from: i64) -> FetchedPartition {
+        let partition = FetchPartition {
+            tp: TP,
+            fetch_offset: Offset(from),
+            current_leader_epoch: LeaderEpoch::NONE,
+            last_fetched_epoch: LeaderEpoch::NONE,
+            max_bytes: 50 << 20,
+        };
+        let plan = FetchPlan {
+            partitions: vec![partition],
+            max_bytes: 50 << 20,
+            min_bytes: 1,
+            max_wait: Duration::from_millis(200),
+            read_committed: false,
+            from_follower: true,
+        };
+        self.run(move |shard| Box::pin(async move { shard.fetch(plan).await }))
+            .await
+            .remove(0)
+    }
+
+    /// Waits until the high watermark here is `to`, then answers all bytes below it.
+    pub async fn read_to(&self, to: i64) -> Vec<u8> {
+        let all = async {
+            loop {
+                let seen = self.fetch(0).await;
+                if seen.error == ErrorCode::None && seen.high_watermark >= Offset(to) {
+                    break;
+                }
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+            let (mut at, mut bytes) = (0, Vec::new());
+            while at < to {
+                let part = self.fetch(at).await;
+                assert_eq!(part.error, ErrorCode::None);
+                at = records::split_batches(&part.records)
+                    .last()
+                    .unwrap()
+                    .unwrap()
+                    .header
+                    .next_offset()
+                    .0;
+                bytes.extend_from_slice(&part.records);
+            }
+            bytes
+        };
+        tokio::time::timeout(Duration::from_secs(30), all)
+            .await
+            .expect("the high watermark does not come")
+    }
+}
+
+pub struct Cluster {
+    pub script: Arc<Script>,
+    pub timings: Timings,
+    pub shards: u16,
+    pub flush: fn() -> Box<dyn FlushStrategy>,
+    disks: Vec<HostRef>,
+    paths: Vec<PathBuf>,
+    _dir: tempfile::TempDir,
+}
+
+pub fn registration(node: NodeId, epoch: u64, shards: u16, port: u16) -> Arc<BrokerRegistration> {
+    Arc::new(BrokerRegistration {
+        node_id: node,
+        broker_epoch: BrokerEpoch(epoch),
+        incarnation: u128::from(epoch),
+        raft_id: RaftId(1),
+        rack: None,
+        kafka: Endpoint::default(),
+        replica: Endpoint {
+            host: "127.0.0.1".into(),
+            port,
+        },
+        control: Endpoint::default(),
+        shards,
+        directories: Vec::new(),
+        fenced: false,
+        shutting_down: false,
+    })
+}
+
+impl Cluster {
+    /// Real disks in a temporary directory; partition 0 on all three nodes, led by 1 in epoch 0.
+    pub fn new(shards: u16, configs: &[(&str, &str)]) -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let paths = NODES.iter().map(|node| dir.path().join(node.to_string())).collect();
+        let hosts = NODES.iter().map(|_| Arc::new(RealHost::new()) as HostRef).collect();
+        Self::on(hosts, paths, dir, shards, configs)
+    }
+
+    pub fn on_disks(disks: Vec<Arc<dyn Disk>>, configs: &[(&str, &str)]) -> Self {
+        let hosts = disks.into_iter().map(host_on).collect();
+        let paths = NODES.iter().map(|_| PathBuf::from("/data")).collect();
+        Self::on(hosts, paths, tempfile::tempdir().unwrap(), 1, configs)
+    }
+
+    fn on(
+        disks: Vec<HostRef>,
+        paths: Vec<PathBuf>,
+        dir: tempfile::TempDir,
+        shards: u16,
+        configs: &[(&str, &str)],
+    ) -> Self {
+        let mut image = Image {
+            cluster_id: Some("tests".into()),
+            index: LogIndex(100),
+            ..Image::default()
+        };
+        let partition = PartitionImage {
+            replicas: NODES.to_vec(),
+            directories: vec![DirectoryId::ZERO; 3],
+            incarnation: ReplicaIncarnation(50),
+            isr: NODES.to_vec(),
+            leader: Some(NODES[0]),
+            ..PartitionImage::default()
+        };
+        let topic = TopicImage {
+            id: TP.topic,
+            name: "orders".into(),
+            internal: false,
+            configs: configs
+                .iter()
+                .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
+                .collect(),
+            partitions: vec![Arc::new(partition)],
+            created_short: false,
+        };
+        image.names.insert(topic.name.clone(), topic.id);
+        image.topics.insert(topic.id, Arc::new(topic));
+        let script = Arc::new(Script {
+            image: watch::Sender::new(Arc::new(image)),
+            proposals: Mutex::default(),
+        });
+        let flush = || -> Box<dyn FlushStrategy> { Box::new(PlainFlush) };
+        Self {
+            script,
+            timings: Timings::LAN,
+            shards,
+            flush,
+            disks,
+            paths,
+            _dir: dir,
+        }
+    }
+
+    pub async fn start(&self, node: NodeId) -> Node {
+        self.start_through(node, |port| Box::pin(async move { port })).await
+    }
+
+    /// `through` makes the port that peers dial from the one that the node listens on.
+    pub async fn start_through<F>(&self, node: NodeId, through: F) -> Node
+    where
+        F: FnOnce(u16) -> BoxFuture<'static, u16>,
+    {
+        let index = usize::try_from(node.0).unwrap() - 1;
+        let host = self.disks[index].clone();
+        let mut dir = LogDir::open(&host, Path::new(&self.paths[index])).unwrap();
+        let recovered = dir.recover().unwrap();
+        let control = Arc::new(NodeControl {
+            script: self.script.clone(),
+            registration: watch::Sender::new(None),
+        });
+        let options = BrokerOptions {
+            node_id: node,
+            shards: self.shards,
+            replica_listen: ("127.0.0.1".into(), 0),
+            directories: vec![DirectoryInput {
+                dir,
+                recovered,
+                flush: (self.flush)(),
+            }],
+            timings: self.timings,
+            config: Arc::new(BTreeMap::new()),
+        };
+        let jobs = Arc::new(Jobs::default());
+        let broker = Broker::start_with(host, options, control.clone(), jobs.clone())
+            .await
+            .unwrap();
+        let port = through(broker.replica_addr().unwrap().port()).await;
+        let epoch = self.script.image.borrow().index.0 + 1;
+        let shards = self.shards;
+        self.script.change(|image| {
+            image.brokers.insert(node, registration(node, epoch, shards, port));
+        });
+        // ◆ Registration gives every partition that the broker led a new leader epoch; here the tests do so.
+        control.registration.send_replace(Some(BrokerEpoch(epoch)));
+        Node {
+            id: node,
+            broker,
+            control,
+            jobs,
+        }
+    }
+
+    pub async fn start_all(&self) -> Vec<Node> {
+        let mut nodes = Vec::new();
+        for node in NODES {
+            nodes.push(self.start(node).await);
+        }
+        eventually_leads(&nodes[0]).await;
+        nodes
+    }
+}
+
+pub fn batch(value: &str) -> Bytes {
+    let mut batch = BatchBuilder::new(Compression::None);
+    batch.push(1_700_000_000_000, Some(b"k"), Some(value.as_bytes()), &[]);
+    batch.build()
+}
+
+/// One record of an idempotent producer.
+pub fn batch_of(producer: i64, sequence: i32, value: &str) -> Bytes {
+    let mut batch = BatchBuilder::new(Compression::None).producer(ProducerId(producer), ProducerEpoch(0), sequence);
+    batch.push(RealHost::new().wall_ms(), None, Some(value.as_bytes()), &[]);
+    batch.build()
+}
+
+/// Polls until `true`; for what no event of the public interface tells.
+pub async fn eventually(what: &str, mut check: impl FnMut() -> bool) {
+    for _ in 0..1500 {
+        if check() {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    panic!("never: {what}");
+}
+
+impl NodeControl {
+    pub fn unregister(&self) {
+        self.registration.send_replace(None);
+    }
+}
+
+pub async fn eventually_leads(node: &Node) {
+    for _ in 0..500 {
+        let served = node
+            .run(|shard| Box::pin(async move { shard.list_offset(TP, -2, LeaderEpoch::NONE, false).await }))
+            .await;
+        if served.is_ok() {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    panic!("node {} does not lead", node.id);
+}

@@ -1,0 +1,309 @@
+use crate::control_handle::ControlHandle;
+use crate::envelope;
+use crate::forwarding::forward_all;
+use crate::founding::{Answer, Decision, Situation, decide};
+use crate::identity::{Identity, IdentityFile, Membership};
+use crate::leader;
+use crate::options::ControlOptions;
+use crate::registration::keep_registered;
+use crate::sessions::Answering;
+use crate::shared::{Shared, lock};
+use host::HostRef;
+use metadata::{Endpoint, Image};
+use raft::pb::controller_reply::Reply;
+use raft::pb::controller_request::Request;
+use raft::{RaftNode, RaftOptions, RaftStore, Transport, pb};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::{mpsc, oneshot, watch};
+use types::{RaftId, limits};
+
+/// Pause between two rounds of asking others.
+const ROUND: Duration = Duration::from_millis(25);
+/// What the node waits for is said again this often.
+const SAY_AGAIN: Duration = Duration::from_secs(10);
+/// Time for one founder to answer.
+const ASK: Duration = Duration::from_millis(500);
+/// Entries between two snapshots of the metadata.
+const SNAPSHOT_EVERY: u64 = 2_000;
+/// The founder's Raft id, the first that there is.
+const FIRST: RaftId = RaftId(1);
+
+/// Why the control plane does not start, or has stopped.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct ControlError(pub String);
+
+/// The control plane of one node: on a thread of its own, so that a busy data plane causes no elections.
+pub struct ControlPlane;
+
+/// Resolves with the reason when the control plane cannot go on.
+pub type Failure = oneshot::Receiver<String>;
+
+impl ControlPlane {
+    /// Starts the control plane: listens, founds or joins where the node belongs to no cluster yet, then registers and stays
+    /// registered. Returns as soon as it listens.
+    ///
+    /// # Errors
+    /// The port is in use; the identity cannot be read or belongs to another node.
+    pub async fn start(
+        host: HostRef,
+        options: ControlOptions,
+        store: Arc<dyn RaftStore>,
+        transport: Arc<dyn Transport>,
+    ) -> Result<(ControlHandle, Failure), ControlError> {
+        let (image, images) = watch::channel(Arc::new(Image::default()));
+        let (registration, registered) = watch::channel(None);
+        let (forward, forwards) = mpsc::channel(limits::CONTROLLER_QUEUE_MAX);
+        let (stop, stopping) = watch::channel(false);
+        let (ended_sender, ended) = watch::channel(false);
+        let (started_sender, started) = oneshot::channel();
+        let (failed, failure) = oneshot::channel();
+        let handle = ControlHandle {
+            node_id: options.node_id,
+            host: host.clone(),
+            image: images,
+            registration: registered,
+            forward,
+            stop,
+            ended,
+        };
+        let body_host = host.clone();
+        let body = move || -> futures::future::LocalBoxFuture<'static, ()> {
+            Box::pin(async move {
+                let (commands, command_queue) = mpsc::channel(limits::CONTROLLER_QUEUE_MAX);
+                let (sessions, session_queue) = mpsc::channel(limits::CONTROLLER_QUEUE_MAX);
+                let shared = Arc::new(Shared::new(body_host, options, transport, image, commands, sessions));
+                let mut stopping = stopping;
+                let run = run(shared.clone(), store, registration, forwards, command_queue, session_queue, started_sender);
+                tokio::select! {
+                    outcome = run => {
+                        if let Err(error) = outcome {
+                            // The node may be stopping already.
+                            let _ = failed.send(error.0);
+                        }
+                    }
+                    _ = stopping.wait_for(|stop| *stop) => {}
+                }
+                if let Some(raft) = shared.raft.get() {
+                    raft.shutdown().await;
+                }
+                ended_sender.send_replace(true);
+            })
+        };
+        host.spawn_thread("control", Box::new(body));
+        match started.await {
+            Ok(Ok(())) => Ok((handle, failure)),
+            Ok(Err(error)) => Err(error),
+            Err(_) => Err(ControlError("the control plane's thread ended".to_owned())),
+        }
+    }
+}
+
+fn failed(error: impl std::fmt::Display) -> ControlError {
+    ControlError(error.to_string())
+}
+
+#[allow(clippy::too_many_arguments)]
+async fn run(
+    shared: Arc<Shared>,
+    store: Arc<dyn RaftStore>,
+    registration: watch::Sender<Option<types::BrokerEpoch>>,
+    forwards: mpsc::Receiver<crate::forwarding::Forward>,
+    commands: mpsc::Receiver<crate::shared::Command>,
+    sessions: mpsc::Receiver<crate::shared::SessionEvent>,
+    started: oneshot::Sender<Result<(), ControlError>>,
+) -> Result<(), ControlError> {
+    let opened = open(&shared).await;
+    let (mut identity, _serving) = match opened {
+        Ok(opened) => {
+            // Whoever started us may be gone.
+            let _ = started.send(Ok(()));
+            opened
+        }
+        Err(error) => {
+            let _ = started.send(Err(error.clone()));
+            return Err(error);
+        }
+    };
+    let membership = belong(&shared, &mut identity).await?;
+    shared.set_membership(membership.cluster_id.clone(), membership.raft_id.0);
+    let options = RaftOptions {
+        raft_id: membership.raft_id,
+        node_id: shared.options.node_id,
+        cluster_id: membership.cluster_id.clone(),
+        timings: shared.options.timings,
+        snapshot_every: SNAPSHOT_EVERY,
+    };
+    let raft = RaftNode::start(options, store, shared.transport.clone()).await.map_err(failed)?;
+    // Set once, here.
+    let _ = shared.raft.set(raft.clone());
+    if membership.founder && !membership.initialized {
+        if !raft.is_initialized().await.map_err(failed)? {
+            raft.initialize(&shared.options.control_advertised).await.map_err(failed)?;
+        }
+        identity.set_membership(Membership { initialized: true, ..membership.clone() }).map_err(failed)?;
+    }
+    tokio::task::spawn_local(forward_all(shared.clone(), forwards));
+    tokio::task::spawn_local(leader::serve(shared.clone(), raft.clone(), commands, sessions));
+    tokio::task::spawn_local(be_admitted(shared.clone(), raft.clone()));
+    let incarnation = identity.identity().incarnation(shared.host.random_u64());
+    tokio::task::spawn_local(keep_registered(shared.clone(), incarnation, registration));
+    let (mut leadership, mut images) = (raft.leadership(), raft.image());
+    shared.image.send_replace(images.borrow_and_update().clone());
+    shared.leadership.send_replace(leadership.borrow_and_update().clone());
+    loop {
+        tokio::select! {
+            why = raft.failed() => return Err(ControlError(format!("the metadata log cannot go on: {why}"))),
+            Ok(()) = images.changed() => {
+                shared.image.send_replace(images.borrow_and_update().clone());
+            }
+            Ok(()) = leadership.changed() => {
+                let now = leadership.borrow_and_update().clone();
+                // A leader's image must be known to its duties before its leadership is.
+                shared.image.send_replace(images.borrow_and_update().clone());
+                shared.leadership.send_replace(now);
+            }
+        }
+    }
+}
+
+async fn open(shared: &Arc<Shared>) -> Result<(IdentityFile, raft::Serving), ControlError> {
+    let options = &shared.options;
+    let listen = (options.control_listen.host.clone(), options.control_listen.port);
+    let identity = IdentityFile::open(&shared.host, &options.metadata_dir, options.node_id).map_err(failed)?;
+    let _ = shared.directory.set(identity.identity().directory_id);
+    if let Some(membership) = &identity.identity().membership {
+        shared.set_membership(membership.cluster_id.clone(), membership.raft_id.0);
+    }
+    let serving = shared.transport.serve(listen.clone(), Arc::new(Answering::new(shared.clone()))).await.map_err(|error| {
+        ControlError(format!("cannot listen on {}:{} (control.listener): {error}", listen.0, listen.1))
+    })?;
+    Ok((identity, serving))
+}
+
+/// The cluster that this node belongs to: as its identity says, or as it founds or joins one now.
+async fn belong(shared: &Arc<Shared>, identity: &mut IdentityFile) -> Result<Membership, ControlError> {
+    let options = &shared.options;
+    let position = options.founders.iter().position(|founder| *founder == options.control_advertised);
+    let candidate = cluster_id(shared.host.random_uuid());
+    let mut said: Option<(Vec<String>, types::Monotonic)> = None;
+    loop {
+        let promises = lock(&shared.promise).count();
+        let others: Vec<&Endpoint> = options.founders.iter().filter(|founder| **founder != options.control_advertised).collect();
+        let asked = others.iter().map(|founder| probe(shared, founder, (position == Some(0)).then_some(candidate.as_str())));
+        let known = identity.identity().membership.clone();
+        let answers = if known.is_some() { Vec::new() } else { futures::future::join_all(asked).await };
+        let situation = Situation {
+            member_of: known.as_ref().map(|membership| membership.cluster_id.clone()),
+            position,
+            founders: options.founders.len(),
+            found_alone: options.found_alone,
+            answers: others.into_iter().cloned().zip(answers).collect(),
+        };
+        match decide(&situation) {
+            Decision::Start => {
+                if let Some(membership) = known {
+                    return Ok(membership);
+                }
+            }
+            Decision::Found => {
+                let membership = Membership { cluster_id: candidate, raft_id: FIRST, founder: true, initialized: false };
+                identity.set_membership(membership.clone()).map_err(failed)?;
+                return Ok(membership);
+            }
+            Decision::Join { via, .. } => {
+                if let Some((cluster_id, raft_id)) = join(shared, identity.identity(), via).await
+                    && lock(&shared.promise).count() == promises
+                {
+                    let membership = Membership { cluster_id, raft_id, founder: false, initialized: false };
+                    identity.set_membership(membership.clone()).map_err(failed)?;
+                    return Ok(membership);
+                }
+            }
+            Decision::Wait(for_whom) => {
+                let now = shared.host.now();
+                let news = said.as_ref().is_none_or(|(before, at)| *before != for_whom || now.since(*at) >= SAY_AGAIN);
+                if news {
+                    tracing::info!(node_id = %options.node_id, waiting = for_whom.join("; "), "waiting to found or to join a cluster");
+                    said = Some((for_whom, now));
+                }
+            }
+            Decision::Refuse(why) => return Err(ControlError(why)),
+        }
+        tokio::time::sleep(ROUND).await;
+    }
+}
+
+/// A cluster id as Kafka writes them: 16 bytes in URL-safe base64 without padding.
+fn cluster_id(random: u128) -> String {
+    use base64::Engine;
+    base64::engine::general_purpose::URL_SAFE_NO_PAD.encode(random.to_be_bytes())
+}
+
+async fn probe(shared: &Shared, founder: &Endpoint, candidate: Option<&str>) -> Answer {
+    let request = pb::ProbeRequest {
+        node_id: shared.options.node_id.0,
+        candidate_cluster_id: candidate.unwrap_or_default().to_owned(),
+        founders: shared.options.founders.iter().map(envelope::address).collect(),
+    };
+    let call = envelope::request(shared, Request::Probe(request));
+    match shared.transport.call(founder, call, ASK).await.ok().and_then(envelope::reply) {
+        Some(Reply::Probe(reply)) if !reply.cluster_id.is_empty() => Answer::Member { cluster_id: reply.cluster_id },
+        Some(Reply::Probe(reply)) if reply.empty => Answer::Empty,
+        Some(Reply::Probe(reply)) => Answer::NoPromise(reply.refusal),
+        _ => Answer::Silent,
+    }
+}
+
+/// Asks for a Raft id of its own, following hints to the controller.
+async fn join(shared: &Shared, identity: &Identity, via: Vec<Endpoint>) -> Option<(String, RaftId)> {
+    let request = pb::JoinRequest {
+        node_id: shared.options.node_id.0,
+        control: Some(envelope::address(&shared.options.control_advertised)),
+        directory_id: identity.directory_id.0.as_bytes().to_vec(),
+    };
+    let mut asked = via;
+    let mut at = asked.pop()?;
+    for _ in 0..8 {
+        let call = envelope::request(shared, Request::Join(request.clone()));
+        match shared.transport.call(&at, call, shared.options.timings.call_timeout).await.ok().and_then(envelope::reply) {
+            Some(Reply::Join(reply)) if !reply.cluster_id.is_empty() && reply.raft_id > 0 => {
+                return Some((reply.cluster_id, RaftId(reply.raft_id)));
+            }
+            Some(Reply::NotController(other)) => match other.leader.and_then(envelope::endpoint) {
+                Some(leader) if leader != at => at = leader,
+                _ => return None,
+            },
+            Some(Reply::Refusal(refusal)) => {
+                tracing::warn!(message = refusal.message, "the cluster does not take this node yet");
+                return None;
+            }
+            _ => at = asked.pop()?,
+        }
+    }
+    None
+}
+
+/// Asks the controller to send the log, until this member is part of the group.
+async fn be_admitted(shared: Arc<Shared>, raft: RaftNode) {
+    loop {
+        let status = raft.status();
+        if status.voters.contains(&status.id) || status.learners.contains(&status.id) {
+            return;
+        }
+        let request = pb::AdmitRequest {
+            node_id: shared.options.node_id.0,
+            raft_id: status.id.0,
+            control: Some(envelope::address(&shared.options.control_advertised)),
+        };
+        for founder in shared.options.founders.iter().filter(|founder| **founder != shared.options.control_advertised) {
+            let call = envelope::request(&shared, Request::Admit(request.clone()));
+            let reply = shared.transport.call(founder, call, shared.options.timings.call_timeout).await;
+            if let Some(Reply::Admit(_)) = reply.ok().and_then(envelope::reply) {
+                break;
+            }
+        }
+        tokio::time::sleep(ROUND).await;
+    }
+}

@@ -1,0 +1,258 @@
+use host::{Disk, OpenMode};
+use std::io;
+use std::path::{Path, PathBuf};
+use types::{DirectoryId, NodeId, RaftId};
+use uuid::Uuid;
+
+const FILE: &str = "identity.properties";
+const VERSION: u32 = 1;
+/// A longer file is not ours.
+const BYTES_MAX: usize = 64 * 1024;
+
+/// Who this node is, as its metadata directory remembers it. Durable before it is used: a Raft id that was
+/// forgotten must never vote again, so a node without this file is a new member, whatever its `node.id`.
+///
+/// ```text
+/// version=1
+/// node.id=0
+/// directory.id=<uuid>     the metadata directory; another one after a wipe
+/// lineage=<u32>           random, one per life of the directory
+/// boots=<u32>             starts of this directory; durable before each registration
+/// cluster.id=…            absent: in no cluster
+/// raft.id=…
+/// founder=true|false      founded the cluster
+/// initialized=true|false  the founder has written the first membership: never again
+/// ```
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Identity {
+    pub node_id: NodeId,
+    pub directory_id: DirectoryId,
+    pub lineage: u32,
+    pub boots: u32,
+    pub membership: Option<Membership>,
+}
+
+/// The cluster that the node belongs to and its number there.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Membership {
+    pub cluster_id: String,
+    pub raft_id: RaftId,
+    pub founder: bool,
+    pub initialized: bool,
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum IdentityError {
+    #[error("{path}: {error}")]
+    Io { path: PathBuf, error: io::Error },
+    #[error("{path} cannot be read: {problem}. It was damaged or written by something else; the node will not guess who it is")]
+    Malformed { path: PathBuf, problem: String },
+    #[error("{path} belongs to node.id={found}, and this node is configured with node.id={configured}")]
+    OtherNode { path: PathBuf, found: NodeId, configured: NodeId },
+}
+
+/// The identity and the file it lives in. Calls block for a sync of a small file.
+pub struct IdentityFile {
+    path: PathBuf,
+    disk: std::sync::Arc<dyn Disk>,
+    identity: Identity,
+}
+
+impl IdentityFile {
+    /// Reads the identity in `directory`, or makes a new one, counts this start and makes that durable.
+    ///
+    /// # Errors
+    /// [`IdentityError`]: the disk, a damaged file, a directory of another node.
+    pub fn open(host: &host::HostRef, directory: &Path, node_id: NodeId) -> Result<Self, IdentityError> {
+        let disk = host.disk();
+        let path = directory.join(FILE);
+        let io = |error| IdentityError::Io { path: path.clone(), error };
+        disk.create_dir_all(directory).map_err(io)?;
+        let identity = if disk.exists(&path) {
+            let file = disk.open(&path, OpenMode::Read).map_err(io)?;
+            if file.len().map_err(io)? > BYTES_MAX as u64 {
+                return Err(IdentityError::Malformed { path, problem: "it is too long".into() });
+            }
+            let bytes = disk.read(&path).map_err(io)?;
+            let mut identity = Identity::parse(&String::from_utf8_lossy(&bytes))
+                .map_err(|problem| IdentityError::Malformed { path: path.clone(), problem })?;
+            if identity.node_id != node_id {
+                return Err(IdentityError::OtherNode { path, found: identity.node_id, configured: node_id });
+            }
+            identity.boots = identity.boots.saturating_add(1);
+            identity
+        } else {
+            Identity {
+                node_id,
+                directory_id: DirectoryId(Uuid::from_u128(host.random_uuid())),
+                lineage: (host.random_u64() >> 32) as u32,
+                boots: 1,
+                membership: None,
+            }
+        };
+        let mut file = Self { path, disk, identity };
+        file.write(file.identity.clone())?;
+        Ok(file)
+    }
+
+    #[must_use]
+    pub fn identity(&self) -> &Identity {
+        &self.identity
+    }
+
+    /// Makes the membership durable, then remembers it.
+    ///
+    /// # Errors
+    /// [`IdentityError::Io`]; nothing is remembered then, and the caller must not go on.
+    pub fn set_membership(&mut self, membership: Membership) -> Result<(), IdentityError> {
+        self.write(Identity { membership: Some(membership), ..self.identity.clone() })
+    }
+
+    fn write(&mut self, identity: Identity) -> Result<(), IdentityError> {
+        self.disk
+            .write_durably(&self.path, identity.to_text().as_bytes())
+            .map_err(|error| IdentityError::Io { path: self.path.clone(), error })?;
+        self.identity = identity;
+        Ok(())
+    }
+}
+
+impl Identity {
+    /// The number of one start of this directory: `lineage (32) | boots (32) | random (64)`.
+    #[must_use]
+    pub fn incarnation(&self, random: u64) -> u128 {
+        (u128::from(self.lineage) << 96) | (u128::from(self.boots) << 64) | u128::from(random)
+    }
+
+    fn parse(text: &str) -> Result<Self, String> {
+        let get = |name: &str| {
+            text.lines()
+                .filter_map(|line| line.split_once('='))
+                .find(|(key, _)| key.trim() == name)
+                .map(|(_, value)| value.trim().to_owned())
+        };
+        fn number<T: std::str::FromStr>(name: &str, value: Option<String>) -> Result<T, String> {
+            value.ok_or_else(|| format!("{name} is missing"))?.parse().map_err(|_| format!("{name} is no number"))
+        }
+        let version: u32 = number("version", get("version"))?;
+        if version != VERSION {
+            return Err(format!("its version is {version}, and this program knows {VERSION}"));
+        }
+        let directory: Uuid = number("directory.id", get("directory.id"))?;
+        let membership = match get("cluster.id") {
+            None => None,
+            Some(cluster_id) if cluster_id.is_empty() => return Err("cluster.id is empty".into()),
+            Some(cluster_id) => Some(Membership {
+                cluster_id,
+                raft_id: RaftId(number("raft.id", get("raft.id"))?),
+                founder: number("founder", get("founder"))?,
+                initialized: number("initialized", get("initialized"))?,
+            }),
+        };
+        Ok(Self {
+            node_id: NodeId(number("node.id", get("node.id"))?),
+            directory_id: DirectoryId(directory),
+            lineage: number("lineage", get("lineage"))?,
+            boots: number("boots", get("boots"))?,
+            membership,
+        })
+    }
+
+    fn to_text(&self) -> String {
+        let mut text = format!(
+            "version={VERSION}\nnode.id={}\ndirectory.id={}\nlineage={}\nboots={}\n",
+            self.node_id, self.directory_id, self.lineage, self.boots
+        );
+        if let Some(membership) = &self.membership {
+            text.push_str(&format!(
+                "cluster.id={}\nraft.id={}\nfounder={}\ninitialized={}\n",
+                membership.cluster_id, membership.raft_id, membership.founder, membership.initialized
+            ));
+        }
+        text
+    }
+}
+
+/// Whether the registration on record is an earlier start of the directory that registers now, with no
+/// start between them that the directory has forgotten. A restored disk image has forgotten some, and
+/// counts as wiped; so does another lineage.
+#[must_use]
+pub fn remembers(recorded: u128, now: u128) -> bool {
+    let lineage = |incarnation: u128| incarnation >> 96;
+    let boots = |incarnation: u128| (incarnation >> 64) & 0xffff_ffff;
+    recorded == now || (lineage(recorded) == lineage(now) && boots(recorded) < boots(now))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use host::RealHost;
+    use std::sync::Arc;
+
+    #[test]
+    fn an_identity_survives_and_counts_its_starts() {
+        let directory = tempfile::tempdir().unwrap();
+        let host: host::HostRef = Arc::new(RealHost::new());
+        let mut file = IdentityFile::open(&host, directory.path(), NodeId(3)).unwrap();
+        assert_eq!((file.identity().boots, &file.identity().membership), (1, &None));
+        let membership =
+            Membership { cluster_id: "abc".into(), raft_id: RaftId(7), founder: false, initialized: false };
+        file.set_membership(membership.clone()).unwrap();
+        let first = file.identity().clone();
+        drop(file);
+
+        let again = IdentityFile::open(&host, directory.path(), NodeId(3)).unwrap();
+        assert_eq!(again.identity(), &Identity { boots: 2, membership: Some(membership), ..first });
+        assert!(matches!(
+            IdentityFile::open(&host, directory.path(), NodeId(4)),
+            Err(IdentityError::OtherNode { found: NodeId(3), .. })
+        ));
+    }
+
+    #[test]
+    fn a_damaged_identity_is_refused() {
+        let directory = tempfile::tempdir().unwrap();
+        let host: host::HostRef = Arc::new(RealHost::new());
+        let good = IdentityFile::open(&host, directory.path(), NodeId(3)).unwrap().identity().to_text();
+        let cases = [
+            String::new(),
+            good.replace("version=1", "version=9"),
+            good.replace("lineage=", "lineage=x"),
+            good.lines().filter(|line| !line.starts_with("boots")).collect::<Vec<_>>().join("\n"),
+            format!("{good}cluster.id=\n"),
+            format!("{good}cluster.id=a\nraft.id=1\n"),
+            "x".repeat(BYTES_MAX + 1),
+        ];
+        for case in cases {
+            std::fs::write(directory.path().join(FILE), &case).unwrap();
+            let opened = IdentityFile::open(&host, directory.path(), NodeId(3));
+            assert!(matches!(opened, Err(IdentityError::Malformed { .. })), "{case}");
+        }
+    }
+
+    #[test]
+    fn a_restored_directory_does_not_remember() {
+        let start = |lineage, boots, random| {
+            Identity {
+                node_id: NodeId(1),
+                directory_id: DirectoryId::ZERO,
+                lineage,
+                boots,
+                membership: None,
+            }
+            .incarnation(random)
+        };
+        // (recorded, now, remembers)
+        let cases = [
+            (start(1, 5, 9), start(1, 6, 2), true),
+            (start(1, 5, 9), start(1, 9, 2), true),
+            (start(1, 5, 9), start(1, 5, 9), true),
+            (start(1, 5, 9), start(1, 5, 8), false),
+            (start(1, 6, 9), start(1, 5, 8), false),
+            (start(2, 5, 9), start(1, 6, 9), false),
+        ];
+        for (recorded, now, expected) in cases {
+            assert_eq!(remembers(recorded, now), expected, "{recorded:x} {now:x}");
+        }
+    }
+}

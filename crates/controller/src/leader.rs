@@ -1,0 +1,493 @@
+use crate::envelope::{endpoint, refusal};
+use crate::liveness::{Action, DialOutcome, Event, Liveness, SessionId, Why};
+use crate::planning::{Context, Planned, plan};
+use crate::shared::{Command, SessionEvent, Shared, lock};
+use crate::voters::{Group, MemberView, VoterChange, next_change};
+use metadata::{Image, Record};
+use raft::pb;
+use raft::pb::controller_reply::Reply;
+use raft::pb::controller_request::Request;
+use raft::{ProposeError, RaftNode};
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::{mpsc, oneshot};
+use types::{BrokerEpoch, ErrorCode, LogIndex, NodeId, RaftId};
+
+/// Commands planned together for one entry.
+const BATCH: usize = 512;
+/// Members are looked after this often while the controller leads.
+const MEMBERS: Duration = Duration::from_millis(50);
+/// `metadata.version` that a new cluster is founded with.
+const METADATA_VERSION: u16 = 1;
+
+/// Something to plan.
+enum Work {
+    Command(Command),
+    Fence { node: NodeId, broker_epoch: BrokerEpoch, why: Why },
+    Unfence { node: NodeId, broker_epoch: BrokerEpoch },
+    RemoveMember(RaftId),
+}
+
+struct Dialled {
+    node: NodeId,
+    dial: u64,
+    outcome: DialOutcome,
+}
+
+/// The controller's duties on this node, whenever it leads the metadata log.
+pub(crate) async fn serve(
+    shared: Arc<Shared>,
+    raft: RaftNode,
+    mut commands: mpsc::Receiver<Command>,
+    mut sessions: mpsc::Receiver<SessionEvent>,
+) {
+    let mut leadership = shared.leadership.subscribe();
+    loop {
+        if leadership.borrow_and_update().i_lead {
+            let mut term = Term::new(shared.clone(), raft.clone());
+            term.lead(&mut commands, &mut sessions).await;
+            tracing::info!(node_id = %shared.options.node_id, "no longer the controller");
+            continue;
+        }
+        tokio::select! {
+            changed = leadership.changed() => {
+                if changed.is_err() {
+                    return;
+                }
+            }
+            Some(command) = commands.recv() => answer(command.reply, shared.not_controller()),
+            // Sessions end by themselves where this node does not lead.
+            Some(_) = sessions.recv() => {}
+        }
+    }
+}
+
+fn answer(reply: oneshot::Sender<Reply>, with: Reply) {
+    // Whoever asked may have gone away.
+    let _ = reply.send(with);
+}
+
+/// One time of leading.
+struct Term {
+    shared: Arc<Shared>,
+    raft: RaftNode,
+    liveness: Liveness,
+    known: BTreeMap<NodeId, (BrokerEpoch, bool)>,
+    sources: BTreeMap<NodeId, (SessionId, SocketAddr)>,
+    work: Vec<Work>,
+    dialled: (mpsc::UnboundedSender<Dialled>, mpsc::UnboundedReceiver<Dialled>),
+    /// A change of members is under way.
+    changing: Option<oneshot::Receiver<()>>,
+}
+
+impl Term {
+    fn new(shared: Arc<Shared>, raft: RaftNode) -> Self {
+        let now = shared.host.now();
+        lock(&shared.last_heard).clear();
+        Self {
+            liveness: Liveness::new(&shared.options.timings, now),
+            shared,
+            raft,
+            known: BTreeMap::new(),
+            sources: BTreeMap::new(),
+            work: Vec::new(),
+            dialled: mpsc::unbounded_channel(),
+            changing: None,
+        }
+    }
+
+    async fn lead(&mut self, commands: &mut mpsc::Receiver<Command>, sessions: &mut mpsc::Receiver<SessionEvent>) {
+        let mut leadership = self.shared.leadership.subscribe();
+        let mut image = self.shared.image.subscribe();
+        let mut members = tokio::time::interval(MEMBERS);
+        members.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        tracing::info!(node_id = %self.shared.options.node_id, term = leadership.borrow_and_update().term, "the controller");
+        if !self.found().await {
+            return;
+        }
+        self.registrations(&self.shared.image());
+        loop {
+            if !self.work.is_empty() {
+                self.commit().await;
+            }
+            let now = self.shared.host.now();
+            let until = self.liveness.deadline().map_or(MEMBERS, |deadline| deadline.since(now));
+            tokio::select! {
+                changed = leadership.changed() => {
+                    if changed.is_err() || !leadership.borrow_and_update().i_lead {
+                        break;
+                    }
+                }
+                Some(command) = commands.recv() => {
+                    self.take(command);
+                    while self.work.len() < BATCH && let Ok(command) = commands.try_recv() {
+                        self.take(command);
+                    }
+                }
+                Some(event) = sessions.recv() => {
+                    self.session(event);
+                    while let Ok(event) = sessions.try_recv() {
+                        self.session(event);
+                    }
+                }
+                Some(dialled) = self.dialled.1.recv() => {
+                    self.event(Event::Dialled { node: dialled.node, dial: dialled.dial, outcome: dialled.outcome });
+                }
+                changed = image.changed() => {
+                    if changed.is_err() {
+                        break;
+                    }
+                    let image = image.borrow_and_update().clone();
+                    self.registrations(&image);
+                }
+                _ = members.tick() => self.members(),
+                () = tokio::time::sleep(until) => self.event(Event::Tick),
+            }
+        }
+        for work in self.work.drain(..) {
+            if let Work::Command(command) = work {
+                answer(command.reply, self.shared.not_controller());
+            }
+        }
+    }
+
+    /// A log without a cluster id is the founder's: it writes the id that it chose, and itself as the first member.
+    async fn found(&self) -> bool {
+        let image = self.shared.image();
+        if image.cluster_id.is_some() {
+            return true;
+        }
+        let (cluster_id, _) = self.shared.membership();
+        let options = &self.shared.options;
+        let command = metadata::plan::SetCluster {
+            cluster_id: cluster_id.clone(),
+            metadata_version: METADATA_VERSION,
+            broker_configs: options
+                .defaults
+                .iter()
+                .filter(|(name, _)| metadata::topic_config::find_synonym(name).is_some())
+                .map(|(name, value)| (name.clone(), value.clone()))
+                .collect(),
+        };
+        let set = match metadata::plan::set_cluster(&image, &command) {
+            Ok(plan) => plan.records,
+            Err(error) => {
+                tracing::error!(%error, "the cluster cannot be founded");
+                return false;
+            }
+        };
+        let member = Record::Member(Box::new(metadata::Member {
+            raft_id: self.raft.raft_id(),
+            node_id: options.node_id,
+            directory: self.shared.directory.get().copied().unwrap_or_default(),
+            endpoint: options.control_advertised.clone(),
+        }));
+        let records: Vec<Record> = set.into_iter().chain([member]).collect();
+        match self.raft.propose(image.index, &records).await {
+            Ok(_) => {
+                tracing::info!(cluster_id, "founded a cluster");
+                true
+            }
+            Err(error) => {
+                tracing::warn!(%error, "founding is tried again");
+                false
+            }
+        }
+    }
+
+    fn take(&mut self, command: Command) {
+        match &command.request {
+            Request::Admit(admit) => self.admit(admit.clone(), command.reply),
+            Request::CreateTopics(create) if !create.validate_only && !self.enough_voters() => {
+                let reason = "the metadata quorum is not complete yet".to_owned();
+                answer(command.reply, Reply::NotController(pb::NotController { busy: true, reason, ..Default::default() }));
+            }
+            _ => self.work.push(Work::Command(command)),
+        }
+    }
+
+    /// ◆ No topic is created before the metadata is on as many disks as the founders promise.
+    fn enough_voters(&self) -> bool {
+        self.raft.status().voters.len() >= self.shared.options.voters_needed()
+    }
+
+    fn admit(&self, admit: pb::AdmitRequest, reply: oneshot::Sender<Reply>) {
+        let raft = self.raft.clone();
+        let image = self.shared.image();
+        tokio::task::spawn_local(async move {
+            let id = RaftId(admit.raft_id);
+            let at = admit.control.and_then(endpoint);
+            let known = image.members.get(&id).is_some_and(|member| member.node_id.0 == admit.node_id);
+            let outcome = match at {
+                Some(at) if known => raft.add_learner(id, &at).await.map_err(|error| error.to_string()),
+                _ => Err("not a member that this controller knows".to_owned()),
+            };
+            answer(reply, match outcome {
+                Ok(()) => Reply::Admit(pb::AdmitReply {}),
+                Err(why) => refusal(ErrorCode::InvalidRequest, why),
+            });
+        });
+    }
+
+    fn session(&mut self, event: SessionEvent) {
+        let now = self.shared.host.now();
+        let event = match event {
+            SessionEvent::Opened { node, broker_epoch, session, from } => {
+                self.sources.insert(node, (session, from));
+                lock(&self.shared.last_heard).insert(node, now);
+                Event::SessionOpened { node, broker_epoch, session }
+            }
+            SessionEvent::Heartbeat { node, session, applied } => {
+                lock(&self.shared.last_heard).insert(node, now);
+                Event::Heartbeat { node, session, applied }
+            }
+            SessionEvent::Broken { node, session } => Event::SessionBroken { node, session },
+        };
+        self.event(event);
+    }
+
+    fn event(&mut self, event: Event) {
+        let now = self.shared.host.now();
+        for action in self.liveness.on(event, now) {
+            match action {
+                Action::Dial { node, dial } => self.dial(node, dial),
+                Action::Fence { node, broker_epoch, why } => self.work.push(Work::Fence { node, broker_epoch, why }),
+                Action::Unfence { node, broker_epoch } => self.work.push(Work::Unfence { node, broker_epoch }),
+            }
+        }
+    }
+
+    /// Dials the broker's control port where its session came from: a refusal is evidence.
+    fn dial(&self, node: NodeId, dial: u64) {
+        let image = self.shared.image();
+        let registered = image.broker(node).map(|broker| broker.control.clone());
+        let source = self.sources.get(&node).map(|(_, from)| from.ip().to_string());
+        let (host, dialled) = (self.shared.host.clone(), self.dialled.0.clone());
+        let limit = self.shared.options.timings.dial_timeout;
+        tokio::task::spawn_local(async move {
+            let outcome = match registered {
+                None => DialOutcome::Unclear,
+                Some(at) => {
+                    let name = source.unwrap_or(at.host);
+                    let net = host.net();
+                    match tokio::time::timeout(limit, net.dial(&name, at.port)).await {
+                        Ok(Ok(_)) => DialOutcome::Accepted,
+                        Ok(Err(error)) if error.kind() == std::io::ErrorKind::ConnectionRefused => DialOutcome::Refused,
+                        Ok(Err(_)) | Err(_) => DialOutcome::Unclear,
+                    }
+                }
+            };
+            // The term may be over.
+            let _ = dialled.send(Dialled { node, dial, outcome });
+        });
+    }
+
+    /// Feeds what the image says of brokers.
+    fn registrations(&mut self, image: &Image) {
+        let gone: Vec<NodeId> = self.known.keys().filter(|node| image.broker(**node).is_none()).copied().collect();
+        for node in gone {
+            self.known.remove(&node);
+            self.event(Event::Unregistered { node });
+        }
+        for broker in image.brokers.values() {
+            let state = (broker.broker_epoch, broker.fenced);
+            if self.known.insert(broker.node_id, state) != Some(state) {
+                self.event(Event::Registered {
+                    node: broker.node_id,
+                    broker_epoch: broker.broker_epoch,
+                    fenced: broker.fenced,
+                    unfence_at: LogIndex(broker.broker_epoch.0),
+                });
+            }
+        }
+    }
+
+    /// Plans everything that is waiting on the newest image, and commits it as one entry.
+    async fn commit(&mut self) {
+        let mut waiting = std::mem::take(&mut self.work);
+        while !waiting.is_empty() {
+            let image = self.shared.image();
+            let mut planned_on = (*image).clone();
+            let mut records: Vec<Record> = Vec::new();
+            let mut replies: Vec<(Work, Option<Reply>)> = Vec::new();
+            let mut rest = waiting.into_iter();
+            for work in rest.by_ref() {
+                let (planned, reply) = self.plan(&planned_on, &work);
+                // What the log index fills in at apply cannot be planned on: such an entry ends here.
+                let last = planned.iter().any(has_placeholder);
+                if !last && planned_on.apply_all(image.index, &planned).is_err() {
+                    tracing::error!("a plan does not fit its own image");
+                }
+                records.extend(planned);
+                replies.push((work, reply));
+                if last {
+                    break;
+                }
+            }
+            waiting = rest.collect();
+            let outcome = if records.is_empty() { Ok(image.index) } else { self.raft.propose(image.index, &records).await };
+            match outcome {
+                Ok(index) => replies.into_iter().for_each(|(work, reply)| finish(work, reply, index)),
+                Err(ProposeError::Stale) => {
+                    // Planned again, before what came later.
+                    let mut again: Vec<Work> = replies.into_iter().map(|(work, _)| work).collect();
+                    again.append(&mut waiting);
+                    waiting = again;
+                }
+                Err(error) => {
+                    tracing::warn!(%error, records = records.len(), "metadata records were not committed");
+                    for (work, _) in replies.into_iter().chain(waiting.drain(..).map(|work| (work, None))) {
+                        self.give_up(work, &error);
+                    }
+                }
+            }
+        }
+    }
+
+    fn plan(&self, image: &Image, work: &Work) -> (Vec<Record>, Option<Reply>) {
+        let nothing = |error: metadata::plan::PlanError| {
+            tracing::debug!(%error, "nothing to be done any more");
+            (Vec::new(), None)
+        };
+        match work {
+            Work::Command(command) => {
+                let alive = |node: NodeId| self.liveness.connected(node);
+                let context =
+                    Context { options: &self.shared.options, random: self.shared.host.random_u64(), session_alive: &alive };
+                let Planned { records, reply } = plan(image, &command.request, &context);
+                (records, Some(reply))
+            }
+            Work::Fence { node, broker_epoch, why } => match metadata::plan::fence(image, *node, *broker_epoch) {
+                Ok(plan) => {
+                    tracing::warn!(%node, %broker_epoch, ?why, "fencing a broker");
+                    (plan.records, None)
+                }
+                Err(error) => nothing(error),
+            },
+            Work::Unfence { node, broker_epoch } => {
+                let heartbeat =
+                    metadata::plan::Heartbeat { node_id: *node, broker_epoch: *broker_epoch, applied: LogIndex(u64::MAX) };
+                match metadata::plan::heartbeat(image, heartbeat) {
+                    Ok(plan) => {
+                        tracing::info!(%node, %broker_epoch, "unfencing a broker");
+                        (plan.records, None)
+                    }
+                    Err(error) => nothing(error),
+                }
+            }
+            Work::RemoveMember(id) => match metadata::plan::remove_member(image, *id) {
+                Ok(plan) => (plan.records, None),
+                Err(error) => nothing(error),
+            },
+        }
+    }
+
+    fn give_up(&mut self, work: Work, error: &ProposeError) {
+        match work {
+            Work::Command(command) => {
+                let reply = match error {
+                    // It may be committed: only the sender can know whether asking again is safe.
+                    ProposeError::Unknown(_) => refusal(ErrorCode::RequestTimedOut, error.to_string()),
+                    ProposeError::Invalid(_) => refusal(ErrorCode::UnknownServerError, error.to_string()),
+                    _ => self.shared.not_controller(),
+                };
+                answer(command.reply, reply);
+            }
+            Work::Fence { node, .. } | Work::Unfence { node, .. } => self.event(Event::Undecided { node }),
+            Work::RemoveMember(_) => {}
+        }
+    }
+
+    /// Promotes, replaces and removes members, one change at a time.
+    fn members(&mut self) {
+        if let Some(changing) = &mut self.changing {
+            match changing.try_recv() {
+                Err(oneshot::error::TryRecvError::Empty) => return,
+                _ => self.changing = None,
+            }
+        }
+        let image = self.shared.image();
+        let status = self.raft.status();
+        let me = self.raft.raft_id();
+        let members = image
+            .members
+            .iter()
+            .map(|(id, member)| {
+                let broker = image.broker(member.node_id);
+                // A node's session belongs to its newest member.
+                let newest = image.member_of(member.node_id).is_some_and(|newest| newest.raft_id == *id);
+                let view = MemberView {
+                    node_id: member.node_id,
+                    rack: broker.and_then(|broker| broker.rack.clone()),
+                    live: *id == me || (newest && self.liveness.connected(member.node_id)),
+                    matched: if *id == me { Some(status.last_log) } else { status.matched.get(id).copied() },
+                };
+                (*id, view)
+            })
+            .collect();
+        let group = Group {
+            voters: status.voters.clone(),
+            learners: status.learners.clone(),
+            members,
+            committed: status.committed,
+            wanted: self.shared.options.voters_wanted(),
+        };
+        if let Some(change) = next_change(&group) {
+            tracing::info!(?change, "changing the voters");
+            self.change(change.apply(&status.voters), BTreeSet::new());
+            if let VoterChange::Replace { old, .. } = change {
+                tracing::warn!(raft_id = %old, "a voter lost its directory and came back as a new member");
+            }
+            return;
+        }
+        // Earlier lives of nodes that do not vote any more.
+        let old: BTreeSet<RaftId> = image
+            .members
+            .values()
+            .filter(|member| !status.voters.contains(&member.raft_id))
+            .filter(|member| image.member_of(member.node_id).is_some_and(|newest| newest.raft_id > member.raft_id))
+            .map(|member| member.raft_id)
+            .collect();
+        let learning: BTreeSet<RaftId> = old.intersection(&status.learners).copied().collect();
+        if !learning.is_empty() {
+            self.change(status.voters, learning);
+            return;
+        }
+        self.work.extend(old.into_iter().map(Work::RemoveMember));
+    }
+
+    fn change(&mut self, voters: BTreeSet<RaftId>, remove: BTreeSet<RaftId>) {
+        let (done, changing) = oneshot::channel();
+        self.changing = Some(changing);
+        let raft = self.raft.clone();
+        tokio::task::spawn_local(async move {
+            let outcome = if remove.is_empty() { raft.change_voters(voters).await } else { raft.remove_learners(remove).await };
+            if let Err(error) = outcome {
+                tracing::warn!(%error, "the change of members is tried again");
+            }
+            // The term may be over.
+            let _ = done.send(());
+        });
+    }
+}
+
+/// Whether applying the record fills in the index of its entry.
+fn has_placeholder(record: &Record) -> bool {
+    match record {
+        Record::Broker(broker) => broker.broker_epoch.0 == 0,
+        Record::Partition { partition, .. } => partition.incarnation.0 == 0,
+        _ => false,
+    }
+}
+
+fn finish(work: Work, reply: Option<Reply>, index: LogIndex) {
+    let (Work::Command(command), Some(mut reply)) = (work, reply) else { return };
+    match &mut reply {
+        Reply::RegisterBroker(reply) if reply.broker_epoch == 0 => reply.broker_epoch = index.0,
+        Reply::AlterPartitions(reply) => reply.index = index.0,
+        _ => {}
+    }
+    answer(command.reply, reply);
+}

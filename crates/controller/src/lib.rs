@@ -1,0 +1,34 @@
+//! The control plane of one node: founding and joining, the controller's duties where it leads the metadata log, the
+//! broker's registration and session, and the calls of the rest of the node. Floor 3.
+//!
+//! ```text
+//!   ControlHandle ──► forwarding ──► the node that leads: leader (plans, proposes, answers)
+//!   registration ──► session ──────► liveness: fence by silence or evidence, unfence
+//! ```
+
+mod cluster_status;
+mod commands;
+mod control_handle;
+mod control_plane;
+mod envelope;
+mod forwarding;
+mod founding;
+mod identity;
+mod leader;
+mod liveness;
+mod messages;
+mod options;
+mod planning;
+mod registration;
+mod sessions;
+mod shared;
+mod voters;
+
+pub use cluster_status::{ClusterStatus, NodeStatus, PartitionProblem, ProblemKind, RaftRole};
+pub use commands::{
+    AlterConfigs, AlterConfigsResource, AlterPartition, AlteredConfigs, AlteredPartition, ConfigChange, ConfigResource,
+    CreateTopics, CreatedTopic, DeletedTopic, MarkStrict, NewTopic, TopicRef,
+};
+pub use control_handle::ControlHandle;
+pub use control_plane::{ControlError, ControlPlane, Failure};
+pub use options::ControlOptions;

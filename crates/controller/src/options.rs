@@ -1,0 +1,52 @@
+use metadata::{DirectoryReport, Endpoint};
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use types::{NodeId, Timings};
+
+/// What the control plane of a node is told when it starts.
+#[derive(Debug, Clone)]
+pub struct ControlOptions {
+    pub node_id: NodeId,
+    pub rack: Option<String>,
+    /// Where Kafka clients are told to connect.
+    pub kafka_advertised: Endpoint,
+    /// Where other brokers open replica streams.
+    pub replica: Endpoint,
+    /// Where this control plane listens; port 0 picks one (then the advertised port 0 becomes it).
+    pub control_listen: Endpoint,
+    /// Where other control planes dial it.
+    pub control_advertised: Endpoint,
+    /// Control addresses of the founders, the same list in the same order on every node. Empty: this node
+    /// founds alone (`found_alone`) or belongs to a cluster already.
+    pub founders: Vec<Endpoint>,
+    /// May found a cluster although no founders are listed.
+    pub found_alone: bool,
+    /// The log directories and what recovery found in them.
+    pub directories: Vec<DirectoryReport>,
+    pub shards: u16,
+    /// Where the identity is kept, beside the Raft store.
+    pub metadata_dir: PathBuf,
+    pub timings: Timings,
+    /// Broker properties that planners need: `num.partitions`, `default.replication.factor`,
+    /// `min.insync.replicas` and the rest of the synonyms of topic configs.
+    pub defaults: BTreeMap<String, String>,
+}
+
+impl ControlOptions {
+    /// Voters that the cluster is meant to have: 5 with five founders or more, else up to 3.
+    #[must_use]
+    pub fn voters_wanted(&self) -> usize {
+        match self.founders.len() {
+            0 | 1 => 1,
+            2 => 2,
+            3 | 4 => 3,
+            _ => 5,
+        }
+    }
+
+    /// Voters without which no topic is created (DESIGN section 2).
+    #[must_use]
+    pub fn voters_needed(&self) -> usize {
+        self.founders.len().clamp(1, 3)
+    }
+}

@@ -1,0 +1,301 @@
+//! A controller's request to a planner's command, and the plan's response to the reply.
+
+use crate::envelope::{endpoint, refusal};
+use crate::identity::remembers;
+use crate::messages::{bytes_of, config_change, resource, resource_message, topic_id};
+use crate::options::ControlOptions;
+use metadata::plan::{self, PlanError};
+use metadata::{BrokerRegistration, DirectoryOutcome, DirectoryReport, Endpoint, Image, Record};
+use raft::pb;
+use raft::pb::controller_reply::Reply;
+use raft::pb::controller_request::Request;
+use types::{BrokerEpoch, DirectoryId, ErrorCode, LeaderEpoch, NodeId, PartitionEpoch, RaftId, TopicPartition};
+use uuid::Uuid;
+
+/// Records, and what to answer once they are committed. A broker epoch of 0 in a reply becomes the entry's index.
+pub(crate) struct Planned {
+    pub records: Vec<Record>,
+    pub reply: Reply,
+}
+
+/// What planners need besides the image.
+pub(crate) struct Context<'a> {
+    pub options: &'a ControlOptions,
+    pub random: u64,
+    /// Whether a live session of this node is open.
+    pub session_alive: &'a dyn Fn(NodeId) -> bool,
+}
+
+fn refused(error: PlanError) -> Planned {
+    Planned { records: Vec::new(), reply: refusal(error.code, error.message) }
+}
+
+fn code(error: ErrorCode) -> i32 {
+    i32::from(error.code())
+}
+
+fn invalid(message: &str) -> Planned {
+    Planned { records: Vec::new(), reply: refusal(ErrorCode::InvalidRequest, message) }
+}
+
+/// Plans one request on the image.
+pub(crate) fn plan(image: &Image, request: &Request, context: &Context<'_>) -> Planned {
+    match request {
+        Request::Join(join) => join_member(image, join),
+        Request::RegisterBroker(register) => register_broker(image, register, context),
+        Request::ControlledShutdown(shutdown) => {
+            match plan::controlled_shutdown(image, NodeId(shutdown.node_id), BrokerEpoch(shutdown.broker_epoch)) {
+                Ok(plan) => Planned { records: plan.records, reply: Reply::ControlledShutdown(pb::ControlledShutdownReply {}) },
+                Err(error) => refused(error),
+            }
+        }
+        Request::CreateTopics(create) => create_topics(image, create, context),
+        Request::DeleteTopics(delete) => delete_topics(image, delete),
+        Request::AlterPartitions(alter) => alter_partitions(image, alter),
+        Request::AlterConfigs(alter) => alter_configs(image, alter),
+        Request::AllocateProducerIds(allocate) => {
+            match plan::allocate_producer_ids(image, NodeId(allocate.node_id), BrokerEpoch(allocate.broker_epoch)) {
+                Ok(plan) => Planned {
+                    records: plan.records,
+                    reply: Reply::AllocateProducerIds(pb::AllocateProducerIdsReply { first: plan.response.first, len: plan.response.len }),
+                },
+                Err(error) => refused(error),
+            }
+        }
+        Request::UnregisterBroker(unregister) => match plan::unregister(image, NodeId(unregister.node_id)) {
+            Ok(plan) => Planned { records: plan.records, reply: Reply::UnregisterBroker(pb::UnregisterBrokerReply {}) },
+            Err(error) => refused(error),
+        },
+        Request::MarkStrict(mark) => mark_strict(image, mark),
+        Request::Probe(_) | Request::Admit(_) | Request::ClusterStatus(_) => invalid("not a command"),
+    }
+}
+
+fn directory(bytes: &[u8]) -> DirectoryId {
+    DirectoryId(Uuid::from_slice(bytes).unwrap_or_default())
+}
+
+fn place(address: Option<&pb::Address>) -> Endpoint {
+    address.cloned().and_then(endpoint).unwrap_or_default()
+}
+
+fn join_member(image: &Image, join: &pb::JoinRequest) -> Planned {
+    let command = plan::JoinMember {
+        node_id: NodeId(join.node_id),
+        directory: directory(&join.directory_id),
+        endpoint: place(join.control.as_ref()),
+    };
+    match plan::join_member(image, &command) {
+        Ok(plan) => Planned {
+            records: plan.records,
+            reply: Reply::Join(pb::JoinReply {
+                cluster_id: image.cluster_id.clone().unwrap_or_default(),
+                raft_id: plan.response.0,
+            }),
+        },
+        Err(error) => refused(error),
+    }
+}
+
+fn register_broker(image: &Image, register: &pb::RegisterBrokerRequest, context: &Context<'_>) -> Planned {
+    let Ok(incarnation) = <[u8; 16]>::try_from(&register.incarnation[..]).map(u128::from_be_bytes) else {
+        return invalid("an incarnation has 16 bytes");
+    };
+    let node = NodeId(register.node_id);
+    let recorded = image.broker(node);
+    let directories = register
+        .directories
+        .iter()
+        .map(|report| DirectoryReport {
+            id: directory(&report.directory_id),
+            outcome: match report.outcome {
+                0 => DirectoryOutcome::Intact,
+                1 => DirectoryOutcome::Missing,
+                _ => DirectoryOutcome::Failed,
+            },
+            clean: report.clean,
+        })
+        .collect();
+    let command = plan::RegisterBroker {
+        registration: BrokerRegistration {
+            node_id: node,
+            broker_epoch: BrokerEpoch(0),
+            incarnation,
+            raft_id: RaftId(register.raft_id),
+            rack: (!register.rack.is_empty()).then(|| register.rack.clone()),
+            kafka: place(register.kafka.as_ref()),
+            replica: place(register.replica.as_ref()),
+            control: place(register.control.as_ref()),
+            shards: u16::try_from(register.shards).unwrap_or(1).max(1),
+            directories,
+            fenced: true,
+            shutting_down: false,
+        },
+        previous_broker_epoch: recorded.filter(|broker| remembers(broker.incarnation, incarnation)).map(|broker| broker.broker_epoch),
+        session_alive: (context.session_alive)(node),
+    };
+    match plan::register_broker(image, &command) {
+        Ok(plan) => Planned {
+            records: plan.records,
+            reply: Reply::RegisterBroker(pb::RegisterBrokerReply { broker_epoch: plan.response.map_or(0, |epoch| epoch.0) }),
+        },
+        Err(error) => refused(error),
+    }
+}
+
+fn create_topics(image: &Image, create: &pb::CreateTopicsRequest, context: &Context<'_>) -> Planned {
+    let topics = create
+        .topics
+        .iter()
+        .map(|topic| plan::NewTopic {
+            id: topic_id(&topic.topic_id),
+            name: topic.name.clone(),
+            partitions: topic.partitions,
+            replication_factor: i16::try_from(topic.replication_factor).unwrap_or(i16::MAX),
+            assignments: topic
+                .assignments
+                .iter()
+                .map(|assignment| (assignment.partition, assignment.replicas.iter().copied().map(NodeId).collect()))
+                .collect(),
+            configs: topic.configs.iter().map(|config| (config.name.clone(), config.value.clone())).collect(),
+        })
+        .collect();
+    let command =
+        plan::CreateTopics { topics, validate_only: create.validate_only, defaults: context.options.defaults.clone() };
+    let plan = plan::create_topics(image, &command, context.random);
+    let answers = create.topics.iter().zip(plan.response).map(|(asked, answer)| match answer {
+        Ok(created) => pb::CreatedTopicMessage {
+            name: created.name,
+            topic_id: bytes_of(created.id.0),
+            error_code: 0,
+            message: String::new(),
+            partitions: created.partitions,
+            replication_factor: i32::from(created.replication_factor),
+        },
+        Err(error) => pb::CreatedTopicMessage {
+            name: asked.name.clone(),
+            topic_id: bytes_of(Uuid::nil()),
+            error_code: code(error.code),
+            message: error.message,
+            partitions: -1,
+            replication_factor: -1,
+        },
+    });
+    Planned { reply: Reply::CreateTopics(pb::CreateTopicsReply { topics: answers.collect() }), records: plan.records }
+}
+
+fn delete_topics(image: &Image, delete: &pb::DeleteTopicsRequest) -> Planned {
+    // One of the two is empty for each; by position, names first where both are there.
+    let names = delete.names.iter().filter(|name| !name.is_empty()).map(|name| plan::TopicRef::Name(name.clone()));
+    let ids = delete.topic_ids.iter().filter(|id| !id.is_empty()).map(|id| plan::TopicRef::Id(topic_id(id)));
+    let topics: Vec<_> = names.chain(ids).collect();
+    let plan = plan::delete_topics(image, &topics);
+    let answers = plan.response.into_iter().map(|deleted| pb::DeletedTopicMessage {
+        name: deleted.name.unwrap_or_default(),
+        topic_id: bytes_of(deleted.id.0),
+        error_code: code(deleted.error),
+    });
+    Planned { reply: Reply::DeleteTopics(pb::DeleteTopicsReply { topics: answers.collect() }), records: plan.records }
+}
+
+fn alter_partitions(image: &Image, alter: &pb::AlterPartitionsRequest) -> Planned {
+    let command = plan::AlterPartitions {
+        node_id: NodeId(alter.node_id),
+        broker_epoch: BrokerEpoch(alter.broker_epoch),
+        partitions: alter
+            .partitions
+            .iter()
+            .map(|partition| plan::AlterPartition {
+                tp: TopicPartition { topic: topic_id(&partition.topic_id), partition: partition.partition },
+                leader_epoch: LeaderEpoch(partition.leader_epoch),
+                partition_epoch: PartitionEpoch(partition.partition_epoch),
+                isr: partition.isr.iter().map(|member| (NodeId(member.node_id), BrokerEpoch(member.broker_epoch))).collect(),
+            })
+            .collect(),
+    };
+    let plan = match plan::alter_partitions(image, &command) {
+        Ok(plan) => plan,
+        Err(error) => return refused(error),
+    };
+    let answers = plan.response.into_iter().map(|(tp, answer)| {
+        let mut message = pb::AlteredPartitionMessage {
+            topic_id: bytes_of(tp.topic.0),
+            partition: tp.partition,
+            leader: -1,
+            ..pb::AlteredPartitionMessage::default()
+        };
+        match answer {
+            Ok(altered) => {
+                message.leader = altered.leader.map_or(-1, |leader| leader.0);
+                message.leader_epoch = altered.leader_epoch.0;
+                message.partition_epoch = altered.partition_epoch.0;
+                message.isr = altered.isr.iter().map(|node| node.0).collect();
+            }
+            Err(error) => message.error_code = code(error.code),
+        }
+        message
+    });
+    let reply = pb::AlterPartitionsReply { partitions: answers.collect(), index: 0 };
+    Planned { reply: Reply::AlterPartitions(reply), records: plan.records }
+}
+
+fn alter_configs(image: &Image, alter: &pb::AlterConfigsRequest) -> Planned {
+    let mut resources = Vec::new();
+    for of in &alter.resources {
+        let Some(crate_resource) = resource(of.resource_type, &of.name) else {
+            return invalid("an unknown kind of resource");
+        };
+        let mut changes = Vec::new();
+        for operation in &of.operations {
+            match config_change(operation.clone()) {
+                Ok((name, change)) => changes.push((name, plan_change(change))),
+                Err(error) => return Planned { records: Vec::new(), reply: refusal(error, "a change without its value") },
+            }
+        }
+        let resource = match crate_resource {
+            crate::ConfigResource::Topic(name) => plan::ConfigResource::Topic(name),
+            crate::ConfigResource::Broker(node) => plan::ConfigResource::Broker(node),
+        };
+        resources.push(plan::AlterConfigsResource { resource, changes, replace: of.replace });
+    }
+    let plan = plan::alter_configs(image, &plan::AlterConfigs { resources, validate_only: alter.validate_only });
+    let answers = plan.response.into_iter().map(|altered| {
+        let resource = match altered.resource {
+            plan::ConfigResource::Topic(name) => crate::ConfigResource::Topic(name),
+            plan::ConfigResource::Broker(node) => crate::ConfigResource::Broker(node),
+        };
+        let (resource_type, name) = resource_message(&resource);
+        let (error_code, message) = altered.error.map_or((0, String::new()), |error| (code(error.code), error.message));
+        pb::AlteredConfigsMessage { resource_type, name, error_code, message }
+    });
+    Planned { reply: Reply::AlterConfigs(pb::AlterConfigsReply { resources: answers.collect() }), records: plan.records }
+}
+
+fn plan_change(change: crate::ConfigChange) -> plan::ConfigChange {
+    match change {
+        crate::ConfigChange::Set(value) => plan::ConfigChange::Set(value),
+        crate::ConfigChange::Delete => plan::ConfigChange::Delete,
+        crate::ConfigChange::Append(value) => plan::ConfigChange::Append(value),
+        crate::ConfigChange::Subtract(value) => plan::ConfigChange::Subtract(value),
+    }
+}
+
+fn mark_strict(image: &Image, mark: &pb::MarkStrictRequest) -> Planned {
+    let command = plan::MarkStrict {
+        node_id: NodeId(mark.node_id),
+        broker_epoch: BrokerEpoch(mark.broker_epoch),
+        partitions: mark
+            .partitions
+            .iter()
+            .map(|partition| plan::MarkStrictPartition {
+                tp: TopicPartition { topic: topic_id(&partition.topic_id), partition: partition.partition },
+                leader_epoch: LeaderEpoch(partition.leader_epoch),
+                strict: partition.strict,
+            })
+            .collect(),
+    };
+    match plan::mark_strict(image, &command) {
+        Ok(plan) => Planned { records: plan.records, reply: Reply::MarkStrict(pb::MarkStrictReply {}) },
+        Err(error) => refused(error),
+    }
+}

@@ -1,0 +1,67 @@
+use std::io;
+use std::path::PathBuf;
+
+/// What goes wrong. Counters count down: `Some(0)` fails the next call, once.
+#[derive(Debug, Clone, Default)]
+pub struct Faults {
+    /// Writes that still succeed before one fails with EIO.
+    pub writes_before_error: Option<u64>,
+    /// File syncs that still succeed before one fails with EIO. What was dirty then is forgotten, as the
+    /// kernel does: a later sync succeeds and persists nothing of it.
+    pub syncs_before_error: Option<u64>,
+    /// Directory syncs that still succeed before one fails with EIO.
+    pub dir_syncs_before_error: Option<u64>,
+    /// Bytes that all files may hold together: writes beyond fail with ENOSPC.
+    pub capacity_bytes: Option<u64>,
+    /// Calls of any kind that still succeed before the current life is sealed, as by [`super::SimDisk::seal`]:
+    /// a crash in the middle of whatever is under way.
+    pub calls_before_seal: Option<u64>,
+    /// A lying disk: syncs report success and do nothing.
+    pub drop_syncs: bool,
+}
+
+/// Something that was done to the disk.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum DiskEvent {
+    Write { path: PathBuf, position: u64, len: u64 },
+    SetLen { path: PathBuf, len: u64 },
+    Sync { path: PathBuf },
+    SyncDir { path: PathBuf },
+    Create { path: PathBuf },
+    Rename { from: PathBuf, to: PathBuf },
+    Remove { path: PathBuf },
+}
+
+impl Faults {
+    pub(crate) fn on_write(&mut self, used: u64, grows_by: u64) -> io::Result<()> {
+        count_down(&mut self.writes_before_error)?;
+        match self.capacity_bytes {
+            // ENOSPC
+            Some(capacity) if grows_by > 0 && used + grows_by > capacity => Err(io::Error::from_raw_os_error(28)),
+            _ => Ok(()),
+        }
+    }
+
+    pub(crate) fn on_sync(&mut self) -> io::Result<()> {
+        count_down(&mut self.syncs_before_error)
+    }
+
+    pub(crate) fn on_sync_dir(&mut self) -> io::Result<()> {
+        count_down(&mut self.dir_syncs_before_error)
+    }
+}
+
+fn count_down(counter: &mut Option<u64>) -> io::Result<()> {
+    match counter {
+        None => Ok(()),
+        Some(0) => {
+            *counter = None;
+            // EIO
+            Err(io::Error::from_raw_os_error(5))
+        }
+        Some(left) => {
+            *left -= 1;
+            Ok(())
+        }
+    }
+}

@@ -1,0 +1,109 @@
+use super::{DiskEvent, State, lock};
+use crate::File;
+use std::io;
+use std::os::fd::RawFd;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, MutexGuard};
+
+/// An open file of one life.
+pub(crate) struct SimFile {
+    pub(crate) state: Arc<Mutex<State>>,
+    pub(crate) life: u64,
+    pub(crate) path: PathBuf,
+    pub(crate) inode: u64,
+    pub(crate) writable: bool,
+    /// Which lock ends with this file.
+    pub(crate) lock: Option<u64>,
+}
+
+impl SimFile {
+    fn enter(&self) -> io::Result<MutexGuard<'_, State>> {
+        let mut state = lock(&self.state);
+        state.check_life(self.life)?;
+        Ok(state)
+    }
+
+    fn enter_to_write(&self, end: u64) -> io::Result<MutexGuard<'_, State>> {
+        if !self.writable {
+            return Err(io::ErrorKind::PermissionDenied.into());
+        }
+        let mut state = self.enter()?;
+        let used = state.tree.used_bytes();
+        let len = state.tree.inode(self.inode)?.len() as u64;
+        state.faults.on_write(used, end.saturating_sub(len))?;
+        Ok(state)
+    }
+}
+
+fn size(value: u64) -> io::Result<usize> {
+    usize::try_from(value).map_err(io::Error::other)
+}
+
+impl File for SimFile {
+    fn read_at(&self, buffer: &mut [u8], position: u64) -> io::Result<usize> {
+        Ok(self.enter()?.tree.inode(self.inode)?.read(buffer, size(position)?))
+    }
+
+    fn write_all_at(&self, bytes: &[u8], position: u64) -> io::Result<()> {
+        let mut state = self.enter_to_write(position + bytes.len() as u64)?;
+        state.record(|| DiskEvent::Write {
+            path: self.path.clone(),
+            position,
+            len: bytes.len() as u64,
+        });
+        state.tree.inode(self.inode)?.write(bytes, size(position)?);
+        Ok(())
+    }
+
+    fn sync_data(&self) -> io::Result<()> {
+        let mut state = self.enter()?;
+        if let Err(error) = state.faults.on_sync() {
+            state.tree.inode(self.inode)?.forget_dirty();
+            return Err(error);
+        }
+        state.record(|| DiskEvent::Sync {
+            path: self.path.clone(),
+        });
+        if !state.faults.drop_syncs {
+            state.tree.inode(self.inode)?.sync();
+        }
+        Ok(())
+    }
+
+    fn len(&self) -> io::Result<u64> {
+        Ok(self.enter()?.tree.inode(self.inode)?.len() as u64)
+    }
+
+    fn set_len(&self, len: u64) -> io::Result<()> {
+        let mut state = self.enter_to_write(len)?;
+        state.record(|| DiskEvent::SetLen {
+            path: self.path.clone(),
+            len,
+        });
+        state.tree.inode(self.inode)?.set_len(size(len)?);
+        Ok(())
+    }
+
+    fn allocate(&self, _position: u64, _len: u64) -> io::Result<()> {
+        self.enter().map(drop)
+    }
+
+    fn is_cached(&self, _position: u64, _len: u64) -> bool {
+        true
+    }
+
+    fn raw_fd(&self) -> Option<RawFd> {
+        None
+    }
+}
+
+impl Drop for SimFile {
+    fn drop(&mut self) {
+        if let Some(mine) = self.lock {
+            let mut state = lock(&self.state);
+            if state.locks.get(&self.path) == Some(&mine) {
+                state.locks.remove(&self.path);
+            }
+        }
+    }
+}

@@ -1,0 +1,101 @@
+use crate::LogError;
+use crate::marks::{Entry, MarksJournal};
+use crate::open_files::OpenFiles;
+use host::{Disk, File, Pool};
+use std::collections::BTreeMap;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use types::{DirectoryId, Offset};
+
+/// What all logs of a directory and its flusher share.
+pub(crate) struct Directory {
+    pub(crate) disk: Arc<dyn Disk>,
+    pub(crate) path: PathBuf,
+    pub(crate) id: DirectoryId,
+    offline: AtomicBool,
+    marks: Mutex<MarksJournal>,
+    files: Mutex<OpenFiles>,
+    pub(crate) high_watermarks: Mutex<BTreeMap<(String, i32), Offset>>,
+    /// Removes files.
+    pub(crate) cleaner: Arc<dyn Pool>,
+}
+
+pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    // A panic elsewhere leaves plain data behind; the directory's latch is what says that it is unusable.
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Directory {
+    pub(crate) fn new(
+        disk: Arc<dyn Disk>,
+        path: PathBuf,
+        id: DirectoryId,
+        marks: MarksJournal,
+        high_watermarks: BTreeMap<(String, i32), Offset>,
+        cleaner: Arc<dyn Pool>,
+    ) -> Self {
+        Self {
+            disk,
+            path,
+            id,
+            offline: AtomicBool::new(false),
+            marks: Mutex::new(marks),
+            files: Mutex::default(),
+            high_watermarks: Mutex::new(high_watermarks),
+            cleaner,
+        }
+    }
+
+    pub(crate) fn is_offline(&self) -> bool {
+        self.offline.load(Ordering::Acquire)
+    }
+
+    pub(crate) fn check_online(&self) -> Result<(), LogError> {
+        if self.is_offline() {
+            Err(LogError::Offline)
+        } else {
+            Ok(())
+        }
+    }
+
+    /// A write or sync failed: nobody knows any more what is on the disk, so nothing is written again.
+    pub(crate) fn fail(&self, what: &'static str, error: &io::Error) -> LogError {
+        if !self.offline.swap(true, Ordering::AcqRel) {
+            tracing::error!(directory = %self.path.display(), what, %error, "a log directory goes offline");
+        }
+        LogError::Offline
+    }
+
+    /// Runs a write to the directory; a failure latches it.
+    pub(crate) fn write<T>(&self, what: &'static str, write: impl FnOnce() -> io::Result<T>) -> Result<T, LogError> {
+        self.check_online()?;
+        write().map_err(|error| self.fail(what, &error))
+    }
+
+    pub(crate) fn marks(&self) -> MutexGuard<'_, MarksJournal> {
+        lock(&self.marks)
+    }
+
+    /// Makes entries durable; a failure latches the directory.
+    pub(crate) fn journal(&self, entries: &[Entry]) -> Result<(), LogError> {
+        self.check_online()?;
+        let mut marks = self.marks();
+        marks
+            .append(entries)
+            .map_err(|error| self.fail("marks journal", &error))
+    }
+
+    pub(crate) fn open_file(&self, path: &Path) -> io::Result<Arc<dyn File>> {
+        lock(&self.files).get(&*self.disk, path)
+    }
+
+    pub(crate) fn forget_file(&self, path: &Path) {
+        lock(&self.files).forget(path);
+    }
+
+    pub(crate) fn forget_files_below(&self, directory: &Path) {
+        lock(&self.files).forget_below(directory);
+    }
+}

@@ -1,0 +1,59 @@
+use crate::marks::MarksError;
+use std::io;
+use std::path::PathBuf;
+use types::{Offset, TopicPartition};
+
+/// Why a log refuses. The wire code of each is given by the broker.
+#[derive(Debug, thiserror::Error)]
+pub enum LogError {
+    /// A write or sync of the directory failed once; it stays offline until a restart (wire 56).
+    #[error("the log directory is offline")]
+    Offline,
+    /// Outside `[log_start_offset, log_end_offset]` (wire 1).
+    #[error("offset {offset} is outside of [{log_start}, {log_end}]")]
+    OffsetOutOfRange {
+        offset: Offset,
+        log_start: Offset,
+        log_end: Offset,
+    },
+    /// What is to be appended does not fit the end of the log; nothing was written.
+    #[error("append at {first}..{next} does not fit the log end {log_end}: {why}")]
+    InvalidAppend {
+        first: Offset,
+        next: Offset,
+        log_end: Offset,
+        why: &'static str,
+    },
+    /// Recovery found bad data below the durable mark; only a full truncation mends it.
+    #[error("the log is corrupt at offset {0}")]
+    Corrupt(Offset),
+    /// The directory holds this partition already.
+    #[error("partition {0} exists already")]
+    Exists(TopicPartition),
+    #[error("the name {0:?} cannot be that of a topic")]
+    InvalidName(String),
+    #[error("reading the log: {0}")]
+    Io(#[from] io::Error),
+}
+
+/// Why a log directory cannot be used. Nothing was written over.
+#[derive(Debug, thiserror::Error)]
+pub enum LogDirError {
+    #[error("{path}: {error}")]
+    Io { path: PathBuf, error: io::Error },
+    #[error("{0} is in use by another process")]
+    Locked(PathBuf),
+    #[error("{path}: {problem}")]
+    MetaProperties { path: PathBuf, problem: String },
+    #[error("{path} belongs to {property} {found}, not {expected}")]
+    Mismatch {
+        path: PathBuf,
+        property: &'static str,
+        found: String,
+        expected: String,
+    },
+    #[error("{path}: the marks journal: {error}")]
+    Marks { path: PathBuf, error: MarksError },
+    #[error("the log directory is offline")]
+    Offline,
+}

@@ -1,0 +1,119 @@
+use crate::LogError;
+use crate::directory::Directory;
+use crate::marks::{Entry, LogKey};
+use host::File;
+use std::io;
+use std::path::PathBuf;
+use std::sync::Arc;
+use types::{LeaderEpoch, Offset, ReplicaIncarnation, TopicPartition};
+
+/// What must reach the disk before a log's durable position may move: made by [`crate::Log::begin_flush`].
+pub struct FlushJob {
+    pub(crate) dir: Arc<Directory>,
+    pub(crate) key: LogKey,
+    pub(crate) generation: u64,
+    /// Files with unsynced bytes, open since they were written.
+    pub(crate) files: Vec<Arc<dyn File>>,
+    /// Directories with unsynced names.
+    pub(crate) dirs: Vec<PathBuf>,
+    pub(crate) epochs: Vec<(LeaderEpoch, Offset)>,
+    pub(crate) durable: Offset,
+    pub(crate) bytes: u64,
+}
+
+/// A log's positions that are durable now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Flushed {
+    pub tp: TopicPartition,
+    pub incarnation: ReplicaIncarnation,
+    /// Everything below is on disk, and so is the mark that says it.
+    pub durable: Offset,
+    /// The newest leader epoch whose start is on disk.
+    pub epoch_durable: Option<LeaderEpoch>,
+    /// Which truncation the job came after; a flush from before a truncation counts for nothing.
+    pub generation: u64,
+}
+
+/// (dirty files) in, (durable positions) out.
+///
+/// # Contract
+/// Blocking; one call at a time. Answers one [`Flushed`] per job, in the order of the jobs, and MUST NOT
+/// answer before the job's files, its directories and then its marks are durable. After an error nothing
+/// may be assumed: the caller takes the directory offline. [`crate::conformance::check`] tests it.
+pub trait FlushStrategy: Send {
+    /// # Errors
+    /// Whatever the disk says; final.
+    fn flush(&mut self, jobs: Vec<FlushJob>) -> io::Result<Vec<Flushed>>;
+}
+
+impl FlushJob {
+    #[must_use]
+    pub fn topic_partition(&self) -> TopicPartition {
+        self.key.tp
+    }
+
+    /// New bytes since the last flush.
+    #[must_use]
+    pub fn new_bytes(&self) -> u64 {
+        self.bytes
+    }
+
+    /// Syncs the job's files, then its directories.
+    ///
+    /// # Errors
+    /// The first failure; not to be tried again.
+    pub fn sync(&self) -> io::Result<()> {
+        for file in &self.files {
+            file.sync_data()?;
+        }
+        for dir in &self.dirs {
+            self.dir.disk.sync_dir(dir)?;
+        }
+        Ok(())
+    }
+
+    /// What this job's completion says.
+    #[must_use]
+    pub fn flushed(&self) -> Flushed {
+        Flushed {
+            tp: self.key.tp,
+            incarnation: self.key.incarnation,
+            durable: self.durable,
+            epoch_durable: self.epochs.last().map(|(epoch, _)| *epoch),
+            generation: self.generation,
+        }
+    }
+
+    /// Makes the marks of synced jobs durable, in one round. Jobs of logs that were truncated or deleted
+    /// meanwhile leave no mark.
+    ///
+    /// # Errors
+    /// Those of the journal's write or sync; final.
+    pub fn commit_marks(jobs: &[FlushJob]) -> io::Result<()> {
+        let Some(first) = jobs.first() else { return Ok(()) };
+        let mut marks = first.dir.marks();
+        let mut entries = Vec::new();
+        for job in jobs {
+            let Some(state) = marks.state().logs.get(&job.key) else {
+                continue;
+            };
+            if state.deleting || state.generation != job.generation {
+                continue;
+            }
+            let key = job.key;
+            entries.extend(job.epochs.iter().map(|(epoch, start)| Entry::Epoch {
+                key,
+                epoch: *epoch,
+                start: *start,
+            }));
+            entries.push(Entry::Mark {
+                key,
+                offset: job.durable,
+            });
+        }
+        if first.dir.is_offline() {
+            return Err(io::Error::other(LogError::Offline));
+        }
+        marks.append(&entries)
+    }
+}

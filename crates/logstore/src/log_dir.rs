@@ -1,0 +1,295 @@
+use crate::checkpoint::{export, offset_checkpoint, parse_offset_checkpoint};
+use crate::directory::{Directory, lock};
+use crate::flush::FlushStrategy;
+use crate::flusher::Flusher;
+use crate::log::{Log, deleted_path};
+use crate::marks::{Entry, LogKey, MarksError, MarksJournal};
+use crate::recovery::{Recovered, recover_log};
+use crate::{LogConfig, LogDirError, LogError, MetaProperties};
+use host::{Disk, File, HostRef};
+use std::io;
+use std::path::Path;
+use std::sync::Arc;
+use types::{DirectoryId, NodeId, ReplicaIncarnation, TopicPartition, limits};
+use uuid::Uuid;
+
+const HIGH_WATERMARKS: &str = "replication-offset-checkpoint";
+const LOG_STARTS: &str = "log-start-offset-checkpoint";
+
+/// One log directory: identity, lock, marks journal, and the logs in it.
+pub struct LogDir {
+    dir: Arc<Directory>,
+    meta: MetaProperties,
+    _lock: Arc<dyn File>,
+}
+
+impl LogDir {
+    /// Opens or creates the directory and takes its lock. Blocking. Call [`LogDir::recover`] before anything
+    /// else, and [`LogDir::bind`] once the cluster is known.
+    ///
+    /// # Errors
+    /// [`LogDirError::Locked`] while another process has it; [`LogDirError::Marks`] if acknowledged marks are
+    /// damaged; [`LogDirError::MetaProperties`] if it holds partitions but no identity.
+    pub fn open(host: &HostRef, path: &Path) -> Result<Self, LogDirError> {
+        let disk = host.disk();
+        let failed = |error| LogDirError::Io {
+            path: path.to_owned(),
+            error,
+        };
+        disk.create_dir_all(path).map_err(failed)?;
+        let lock = disk.lock(&path.join(".lock")).map_err(|error| match error.kind() {
+            io::ErrorKind::WouldBlock => LogDirError::Locked(path.to_owned()),
+            _ => failed(error),
+        })?;
+        let marks_failed = |error: MarksError| LogDirError::Marks {
+            path: path.to_owned(),
+            error,
+        };
+        let (meta, marks) = match MetaProperties::read(&*disk, path)? {
+            Some(meta) => {
+                let marks = MarksJournal::open(&disk, path, meta.directory_id).map_err(marks_failed)?;
+                (meta, marks)
+            }
+            None => Self::found(host, &disk, path)?,
+        };
+        let high_watermarks = read_checkpoint(&*disk, &path.join(HIGH_WATERMARKS));
+        let cleaner = host.pool("log-cleaner", 1);
+        let id = meta.directory_id;
+        let dir = Directory::new(disk, path.to_owned(), id, marks, high_watermarks, cleaner);
+        Ok(Self {
+            dir: Arc::new(dir),
+            meta,
+            _lock: lock,
+        })
+    }
+
+    /// A new directory. `meta.properties` comes last: without it there is nothing, with it there is a journal.
+    fn found(host: &HostRef, disk: &Arc<dyn Disk>, path: &Path) -> Result<(MetaProperties, MarksJournal), LogDirError> {
+        let failed = |error| LogDirError::Io {
+            path: path.to_owned(),
+            error,
+        };
+        if let Some(entry) = disk.read_dir(path).map_err(failed)?.iter().find(|entry| entry.is_dir) {
+            let problem = format!("missing, although the directory holds {:?}", entry.name);
+            return Err(LogDirError::MetaProperties {
+                path: path.join("meta.properties"),
+                problem,
+            });
+        }
+        // The directory's own name, as far up as it may be new.
+        for ancestor in path
+            .ancestors()
+            .skip(1)
+            .filter(|ancestor| !ancestor.as_os_str().is_empty())
+        {
+            match disk.sync_dir(ancestor) {
+                Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {}
+                other => other.map_err(failed)?,
+            }
+        }
+        let directory_id = DirectoryId(Uuid::from_u128(host.random_uuid()));
+        let marks = MarksJournal::create(disk, path, directory_id).map_err(|error| LogDirError::Marks {
+            path: path.to_owned(),
+            error,
+        })?;
+        let meta = MetaProperties {
+            cluster_id: None,
+            node_id: None,
+            directory_id,
+        };
+        meta.write(&**disk, path)?;
+        Ok((meta, marks))
+    }
+
+    #[must_use]
+    pub fn id(&self) -> DirectoryId {
+        self.dir.id
+    }
+
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.dir.path
+    }
+
+    #[must_use]
+    pub fn meta(&self) -> &MetaProperties {
+        &self.meta
+    }
+
+    /// Whether a write or sync has failed; it stays so until a restart.
+    #[must_use]
+    pub fn is_offline(&self) -> bool {
+        self.dir.is_offline()
+    }
+
+    /// Checks that the directory belongs to this node of this cluster, or writes it down, durably, if it belongs
+    /// to none yet.
+    ///
+    /// # Errors
+    /// [`LogDirError::Mismatch`]; the directory is left as it is.
+    pub fn bind(&mut self, cluster_id: &str, node_id: NodeId) -> Result<(), LogDirError> {
+        let mismatch = |property, found: String, expected: String| {
+            Err(LogDirError::Mismatch {
+                path: self.dir.path.clone(),
+                property,
+                found,
+                expected,
+            })
+        };
+        match &self.meta.cluster_id {
+            Some(found) if found != cluster_id => {
+                return mismatch("cluster.id", found.clone(), cluster_id.to_owned());
+            }
+            _ => {}
+        }
+        match self.meta.node_id {
+            Some(found) if found != node_id => return mismatch("node.id", found.to_string(), node_id.to_string()),
+            _ => {}
+        }
+        let bound = MetaProperties {
+            cluster_id: Some(cluster_id.to_owned()),
+            node_id: Some(node_id),
+            directory_id: self.meta.directory_id,
+        };
+        if bound != self.meta {
+            bound.write(&*self.dir.disk, &self.dir.path)?;
+            self.meta = bound;
+        }
+        Ok(())
+    }
+
+    /// Recovers every log. Blocking; reads only what lies after the durable marks, and a little of each
+    /// segment before. Deletions that a crash interrupted are finished.
+    ///
+    /// # Errors
+    /// [`LogDirError::Io`] if the disk fails. Damage in one log is that log's [`crate::RecoveryOutcome`].
+    pub fn recover(&mut self) -> Result<Vec<Recovered>, LogDirError> {
+        let failed = |error| LogDirError::Io {
+            path: self.dir.path.clone(),
+            error,
+        };
+        let mut entries = self.finish_deletions().map_err(failed)?;
+        let logs = self.dir.marks().state().logs.clone();
+        let mut recovered = Vec::new();
+        for (key, state) in logs.iter().filter(|(_, state)| !state.deleting) {
+            let (log, marks) = recover_log(&self.dir, *key, state, LogConfig::default()).map_err(failed)?;
+            entries.extend(marks);
+            recovered.push(log);
+        }
+        self.dir.journal(&entries).map_err(|_| LogDirError::Offline)?;
+        // Truncations among the entries have raised generations; no flush is under way yet.
+        let marks = self.dir.marks();
+        for found in &mut recovered {
+            if let Some(state) = marks.state().logs.get(&found.log.key) {
+                found.log.generation = state.generation;
+            }
+        }
+        drop(marks);
+        Ok(recovered)
+    }
+
+    fn finish_deletions(&self) -> io::Result<Vec<Entry>> {
+        let (disk, path) = (&self.dir.disk, &self.dir.path);
+        let mut entries = Vec::new();
+        for (key, state) in &self.dir.marks().state().logs {
+            if !state.deleting {
+                continue;
+            }
+            let named = path.join(format!("{}-{}", state.name, key.tp.partition));
+            if disk.exists(&named) {
+                let id = Uuid::from_u64_pair(key.tp.topic.0.as_u64_pair().0, key.incarnation.0);
+                let away = deleted_path(path, &state.name, key.tp.partition, id);
+                if disk.exists(&away) {
+                    disk.remove_dir_all(&away)?;
+                }
+                disk.rename(&named, &away)?;
+            }
+            entries.push(Entry::Removed { key: *key });
+        }
+        disk.sync_dir(path)?;
+        for entry in disk.read_dir(path)? {
+            if entry.is_dir && entry.name.ends_with("-delete") {
+                disk.remove_dir_all(&path.join(&entry.name))?;
+            }
+        }
+        Ok(entries)
+    }
+
+    /// Creates an empty log; durable when this returns.
+    ///
+    /// # Errors
+    /// [`LogError::Exists`], [`LogError::InvalidName`], [`LogError::Offline`].
+    pub fn create_log(
+        &self,
+        name: &str,
+        tp: TopicPartition,
+        incarnation: ReplicaIncarnation,
+        config: LogConfig,
+    ) -> Result<Log, LogError> {
+        let legal = |letter: char| letter.is_ascii_alphanumeric() || matches!(letter, '.' | '_' | '-');
+        if name.is_empty() || name.len() > limits::TOPIC_NAME_MAX || !name.chars().all(legal) || tp.partition < 0 {
+            return Err(LogError::InvalidName(name.to_owned()));
+        }
+        self.dir.check_online()?;
+        let key = LogKey { tp, incarnation };
+        let taken = self
+            .dir
+            .marks()
+            .state()
+            .logs
+            .iter()
+            .any(|(other, state)| other.tp == tp || (state.name == name && other.tp.partition == tp.partition));
+        if taken {
+            return Err(LogError::Exists(tp));
+        }
+        self.dir.journal(&[Entry::Create {
+            key,
+            name: name.to_owned(),
+        }])?;
+        lock(&self.dir.high_watermarks).remove(&(name.to_owned(), tp.partition));
+        let mut log = Log::bare(&self.dir, key, name.to_owned(), config, types::Offset::ZERO);
+        self.dir.write("create", || log.create_files())?;
+        Ok(log)
+    }
+
+    /// Starts the one flusher of this directory.
+    #[must_use]
+    pub fn start_flusher(&self, host: &HostRef, strategy: Box<dyn FlushStrategy>) -> Flusher {
+        Flusher::new(self.dir.clone(), host.pool("log-flusher", 1), strategy)
+    }
+
+    /// Writes the exports `replication-offset-checkpoint` and `log-start-offset-checkpoint`. Blocking; to be
+    /// called every few seconds and on shutdown.
+    ///
+    /// # Errors
+    /// The disk's; nothing depends on these files being new.
+    pub fn write_checkpoints(&self) -> io::Result<()> {
+        let high_watermarks = offset_checkpoint(&lock(&self.dir.high_watermarks));
+        export(&*self.dir.disk, &self.dir.path.join(HIGH_WATERMARKS), &high_watermarks)?;
+        let starts = self
+            .dir
+            .marks()
+            .state()
+            .logs
+            .iter()
+            .filter(|(_, state)| !state.deleting && state.log_start.0 > 0)
+            .map(|(key, state)| ((state.name.clone(), key.tp.partition), state.log_start))
+            .collect();
+        export(
+            &*self.dir.disk,
+            &self.dir.path.join(LOG_STARTS),
+            &offset_checkpoint(&starts),
+        )
+    }
+}
+
+/// A checkpoint's content; empty if it is missing or damaged, which costs time after a restart, not data.
+fn read_checkpoint(disk: &dyn Disk, path: &Path) -> std::collections::BTreeMap<(String, i32), types::Offset> {
+    match disk.read(path) {
+        Ok(bytes) => parse_offset_checkpoint(&String::from_utf8_lossy(&bytes)).unwrap_or_else(|| {
+            tracing::warn!(path = %path.display(), "a checkpoint is damaged and ignored");
+            Default::default()
+        }),
+        Err(_) => Default::default(),
+    }
+}

@@ -1,0 +1,178 @@
+//! What a log directory holds after a crash, log by log.
+
+mod segments;
+
+use crate::LogConfig;
+use crate::directory::Directory;
+use crate::log::Log;
+use crate::marks::{Cut, Entry, LogKey, LogState};
+use segments::Walk;
+use std::io;
+use std::sync::Arc;
+use types::{LeaderEpoch, Offset};
+
+/// What recovery found in a log.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum RecoveryOutcome {
+    Intact,
+    /// Unsynced data at the end was not whole: the log was cut. Nothing that was reported durable is gone.
+    CutAboveMark {
+        from: Offset,
+        to: Offset,
+    },
+    /// Data below the durable mark is damaged or missing. Nothing was changed; the replica must not serve or
+    /// acknowledge before it was copied again.
+    Corrupt {
+        at: Offset,
+        why: String,
+    },
+}
+
+/// A log that recovery opened.
+pub struct Recovered {
+    pub log: Log,
+    pub outcome: RecoveryOutcome,
+    /// Bytes of segments that were read for it.
+    pub bytes_read: u64,
+}
+
+/// Recovers one log.
+///
+/// ```text
+///          log start          durable mark                    file end
+///  ────────────┼───────────────────┼──────────────────────────────┤
+///   removed    │ bad: Corrupt      │ bad: cut here, whatever follows
+///  rolled segments below the mark: size and index only │ mark's segment and later: every batch
+/// ```
+///
+/// Answers the entries that the journal must take once all logs are done; a crash before only means that
+/// recovery finds the same again, because no append happens in between.
+pub(crate) fn recover_log(
+    dir: &Arc<Directory>,
+    key: LogKey,
+    state: &LogState,
+    config: LogConfig,
+) -> io::Result<(Recovered, Vec<Entry>)> {
+    let mut log = Log::bare(dir, key, state.name.clone(), config, state.log_start);
+    log.generation = state.generation;
+    log.durable = state.durable;
+    log.epochs.clone_from(&state.epochs);
+    ensure_directory(&log)?;
+    if let Some(Cut::Fully(at)) = state.cut {
+        log.start_over(at.max(state.log_start))?;
+        log.epochs.clone_from(&state.epochs);
+        let entries = settle(&mut log, state)?;
+        return Ok((
+            Recovered {
+                log,
+                outcome: RecoveryOutcome::Intact,
+                bytes_read: 0,
+            },
+            entries,
+        ));
+    }
+    let cut_at = match state.cut {
+        Some(Cut::From(at)) => at,
+        _ => Offset(i64::MAX),
+    };
+    let walk = Walk::run(&log, state.durable, cut_at)?;
+    let bytes_read = walk.bytes_read;
+    let at = walk.end.max(state.log_start);
+    if state.durable > state.log_start && walk.end < state.durable {
+        let why = walk
+            .bad
+            .unwrap_or_else(|| "the log ends below its durable mark".to_owned());
+        log.segments = walk.segments;
+        log.log_end = at;
+        log.durable = at;
+        log.epochs.retain(|(_, start)| *start < at);
+        log.epochs_durable = log.epochs.len();
+        log.last_epoch = log.epochs.last().map_or(LeaderEpoch::NONE, |(epoch, _)| *epoch);
+        log.corrupt = Some(at);
+        return Ok((
+            Recovered {
+                log,
+                outcome: RecoveryOutcome::Corrupt { at, why },
+                bytes_read,
+            },
+            Vec::new(),
+        ));
+    }
+    let outcome = match walk.bad {
+        Some(_) if walk.found_until > at => RecoveryOutcome::CutAboveMark {
+            from: walk.found_until,
+            to: at,
+        },
+        _ => RecoveryOutcome::Intact,
+    };
+    walk.apply(&mut log)?;
+    let entries = settle(&mut log, state)?;
+    Ok((
+        Recovered {
+            log,
+            outcome,
+            bytes_read,
+        },
+        entries,
+    ))
+}
+
+/// The directory and `partition.metadata`: a crash may have come before they were made.
+fn ensure_directory(log: &Log) -> io::Result<()> {
+    let disk = &log.dir.disk;
+    let metadata = log.path.join("partition.metadata");
+    if disk.exists(&metadata) {
+        return Ok(());
+    }
+    disk.create_dir_all(&log.path)?;
+    let text = crate::log::partition_metadata(log.key.tp.topic);
+    disk.write_durably(&metadata, text.as_bytes())?;
+    disk.sync_dir(&log.dir.path)
+}
+
+/// Syncs what recovery changed or found above the mark, and says what the journal must know. What is
+/// read back is in the page cache, which is not the disk: it counts as durable only after this.
+fn settle(log: &mut Log, state: &LogState) -> io::Result<Vec<Entry>> {
+    for segment in &log.segments {
+        if let Some(file) = &segment.file {
+            file.sync_data()?;
+        }
+    }
+    for file in log.unsynced.drain(..) {
+        file.sync_data()?;
+    }
+    log.dir.disk.sync_dir(&log.path)?;
+    let kept = log.segments.len().saturating_sub(1);
+    for segment in &mut log.segments[..kept] {
+        segment.file = None;
+    }
+    let end = log.log_end;
+    log.epochs.retain(|(_, start)| *start <= end);
+    let key = log.key;
+    let mut entries = Vec::new();
+    if log.epochs != state.epochs {
+        if log.epochs.iter().zip(&state.epochs).any(|(now, before)| now != before)
+            || log.epochs.len() < state.epochs.len()
+        {
+            entries.push(Entry::Truncate {
+                key,
+                offset: Offset::ZERO,
+            });
+        }
+        entries.extend(log.epochs.iter().map(|(epoch, start)| Entry::Epoch {
+            key,
+            epoch: *epoch,
+            start: *start,
+        }));
+    }
+    if !entries.is_empty() || end != state.durable || state.cut.is_some() {
+        entries.push(Entry::Mark { key, offset: end });
+    }
+    if entries.iter().any(|entry| matches!(entry, Entry::Truncate { .. })) {
+        log.generation += 1;
+    }
+    log.durable = end;
+    log.epochs_durable = log.epochs.len();
+    (log.active_dirty, log.dir_dirty, log.cut_dirty, log.bytes_dirty) = (false, false, false, 0);
+    Ok(entries)
+}

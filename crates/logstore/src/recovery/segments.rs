@@ -1,0 +1,230 @@
+use crate::batch_scan::BatchScan;
+use crate::index::{OffsetEntries, SegmentIndex, last_time_entry};
+use crate::log::Log;
+use crate::segment::{Segment, base_of_name, segment_path};
+use host::OpenMode;
+use records::verify_crc;
+use std::io;
+use types::{LeaderEpoch, Offset};
+
+/// Bytes read at once.
+const SCAN_CHUNK: usize = 1 << 20;
+
+/// What the segments of a log hold, found without changing anything.
+pub(super) struct Walk {
+    /// Valid segments; those that were scanned have their index in memory.
+    pub(super) segments: Vec<Segment>,
+    /// Bases of segments wholly below the log start.
+    below: Vec<Offset>,
+    /// Bases of segments behind the end.
+    behind: Vec<Offset>,
+    /// Offset after the last valid batch, or where the log was to be cut.
+    pub(super) end: Offset,
+    /// Why it ends there, if something follows or is missing.
+    pub(super) bad: Option<String>,
+    /// End of what looked like data, for the report.
+    pub(super) found_until: Offset,
+    epochs: Vec<(LeaderEpoch, Offset)>,
+    last_epoch: Option<LeaderEpoch>,
+    pub(super) bytes_read: u64,
+}
+
+impl Walk {
+    /// Reads the log, whose `mark` is its durable offset, up to `cut_at`.
+    pub(super) fn run(log: &Log, mark: Offset, cut_at: Offset) -> io::Result<Self> {
+        let mut bases: Vec<(Offset, u64)> = log
+            .dir
+            .disk
+            .read_dir(&log.path)?
+            .iter()
+            .filter_map(|entry| Some((base_of_name(&entry.name, "log")?, entry.len)))
+            .collect();
+        bases.sort_unstable();
+        let first = bases
+            .partition_point(|(base, _)| *base <= log.log_start)
+            .saturating_sub(1);
+        let below = bases.drain(..first).map(|(base, _)| base).collect();
+        let mut walk = Self {
+            segments: Vec::new(),
+            below,
+            behind: Vec::new(),
+            end: log.log_start,
+            bad: None,
+            found_until: log.log_start,
+            epochs: log.epochs.clone(),
+            last_epoch: None,
+            bytes_read: 0,
+        };
+        match bases.first() {
+            None => walk.bad = Some("there is no segment".to_owned()),
+            Some((base, _)) if *base > log.log_start => walk.bad = Some("the first segment is missing".to_owned()),
+            Some((base, _)) => walk.end = *base,
+        }
+        let marked = bases.partition_point(|(base, _)| *base <= mark).saturating_sub(1);
+        for (index, (base, len)) in bases.iter().copied().enumerate() {
+            if walk.bad.is_none() && base != walk.end {
+                walk.bad = Some(format!("the segment at {base} does not follow offset {}", walk.end));
+            }
+            if walk.bad.is_some() || (base >= cut_at && index > 0) {
+                walk.behind.push(base);
+                continue;
+            }
+            let next_base = bases.get(index + 1).map(|(base, _)| *base);
+            let checked = match next_base.filter(|_| index < marked) {
+                Some(next) => walk.check_rolled(log, base, len, next)?,
+                None => None,
+            };
+            match checked {
+                Some(segment) => {
+                    walk.end = segment.next;
+                    walk.segments.push(segment);
+                }
+                None => walk.scan(log, base, len, cut_at)?,
+            }
+        }
+        walk.found_until = walk
+            .found_until
+            .max(walk.end)
+            .max(walk.behind.last().copied().unwrap_or_default());
+        Ok(walk)
+    }
+
+    /// A rolled segment below the mark is taken without reading it if its index is there and from the last
+    /// indexed batch on batches go exactly to the end of the file and the base of the next segment.
+    fn check_rolled(&mut self, log: &Log, base: Offset, len: u64, next: Offset) -> io::Result<Option<Segment>> {
+        let path = segment_path(&log.path, base, "log");
+        let mut segment = Segment::found(path.clone(), base, len, next);
+        let disk = &log.dir.disk;
+        let (Ok(index), Ok(times)) = (
+            disk.open(&segment.index_path(), OpenMode::Read),
+            disk.open(&segment.time_index_path(), OpenMode::Read),
+        ) else {
+            return Ok(None);
+        };
+        if index.len()? % 8 != 0 {
+            return Ok(None);
+        }
+        let entry = OffsetEntries::of_file(index)?.last()?;
+        let start = entry.map_or(0, |(_, position)| u64::from(position));
+        segment.max_timestamp = last_time_entry(&*times, base)?;
+        if start > len || (segment.max_timestamp.is_none() && len > 0) {
+            return Ok(None);
+        }
+        let mut scan = BatchScan::new(disk.open(&path, OpenMode::Read)?, start, len, 64 * 1024);
+        let mut end = None;
+        while let Some((position, header)) = scan.next_header()? {
+            if position == start && entry.is_some_and(|(offset, _)| header.last_offset() != base.plus(offset.into())) {
+                return Ok(None);
+            }
+            end = Some(header.next_offset());
+        }
+        self.bytes_read += scan.bytes_read;
+        let whole = scan.position() == len && end.unwrap_or(base) == next;
+        Ok(whole.then_some(segment))
+    }
+
+    /// Reads every batch of a segment, up to the first bad one or `cut_at`.
+    fn scan(&mut self, log: &Log, base: Offset, len: u64, cut_at: Offset) -> io::Result<()> {
+        let path = segment_path(&log.path, base, "log");
+        let file = log.dir.disk.open(&path, OpenMode::Read)?;
+        let mut segment = Segment::found(path, base, 0, base);
+        segment.index = Some(SegmentIndex::new(base, log.config.index_interval_bytes));
+        let mut scan = BatchScan::new(file, 0, len, SCAN_CHUNK);
+        let mut expected = base;
+        while let Some((position, header, bytes)) = scan.next_batch()? {
+            if header.next_offset() > cut_at {
+                self.bad = Some("the log was truncated here".to_owned());
+                break;
+            }
+            let fits = header.base_offset >= expected && header.last_offset().0 - base.0 <= i64::from(i32::MAX);
+            if !fits || !verify_crc(bytes) {
+                self.bad = Some(format!("the batch at position {position} of segment {base} is damaged"));
+                break;
+            }
+            if self.epochs.last().is_none_or(|(epoch, _)| header.leader_epoch > *epoch) && header.leader_epoch.0 >= 0 {
+                self.epochs.push((header.leader_epoch, header.base_offset));
+            }
+            segment.note(&header, position);
+            expected = header.next_offset();
+            segment.size = position + header.size() as u64;
+            self.last_epoch = Some(header.leader_epoch);
+        }
+        if self.bad.is_none() && segment.size < len {
+            self.bad = Some(format!(
+                "segment {base} has no whole batch at position {}",
+                segment.size
+            ));
+            // Something is there that was to be more records.
+            self.found_until = expected.plus(1);
+        }
+        self.bytes_read += scan.bytes_read;
+        self.end = expected;
+        segment.next = expected;
+        self.segments.push(segment);
+        Ok(())
+    }
+
+    /// Makes the files what was found: removes what is behind the end, cuts the last segment, writes missing
+    /// indexes. The caller syncs.
+    pub(super) fn apply(self, log: &mut Log) -> io::Result<()> {
+        let dir = log.dir.clone();
+        for base in self.below.iter().chain(&self.behind) {
+            Segment::found(segment_path(&log.path, *base, "log"), *base, 0, *base).remove_files(&dir)?;
+        }
+        if self.segments.is_empty() || self.end < log.log_start {
+            // Nothing at or above the log start is left.
+            // Epochs that are durable stay so: the log start may have moved past records that were not.
+            let epochs = std::mem::take(&mut log.epochs);
+            log.start_over(log.log_start)?;
+            log.epochs = epochs;
+            return Ok(());
+        }
+        log.segments = self.segments;
+        log.log_end = self.end;
+        log.epochs = self.epochs;
+        let count = log.segments.len();
+        for (index, segment) in log.segments.iter_mut().enumerate() {
+            let active = index + 1 == count;
+            if segment.index.is_none() && !active {
+                continue;
+            }
+            let file = dir.disk.open(&segment.path, OpenMode::Write)?;
+            if file.len()? != segment.size {
+                file.set_len(segment.size)?;
+            }
+            if active {
+                if segment.index.is_none() {
+                    let rebuilt = Segment::reopened(
+                        file.clone(),
+                        segment.path.clone(),
+                        segment.base,
+                        segment.size,
+                        log.config.index_interval_bytes,
+                    )?;
+                    *segment = rebuilt;
+                    segment.next = log.log_end;
+                }
+                // It would say less than the segment holds from the next append on.
+                segment.remove_index_files(&dir)?;
+            } else {
+                log.unsynced.extend(segment.write_index(&dir)?);
+                segment.index = None;
+            }
+            segment.file = Some(file);
+        }
+        log.remove_snapshots_above(log.log_end)?;
+        let end = log.log_end;
+        log.epochs.retain(|(_, start)| *start <= end);
+        log.last_epoch = match self.last_epoch {
+            Some(epoch) => epoch,
+            None if end == log.log_start => LeaderEpoch::NONE,
+            None => log
+                .epochs
+                .iter()
+                .rev()
+                .find(|(_, start)| *start < end)
+                .map_or(LeaderEpoch::NONE, |(epoch, _)| *epoch),
+        };
+        Ok(())
+    }
+}

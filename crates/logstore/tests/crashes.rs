@@ -1,0 +1,303 @@
+//! Power failures at any call of the disk, over several lives, against a model of the log as a list of batches.
+
+use bytes::Bytes;
+use host::sim_disk::SimDisk;
+use logstore::conformance::{SimMachine, append, flush, partition, read_all};
+use logstore::{Log, LogConfig, LogDir, PlainFlush, RecoveryOutcome};
+use records::{BatchHeader, split_batches};
+use std::path::Path;
+use types::{LeaderEpoch, Offset, ReplicaIncarnation};
+
+const CONFIG: LogConfig = LogConfig {
+    segment_bytes: 3000,
+    index_interval_bytes: 400,
+    segment_ms: i64::MAX,
+    segment_index_bytes: 1 << 20,
+};
+
+struct Random(u64);
+
+impl Random {
+    fn below(&mut self, bound: u64) -> u64 {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        (self.0 >> 11) % bound
+    }
+}
+
+/// What may be found after a crash.
+#[derive(Default)]
+struct Model {
+    batches: Vec<(Offset, Offset, Bytes)>,
+    /// The lowest and highest log start that the log may have.
+    start: (Offset, Offset),
+    durable: Offset,
+    epochs: Vec<(LeaderEpoch, Offset)>,
+    /// A full truncation to this offset was under way.
+    maybe_fresh: Option<Offset>,
+    /// A creation or deletion was under way.
+    maybe_gone: bool,
+}
+
+impl Model {
+    fn take_promises(&mut self, log: &Log) {
+        self.durable = log.durable_offset();
+        let newest = log.epoch_durable();
+        self.epochs = log
+            .epochs()
+            .iter()
+            .copied()
+            .filter(|(epoch, _)| Some(*epoch) <= newest)
+            .collect();
+    }
+
+    /// Checks what was found, and goes on from it.
+    fn check(&mut self, log: &Log) -> Result<(), String> {
+        let (start, end) = (log.log_start_offset(), log.log_end_offset());
+        let fresh = self.maybe_fresh == Some(start) && start == end;
+        if !fresh {
+            if start < self.start.0 || start > self.start.1 {
+                return Err(format!("log start {start} is not in {:?}", self.start));
+            }
+            if end < self.durable {
+                return Err(format!("the log ends at {end}, {} was durable", self.durable));
+            }
+            for (epoch, at) in &self.epochs {
+                let kept = log.epochs().iter().any(|(known, _)| known == epoch);
+                // A later epoch took its place: it had no records, or none at or above the log start.
+                let superseded = log
+                    .epochs()
+                    .iter()
+                    .any(|(known, from)| known > epoch && *from <= start.max(*at));
+                if !kept && !superseded {
+                    return Err(format!("epoch {epoch} from {at} is lost: {:?}", log.epochs()));
+                }
+            }
+        }
+        let bytes = Bytes::from(read_all(log)?);
+        let mut found = split_batches(&bytes);
+        for (first, next, expected) in self.batches.iter().filter(|(_, next, _)| *next > start && *next <= end) {
+            let Some(Ok(batch)) = found.next() else {
+                return Err(format!("{first}..{next} is missing"));
+            };
+            if batch.bytes != *expected {
+                return Err(format!("{first}..{next} has other content"));
+            }
+        }
+        if let Some(rest) = found.next() {
+            let at = rest.map(|batch| (batch.header.base_offset, batch.header.leader_epoch));
+            return Err(format!("truncated data came back: {at:?}"));
+        }
+        check_epochs(log, &bytes)?;
+        if log.durable_offset() != end {
+            return Err("what recovery found is not durable".to_owned());
+        }
+        self.batches.retain(|(_, next, _)| *next > start && *next <= end);
+        self.start = (start, start);
+        self.maybe_fresh = None;
+        self.maybe_gone = false;
+        self.take_promises(log);
+        Ok(())
+    }
+}
+
+/// Every batch's epoch is the one that the epoch list has for its offset.
+fn check_epochs(log: &Log, bytes: &Bytes) -> Result<(), String> {
+    for batch in split_batches(bytes) {
+        let BatchHeader {
+            base_offset,
+            leader_epoch,
+            ..
+        } = batch.map_err(|error| error.to_string())?.header;
+        let at = base_offset.max(log.log_start_offset());
+        let covering = log.epochs().iter().rev().find(|(_, start)| *start <= at);
+        if covering.map(|(epoch, _)| *epoch) != Some(leader_epoch) {
+            return Err(format!(
+                "{base_offset} has epoch {leader_epoch}, the list is {:?}",
+                log.epochs()
+            ));
+        }
+    }
+    Ok(())
+}
+
+/// One random operation. Fails when the life ends.
+fn step(
+    log: &mut Log,
+    model: &mut Model,
+    flusher: &logstore::Flusher,
+    random: &mut Random,
+    epoch: &mut i32,
+) -> Result<(), ()> {
+    let (start, end) = (log.log_start_offset().0, log.log_end_offset().0);
+    match random.below(20) {
+        0..=8 => {
+            let (records, seed) = (1 + random.below(4), random.below(u64::MAX));
+            let bytes = append(
+                log,
+                LeaderEpoch(*epoch),
+                records as usize,
+                20 + random.below(500) as usize,
+                seed,
+            );
+            let first = Offset(end);
+            model
+                .batches
+                .push((first, first.plus(records as i64), bytes.map_err(drop)?));
+            Ok(())
+        }
+        9..=13 => {
+            if !flush(log, flusher) {
+                return Err(());
+            }
+            model.take_promises(log);
+            Ok(())
+        }
+        14 => {
+            *epoch += 1;
+            log.assign_epoch(LeaderEpoch(*epoch), Offset(end));
+            Ok(())
+        }
+        15 => log.roll().map_err(drop),
+        16 | 17 => {
+            let to = Offset(start + random.below((end - start + 1) as u64) as i64);
+            model.durable = model.durable.min(batch_start(model, to).max(Offset(start)));
+            let durable = model.durable;
+            model.epochs.retain(|(_, at)| *at < durable);
+            log.truncate_to(to).map_err(drop)?;
+            *epoch += 1;
+            let end = log.log_end_offset();
+            model.batches.retain(|(_, next, _)| *next <= end);
+            model.take_promises(log);
+            Ok(())
+        }
+        18 if random.below(3) == 0 => {
+            let at = Offset(end + random.below(50) as i64);
+            model.maybe_fresh = Some(at);
+            log.truncate_fully_and_start_at(at).map_err(drop)?;
+            *model = Model {
+                start: (at, at),
+                durable: at,
+                ..Model::default()
+            };
+            *epoch += 1;
+            Ok(())
+        }
+        _ => {
+            let to = Offset(start + random.below((end - start + 1) as u64) as i64);
+            model.start.1 = model.start.1.max(to);
+            log.increment_log_start(to).map_err(drop)?;
+            model.start = (to, to);
+            model.take_promises(log);
+            Ok(())
+        }
+    }
+}
+
+fn batch_start(model: &Model, to: Offset) -> Offset {
+    model
+        .batches
+        .iter()
+        .find(|(first, next, _)| *first <= to && to < *next)
+        .map_or(to, |(first, _, _)| *first)
+}
+
+/// One life: recover, check, work until the life ends.
+fn live(sim: &SimDisk, seed: u64, models: &mut [Option<Model>; 2], random: &mut Random) -> Result<(), String> {
+    let host = SimMachine::host(sim.handle(), seed);
+    sim.set_faults(|faults| faults.calls_before_seal = Some(random.below(900)));
+    // The life may end while it begins.
+    let Ok(mut dir) = LogDir::open(&host, Path::new("/data")) else {
+        return Ok(());
+    };
+    let Ok(recovered) = dir.recover() else { return Ok(()) };
+    let mut logs: [Option<Log>; 2] = [None, None];
+    for found in recovered {
+        let index = found.log.topic_partition().partition as usize;
+        if let RecoveryOutcome::Corrupt { at, why } = &found.outcome {
+            return Err(format!("partition {index} is taken for corrupt at {at}: {why}"));
+        }
+        let model = models[index].as_mut().ok_or("a deleted log came back")?;
+        match model.check(&found.log) {
+            Err(_) if sim.handle().read_dir(Path::new("/")).is_err() => return Ok(()),
+            checked => checked.map_err(|problem| format!("partition {index}: {problem}"))?,
+        }
+        logs[index] = Some(found.log);
+    }
+    for (model, log) in models.iter_mut().zip(&logs) {
+        if let (Some(there), None) = (&model, log) {
+            if !there.maybe_gone {
+                return Err("a log is gone".to_owned());
+            }
+            *model = None;
+        }
+    }
+    let flusher = dir.start_flusher(&host, Box::new(PlainFlush));
+    let mut epoch = logs
+        .iter()
+        .flatten()
+        .filter_map(|log| log.epochs().last())
+        .map(|(epoch, _)| epoch.0)
+        .max()
+        .unwrap_or(0);
+    for turn in 0..60 {
+        let index = random.below(2) as usize;
+        let Some(log) = &mut logs[index] else {
+            models[index] = Some(Model {
+                maybe_gone: true,
+                ..Model::default()
+            });
+            let incarnation = ReplicaIncarnation(seed * 1000 + turn);
+            let Ok(log) = dir.create_log("orders", partition(index as i32), incarnation, CONFIG) else {
+                return Ok(());
+            };
+            models[index] = Some(Model::default());
+            logs[index] = Some(log);
+            continue;
+        };
+        log.set_config(CONFIG);
+        let Some(model) = &mut models[index] else {
+            return Err("a log without a model".to_owned());
+        };
+        if random.below(40) == 0 {
+            model.maybe_gone = true;
+            let Some(log) = logs[index].take() else { continue };
+            if log.delete().is_err() {
+                return Ok(());
+            }
+            models[index] = None;
+            continue;
+        }
+        if step(log, model, &flusher, random, &mut epoch).is_err() {
+            return Ok(());
+        }
+    }
+    if random.below(2) == 0 {
+        for log in logs.iter_mut().flatten() {
+            let _ = log.close();
+        }
+    }
+    Ok(())
+}
+
+#[test]
+fn nothing_promised_is_lost_and_nothing_cut_comes_back() {
+    for seed in 0..400u64 {
+        let sim = SimDisk::new();
+        let mut random = Random(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1);
+        let mut models = [None, None];
+        for life in 0..6 {
+            if let Err(problem) = live(&sim, seed * 10 + life, &mut models, &mut random) {
+                panic!("seed {seed}, life {life}: {problem}");
+            }
+            sim.set_faults(|faults| faults.calls_before_seal = None);
+            match random.below(4) {
+                0 => sim.crash_losing_everything_unsynced(),
+                // kill -9: the page cache stays.
+                1 => drop(sim.reopen()),
+                _ => sim.crash(seed * 10 + life),
+            }
+        }
+    }
+}

@@ -1,0 +1,66 @@
+use std::fmt;
+use types::{BrokerEpoch, DirectoryId, NodeId, RaftId};
+
+/// A host name and port, resolved at every dial.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+pub struct Endpoint {
+    pub host: String,
+    pub port: u16,
+}
+
+impl fmt::Display for Endpoint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}", self.host, self.port)
+    }
+}
+
+/// What recovery found in a log directory.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Default)]
+pub enum DirectoryOutcome {
+    /// Nothing is missing below the durable marks.
+    #[default]
+    Intact,
+    /// Something below a durable mark is missing or corrupt.
+    Missing,
+    /// Recovery failed: the directory is offline.
+    Failed,
+}
+
+/// A log directory as a starting broker reports it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct DirectoryReport {
+    pub id: DirectoryId,
+    pub outcome: DirectoryOutcome,
+    /// Whether the last run ended cleanly: all that was in memory is on disk.
+    pub clean: bool,
+}
+
+/// A broker as it registered (KIP-631). Fenced until it has applied its own registration.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BrokerRegistration {
+    pub node_id: NodeId,
+    /// Log index of the registration's record. 0 in a record: filled in when that is applied.
+    pub broker_epoch: BrokerEpoch,
+    /// One start of the broker's process.
+    pub incarnation: u128,
+    pub raft_id: RaftId,
+    pub rack: Option<String>,
+    /// Where Kafka clients are told to connect.
+    pub kafka: Endpoint,
+    /// Where other brokers open replica streams.
+    pub replica: Endpoint,
+    pub control: Endpoint,
+    pub shards: u16,
+    pub directories: Vec<DirectoryReport>,
+    pub fenced: bool,
+    /// In controlled shutdown: leads nothing more and joins no ISR.
+    pub shutting_down: bool,
+}
+
+impl BrokerRegistration {
+    /// Whether the broker may lead a partition and join an ISR (KIP-841).
+    #[must_use]
+    pub fn may_lead(&self) -> bool {
+        !self.fenced && !self.shutting_down
+    }
+}

@@ -1,0 +1,67 @@
+//! Planners: pure functions from an image and a command to records and a response. What is random or takes
+//! time comes in as an argument. All records of a plan go into one entry of the log, proposed on the index of
+//! the image that they were planned on.
+
+mod allocate_producer_ids;
+mod alter_configs;
+mod alter_partitions;
+mod brokers;
+mod controlled_shutdown;
+mod create_topics;
+mod delete_topics;
+mod draft;
+mod elect_leaders;
+mod fence;
+mod heartbeat;
+mod mark_strict;
+mod members;
+mod placement;
+mod register_broker;
+mod rules;
+mod set_cluster;
+mod topic_name;
+mod unregister;
+
+use crate::Record;
+pub use allocate_producer_ids::{PRODUCER_IDS_PER_BLOCK, ProducerIds, allocate_producer_ids};
+pub use alter_configs::{
+    AlterConfigs, AlterConfigsResource, AlteredConfigs, ConfigChange, ConfigResource, alter_configs,
+};
+pub use alter_partitions::{AlterPartition, AlterPartitions, AlteredPartition, alter_partitions};
+pub use controlled_shutdown::controlled_shutdown;
+pub use create_topics::{CreateTopics, CreatedTopic, NewTopic, create_topics};
+pub use delete_topics::{DeletedTopic, TopicRef, delete_topics};
+pub use elect_leaders::elect_leaders;
+pub use fence::fence;
+pub use heartbeat::{Heartbeat, HeartbeatAnswer, heartbeat};
+pub use mark_strict::{MarkStrict, MarkStrictPartition, mark_strict};
+pub use members::{JoinMember, join_member, remove_member};
+pub use register_broker::{RegisterBroker, register_broker};
+pub use set_cluster::{SetCluster, set_cluster};
+use types::ErrorCode;
+pub use unregister::unregister;
+
+/// What a command does and what its sender is told once that is committed. Without records there is nothing
+/// to commit.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Plan<T> {
+    pub records: Vec<Record>,
+    pub response: T,
+}
+
+/// Why a command was refused: Kafka's error and its message.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{code}: {message}")]
+pub struct PlanError {
+    pub code: ErrorCode,
+    pub message: String,
+}
+
+impl PlanError {
+    pub(crate) fn new(code: ErrorCode, message: impl Into<String>) -> Self {
+        Self {
+            code,
+            message: message.into(),
+        }
+    }
+}

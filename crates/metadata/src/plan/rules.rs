@@ -1,0 +1,159 @@
+use crate::{Image, PartitionImage, TopicImage};
+use types::{LeaderEpoch, NodeId};
+
+/// What a topic's configs say about ISR, ELR and elections (KIP-966).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Rules {
+    /// Effective.
+    pub min_isr: usize,
+    pub unclean: bool,
+    pub strict: bool,
+}
+
+/// Who may lead: the image's brokers, but for one that is about to be fenced or about to be unfenced.
+#[derive(Clone, Copy)]
+pub(crate) struct Candidates<'a> {
+    image: &'a Image,
+    without: Option<NodeId>,
+    with: Option<NodeId>,
+}
+
+impl<'a> Candidates<'a> {
+    pub(crate) fn all(image: &'a Image) -> Self {
+        Self {
+            image,
+            without: None,
+            with: None,
+        }
+    }
+
+    pub(crate) fn without(image: &'a Image, node: NodeId) -> Self {
+        Self {
+            image,
+            without: Some(node),
+            with: None,
+        }
+    }
+
+    pub(crate) fn with(image: &'a Image, node: NodeId) -> Self {
+        Self {
+            image,
+            without: None,
+            with: Some(node),
+        }
+    }
+
+    pub(crate) fn may_lead(self, node: NodeId) -> bool {
+        self.without != Some(node) && (self.with == Some(node) || self.image.may_lead(node))
+    }
+
+    /// One that is shutting down goes on leading where nobody else can.
+    fn may_stay(self, node: NodeId) -> bool {
+        self.without != Some(node) && (self.with == Some(node) || self.image.alive(node))
+    }
+}
+
+impl Rules {
+    pub(crate) fn of(image: &Image, topic: &TopicImage) -> Self {
+        Self {
+            min_isr: image.effective_min_isr(topic),
+            unclean: image
+                .topic_config(topic, "unclean.leader.election.enable")
+                .eq_ignore_ascii_case("true"),
+            strict: image.is_strict(topic),
+        }
+    }
+
+    /// Sets the ISR. Below the effective minimum, who leaves it stays eligible to lead, since nothing is
+    /// committed without them; at or above it nobody outside the ISR is.
+    pub(crate) fn set_isr(self, partition: &mut PartitionImage, isr: Vec<NodeId>) {
+        let elr = if isr.len() >= self.min_isr {
+            Vec::new()
+        } else {
+            let holds_all = |node: &NodeId| partition.isr.contains(node) || partition.elr.contains(node);
+            partition
+                .replicas
+                .iter()
+                .filter(|node| holds_all(node) && !isr.contains(node))
+                .copied()
+                .collect()
+        };
+        if !isr.is_empty() || !elr.is_empty() {
+            partition.last_known_elr.clear();
+        }
+        partition.isr = isr;
+        partition.elr = elr;
+    }
+
+    /// Takes a fenced or leaving broker out of the ISR, unless it is the last member: then its log alone says
+    /// what is committed.
+    pub(crate) fn leave_isr(self, partition: &mut PartitionImage, node: NodeId) {
+        if partition.isr.len() > 1 && partition.isr.contains(&node) {
+            let isr = partition.isr.iter().copied().filter(|member| *member != node).collect();
+            self.set_isr(partition, isr);
+        }
+    }
+
+    /// Takes a replica that may lack committed records out of ISR and ELR, even as the last one. `lost`: its
+    /// log is known to be gone or damaged; otherwise it may be the last known leader.
+    pub(crate) fn expel(self, partition: &mut PartitionImage, node: NodeId, lost: bool) {
+        let was_eligible = partition.isr.contains(&node) || partition.elr.contains(&node);
+        // Out of both first, so that it does not come back as a member of the ELR.
+        partition.elr.retain(|member| *member != node);
+        let isr = partition.isr.iter().copied().filter(|member| *member != node).collect();
+        partition.isr.retain(|member| *member != node);
+        self.set_isr(partition, isr);
+        partition.strict.retain(|member| *member != node);
+        if lost {
+            partition.last_known_elr.retain(|member| *member != node);
+        } else if was_eligible && partition.isr.is_empty() && partition.elr.is_empty() {
+            partition.last_known_elr = vec![node];
+        }
+    }
+
+    /// Elects if the leader may not lead any more or there is none: from the ISR, else the ELR, else the last
+    /// known leader (once ISR and ELR are empty), else, where the topic asks for it, any replica. Every change
+    /// of the leader, to none included, raises the leader epoch.
+    pub(crate) fn elect(self, partition: &mut PartitionImage, candidates: Candidates<'_>) {
+        let may_lead = |node| candidates.may_lead(node);
+        let leads = |leader: NodeId| candidates.may_stay(leader) && partition.isr.contains(&leader);
+        if partition.leader.is_some_and(leads) {
+            return;
+        }
+        let first = |list: &[NodeId]| {
+            partition
+                .replicas
+                .iter()
+                .copied()
+                .find(|node| list.contains(node) && may_lead(*node))
+        };
+        let last_known = if partition.isr.is_empty() && partition.elr.is_empty() {
+            first(&partition.last_known_elr)
+        } else {
+            None
+        };
+        let elected = if let Some(leader) = first(&partition.isr) {
+            Some(leader)
+        } else if let Some(leader) = first(&partition.elr) {
+            self.set_isr(partition, vec![leader]);
+            Some(leader)
+        } else if let Some(leader) = last_known {
+            self.set_isr(partition, vec![leader]);
+            Some(leader)
+        } else if self.unclean
+            && let Some(leader) = first(&partition.replicas)
+        {
+            // Who was eligible may hold what the new leader does not: all of them must truncate.
+            partition.isr.clear();
+            partition.elr.clear();
+            self.set_isr(partition, vec![leader]);
+            Some(leader)
+        } else {
+            None
+        };
+        if elected != partition.leader {
+            partition.leader = elected;
+            partition.leader_epoch = LeaderEpoch(partition.leader_epoch.0.saturating_add(1));
+        }
+    }
+}

@@ -1,0 +1,141 @@
+//! Random commands keep the invariants of partitions.
+
+mod fixture;
+
+use fixture::{Cluster, TP};
+use metadata::plan::{self, AlterPartition, AlterPartitions};
+use metadata::{DirectoryOutcome, Image, PartitionImage, decode_records, encode_records};
+use proptest::prelude::*;
+use types::NodeId;
+
+#[derive(Debug, Clone)]
+enum Step {
+    Fence(i32),
+    Unfence(i32),
+    Shutdown(i32),
+    /// A restart: cleanly; wiped.
+    Restart(i32, bool, bool),
+    /// An ISR by bit mask.
+    Alter(u8),
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    let node = 1..=3i32;
+    prop_oneof![
+        node.clone().prop_map(Step::Fence),
+        node.clone().prop_map(Step::Unfence),
+        node.clone().prop_map(Step::Shutdown),
+        (node, any::<bool>(), prop::bool::weighted(0.2))
+            .prop_map(|(node, clean, wiped)| Step::Restart(node, clean, wiped)),
+        (0u8..8).prop_map(Step::Alter),
+    ]
+}
+
+fn take(cluster: &mut Cluster, step: &Step) {
+    match *step {
+        Step::Fence(node) => cluster.fence(node),
+        Step::Unfence(node) => cluster.unfence(node),
+        Step::Shutdown(node) => {
+            let records = plan::controlled_shutdown(&cluster.image, NodeId(node), cluster.epoch(node))
+                .unwrap()
+                .records;
+            cluster.apply(&records);
+        }
+        Step::Restart(node, clean, wiped) => cluster.restart(node, |command| {
+            let report = &mut command.registration.directories[0];
+            report.clean = clean;
+            report.outcome = if wiped {
+                DirectoryOutcome::Missing
+            } else {
+                DirectoryOutcome::Intact
+            };
+        }),
+        Step::Alter(mask) => {
+            let Some(leader) = cluster.partition().leader else {
+                return;
+            };
+            let members = (1..=3).filter(|node| mask & (1 << (node - 1)) != 0);
+            let asked = AlterPartition {
+                tp: TP,
+                leader_epoch: cluster.partition().leader_epoch,
+                partition_epoch: cluster.partition().partition_epoch,
+                isr: members.map(|node| (NodeId(node), cluster.epoch(node))).collect(),
+            };
+            let broker_epoch = cluster.epoch(leader.0);
+            let command = AlterPartitions {
+                node_id: leader,
+                broker_epoch,
+                partitions: vec![asked],
+            };
+            let records = plan::alter_partitions(&cluster.image, &command).unwrap().records;
+            cluster.apply(&records);
+        }
+    }
+}
+
+fn check(
+    step: &Step,
+    image: &Image,
+    before: &PartitionImage,
+    after: &PartitionImage,
+    strict: bool,
+) -> Result<(), TestCaseError> {
+    prop_assert!(
+        after
+            .isr
+            .iter()
+            .chain(&after.elr)
+            .all(|node| after.replicas.contains(node))
+    );
+    prop_assert!(!after.elr.iter().any(|node| after.isr.contains(node)));
+    if let Some(leader) = after.leader {
+        prop_assert!(after.isr.contains(&leader) && image.alive(leader));
+    }
+    if after.leader != before.leader {
+        prop_assert!(after.leader_epoch > before.leader_epoch);
+        let clean = after.leader.is_none_or(|leader| {
+            [&before.isr, &before.elr, &before.last_known_elr]
+                .iter()
+                .any(|list| list.contains(&leader))
+        });
+        prop_assert!(clean, "an unclean election");
+    }
+    if after != before {
+        prop_assert_eq!(after.partition_epoch.0, before.partition_epoch.0 + 1);
+    }
+    if let Step::Restart(node, clean, wiped) = *step {
+        let node = NodeId(node);
+        prop_assert!(before.leader != Some(node) || after.leader_epoch > before.leader_epoch);
+        prop_assert!(!wiped || !(after.isr.contains(&node) || after.elr.contains(&node)));
+        let durable = clean || (strict && before.strict.contains(&node));
+        if !wiped && durable && before.isr.contains(&node) && before.leader.is_none_or(|leader| leader == node) {
+            prop_assert!(after.isr.contains(&node) || after.elr.contains(&node));
+        }
+    } else {
+        // Somebody always holds everything that is committed.
+        let eligible = before
+            .isr
+            .iter()
+            .chain(&before.elr)
+            .any(|node| after.isr.contains(node) || after.elr.contains(node));
+        prop_assert!(eligible || (before.isr.is_empty() && before.elr.is_empty()));
+        prop_assert!(before.isr.is_empty() || !after.isr.is_empty());
+    }
+    Ok(())
+}
+
+proptest! {
+    #[test]
+    fn partitions_keep_their_invariants(steps in prop::collection::vec(step(), 1..60), strict: bool) {
+        let configs: &[(&str, &str)] = if strict { &[] } else { &[("flush.messages", "9")] };
+        let mut cluster = Cluster::with_topic(configs);
+        for step in &steps {
+            let before = cluster.partition().clone();
+            take(&mut cluster, step);
+            check(step, &cluster.image, &before, cluster.partition(), strict)?;
+        }
+        let bytes = encode_records(&cluster.image.to_snapshot());
+        let restored = Image::from_snapshot(cluster.image.index, &decode_records(&bytes).unwrap()).unwrap();
+        prop_assert_eq!(restored, cluster.image);
+    }
+}

@@ -1,0 +1,246 @@
+use crate::settings::Settings;
+use api::{Api, ApiSettings, KafkaConnections};
+use broker::{Broker, BrokerOptions, DirectoryInput};
+use controller::{ControlHandle, ControlOptions, ControlPlane, Failure};
+use host::{HostRef, Listener, PoolExt};
+use logstore::{LogDir, Recovered, RecoveryOutcome};
+use metadata::{DirectoryOutcome, DirectoryReport, Endpoint, Image};
+use raft::{RaftStore, Transport};
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Pause after the system refused to accept a connection (too many open files).
+const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+/// Exists in a log directory only between an orderly stop and the next start.
+const CLEAN: &str = ".ottla_cleanshutdown";
+
+/// Why a node does not start. Nothing was written over.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    #[error("log directory {path}: {problem}")]
+    LogDir { path: String, problem: String },
+    #[error("cannot listen on {listener} (listeners): {error}. Another process may have the port; stop it or choose another")]
+    Listen { listener: String, error: std::io::Error },
+    #[error("the control plane: {0}")]
+    Control(String),
+    #[error("the data plane: {0}")]
+    Broker(String),
+    #[error("{0}")]
+    Setting(String),
+}
+
+/// A running node: control plane, data plane, and the listener for Kafka clients.
+pub struct Node {
+    host: HostRef,
+    settings: Settings,
+    control: ControlHandle,
+    control_failure: Failure,
+    broker: Option<Broker>,
+    accepting: Option<tokio::task::JoinHandle<()>>,
+    /// What is started once the cluster is known.
+    waiting: Option<Waiting>,
+}
+
+struct Waiting {
+    directories: Vec<(LogDir, Vec<Recovered>)>,
+    listener: Box<dyn Listener>,
+    api: Arc<Api>,
+}
+
+impl Node {
+    /// Opens and recovers the log directories, binds the Kafka port and starts the control plane. The node serves once
+    /// [`Node::ready`] has resolved.
+    ///
+    /// # Errors
+    /// [`StartError`].
+    pub async fn start(
+        host: HostRef,
+        settings: Settings,
+        store: Arc<dyn RaftStore>,
+        transport: Arc<dyn Transport>,
+    ) -> Result<Self, StartError> {
+        let api = ApiSettings::from_properties(&settings.properties).map_err(|error| StartError::Setting(format!("{error:?}")))?;
+        let listener = host.net().listen(&settings.kafka.host, settings.kafka.port).await.map_err(|error| StartError::Listen {
+            listener: format!("{}:{}", settings.kafka.host, settings.kafka.port),
+            error,
+        })?;
+        let mut directories = Vec::new();
+        let mut reports = Vec::new();
+        for path in &settings.log_dirs {
+            let (dir, recovered, report) = open(&host, path.clone()).await?;
+            directories.push((dir, recovered));
+            reports.push(report);
+        }
+        let endpoint = |host: &str, port: u16| Endpoint { host: host.to_owned(), port };
+        let options = ControlOptions {
+            node_id: settings.node_id,
+            rack: settings.rack.clone(),
+            kafka_advertised: endpoint(&settings.kafka.advertised_host, settings.kafka.advertised_port),
+            replica: endpoint(&settings.replica.advertised_host, settings.replica.advertised_port),
+            control_listen: endpoint(&settings.control.host, settings.control.port),
+            control_advertised: endpoint(&settings.control.advertised_host, settings.control.advertised_port),
+            founders: settings.join.iter().map(|(host, port)| endpoint(host, *port)).collect(),
+            found_alone: settings.found || (settings.join.is_empty() && settings.inter_node_on_loopback()),
+            directories: reports,
+            shards: settings.shards,
+            metadata_dir: settings.metadata_dir.clone(),
+            timings: settings.timings,
+            defaults: defaults(&settings.properties),
+        };
+        let (control, control_failure) = ControlPlane::start(host.clone(), options, store, transport)
+            .await
+            .map_err(|error| StartError::Control(error.to_string()))?;
+        let waiting = Some(Waiting { directories, listener, api: Api::new(api) });
+        Ok(Self { host, settings, control, control_failure, broker: None, accepting: None, waiting })
+    }
+
+    /// Resolves when the node is registered, unfenced, serves clients, and, where it is one of the first founders, votes.
+    ///
+    /// # Errors
+    /// The data plane does not start: a directory belongs to another cluster, a log cannot be read, a port is in use.
+    pub async fn ready(&mut self) -> Result<(), StartError> {
+        let mut images = self.control.image();
+        let ended = |_| StartError::Control("it ended while the node started".to_owned());
+        if let Some(waiting) = self.waiting.take() {
+            let cluster_id =
+                images.wait_for(|image| image.cluster_id.is_some()).await.map_err(ended)?.cluster_id.clone().unwrap_or_default();
+            self.serve(waiting, &cluster_id).await?;
+        }
+        let mut registration = self.control.registration();
+        let epoch = *registration.wait_for(Option::is_some).await.map_err(ended)?;
+        let node_id = self.settings.node_id;
+        let unfenced = |image: &Image| {
+            image.broker(node_id).is_some_and(|broker| Some(broker.broker_epoch) >= epoch && !broker.fenced)
+        };
+        images.wait_for(|image| unfenced(image)).await.map_err(ended)?;
+        // Voting is no part of the image: asked of the control plane, which knows at once.
+        let wanted = self.settings.join.len().min(3);
+        while !self.quorum_is_complete(wanted).await {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        Ok(())
+    }
+
+    async fn quorum_is_complete(&self, wanted: usize) -> bool {
+        let status = self.control.cluster_status().await;
+        let voters = status.nodes.iter().filter(|node| {
+            matches!(node.raft_role, controller::RaftRole::Voter | controller::RaftRole::Leader)
+        });
+        voters.count() >= wanted && status.leader.is_some()
+    }
+
+    async fn serve(&mut self, waiting: Waiting, cluster_id: &str) -> Result<(), StartError> {
+        let Waiting { directories, mut listener, api } = waiting;
+        let node_id = self.settings.node_id;
+        let slow = self.host.pool("bind", 1);
+        let cluster = cluster_id.to_owned();
+        let bound = slow.run(move || {
+            directories
+                .into_iter()
+                .map(|(mut dir, recovered)| dir.bind(&cluster, node_id).map(|()| DirectoryInput::new(dir, recovered)))
+                .collect::<Result<Vec<_>, _>>()
+        });
+        let directories = bound
+            .await
+            .map_err(|error| StartError::Broker(error.to_string()))?
+            .map_err(|error| StartError::Broker(error.to_string()))?;
+        let options = BrokerOptions {
+            node_id,
+            shards: self.settings.shards,
+            replica_listen: (self.settings.replica.host.clone(), self.settings.replica.port),
+            directories,
+            timings: self.settings.timings,
+            config: Arc::new(self.settings.properties.clone()),
+        };
+        let connections = Arc::new(KafkaConnections { api, control: self.control.clone() });
+        let broker = Broker::start(self.host.clone(), options, self.control.clone(), connections)
+            .await
+            .map_err(|error| StartError::Broker(error.to_string()))?;
+        self.broker = Some(broker.clone());
+        self.accepting = Some(tokio::task::spawn_local(async move {
+            loop {
+                match listener.accept().await {
+                    Ok(incoming) => broker.accept(incoming),
+                    Err(error) => {
+                        tracing::warn!(%error, "cannot accept a client's connection");
+                        tokio::time::sleep(ACCEPT_PAUSE).await;
+                    }
+                }
+            }
+        }));
+        Ok(())
+    }
+
+    /// Resolves when the node cannot go on, with the reason: its metadata log or its disks have failed.
+    pub async fn failed(&mut self) -> String {
+        let storage = async {
+            match &self.broker {
+                Some(broker) => {
+                    let mut failed = broker.storage_failed();
+                    // Ends only with the node.
+                    let _ = failed.wait_for(|failed| *failed).await;
+                }
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            why = &mut self.control_failure => why.unwrap_or_else(|_| "the control plane has ended".to_owned()),
+            () = storage => "every log directory has failed; check the disks, then start the node again".to_owned(),
+        }
+    }
+
+    /// Orderly stop: leaders move first, then clients are turned away, logs are closed, and the control plane ends.
+    pub async fn stop(mut self) {
+        if self.broker.is_some() {
+            self.control.controlled_shutdown().await;
+        }
+        if let Some(accepting) = self.accepting.take() {
+            accepting.abort();
+        }
+        if let Some(broker) = self.broker.take() {
+            broker.shutdown().await;
+            let (disk, paths) = (self.host.disk(), self.settings.log_dirs.clone());
+            let written = self.host.pool("stop", 1).run(move || {
+                paths.iter().try_for_each(|path| disk.write_durably(&path.join(CLEAN), b"1\n"))
+            });
+            if let Err(error) = written.await.and_then(|written| written) {
+                tracing::warn!(%error, "the next start counts as unclean");
+            }
+        }
+        self.control.stop().await;
+    }
+}
+
+/// What planners need of the properties: values under broker names, as a founder makes them the cluster's defaults.
+fn defaults(properties: &BTreeMap<String, String>) -> BTreeMap<String, String> {
+    let known = |name: &str| {
+        name == "num.partitions"
+            || name == "default.replication.factor"
+            || metadata::topic_config::find_synonym(name).is_some()
+    };
+    properties.iter().filter(|(name, _)| known(name)).map(|(name, value)| (name.clone(), value.clone())).collect()
+}
+
+async fn open(host: &HostRef, path: PathBuf) -> Result<(LogDir, Vec<Recovered>, DirectoryReport), StartError> {
+    let shown = path.display().to_string();
+    let failed = |problem: String| StartError::LogDir { path: shown.clone(), problem };
+    let opener = host.clone();
+    let job = move || -> Result<_, String> {
+        let mut dir = LogDir::open(&opener, &path).map_err(|error| error.to_string())?;
+        let recovered = dir.recover().map_err(|error| error.to_string())?;
+        let disk = opener.disk();
+        let marker = path.join(CLEAN);
+        let clean = disk.exists(&marker);
+        if clean {
+            // Gone before anything is written, so that it never speaks for a later life.
+            disk.remove_file(&marker).and_then(|()| disk.sync_dir(&path)).map_err(|error| error.to_string())?;
+        }
+        let damaged = recovered.iter().any(|found| matches!(found.outcome, RecoveryOutcome::Corrupt { .. }));
+        let outcome = if damaged { DirectoryOutcome::Missing } else { DirectoryOutcome::Intact };
+        let report = DirectoryReport { id: dir.id(), outcome, clean };
+        Ok((dir, recovered, report))
+    };
+    host.pool("recovery", 1).run(job).await.map_err(|error| failed(error.to_string()))?.map_err(failed)
+}

@@ -1,0 +1,146 @@
+//! Who should be in the ISR, and the proposals that ask the controller for it.
+
+use super::Leader;
+use crate::{Action, ProposalId};
+use std::collections::BTreeSet;
+use types::{Monotonic, NodeId};
+
+/// Proposals of one leader that are not settled. At most one is in flight.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Proposals {
+    last: u64,
+    pending: Option<(ProposalId, BTreeSet<NodeId>)>,
+    /// Members of proposals of unknown outcome. At most one of these proposals can be committed, since all
+    /// name the same partition epoch; which, only a newer partition epoch tells.
+    unknown: BTreeSet<NodeId>,
+    /// No proposal before the next tick or image.
+    held: bool,
+}
+
+impl Proposals {
+    /// Everyone who is a member if some unsettled proposal is committed.
+    pub fn members(&self) -> impl Iterator<Item = NodeId> {
+        self.pending
+            .iter()
+            .flat_map(|(_, isr)| isr)
+            .chain(&self.unknown)
+            .copied()
+    }
+
+    /// Removes the pending proposal if it is this one.
+    pub fn take(&mut self, proposal: ProposalId) -> Option<BTreeSet<NodeId>> {
+        self.pending.take_if(|(id, _)| *id == proposal).map(|(_, isr)| isr)
+    }
+
+    /// ◆ It may or may not be committed: its members hold the high watermark back until that is known.
+    pub fn keep_as_unknown(&mut self, proposal: ProposalId) {
+        if let Some(isr) = self.take(proposal) {
+            self.unknown.extend(isr);
+        }
+    }
+
+    /// A newer partition epoch: whatever was proposed for the old one is committed in it or never.
+    pub fn settle_all(&mut self) {
+        self.pending = None;
+        self.unknown.clear();
+    }
+
+    pub fn hold(&mut self) {
+        self.held = true;
+    }
+
+    pub fn release(&mut self) {
+        self.held = false;
+    }
+
+    fn may_propose(&self) -> bool {
+        self.pending.is_none() && !self.held
+    }
+
+    fn start(&mut self, isr: BTreeSet<NodeId>) -> ProposalId {
+        assert!(self.pending.is_none(), "one ISR proposal at a time");
+        self.last += 1;
+        let proposal = ProposalId(self.last);
+        self.pending = Some((proposal, isr));
+        proposal
+    }
+}
+
+impl Leader {
+    /// Whether a proposal is possible and would name somebody new. Asked at every acknowledgement, so it
+    /// comes before any set is made.
+    pub(super) fn somebody_waits(&self) -> bool {
+        let outside = |node: &&NodeId| !self.view.isr.contains(node);
+        self.proposals.may_propose()
+            && self
+                .view
+                .replicas
+                .iter()
+                .filter(outside)
+                .any(|node| self.may_join(*node))
+    }
+
+    /// The committed ISR and everybody worthy of joining it.
+    pub(super) fn joined(&self) -> BTreeSet<NodeId> {
+        let mut target: BTreeSet<NodeId> = self.view.isr.iter().copied().collect();
+        target.insert(self.me);
+        target.extend(self.view.replicas.iter().copied().filter(|node| self.may_join(*node)));
+        target
+    }
+
+    /// ◆ `acked` ≥ HW, or committed records would be missing on a member; ≥ the epoch's start, or it could
+    /// hold records that this epoch does not have (KIP-279); unfenced (KIP-841); and the broker that
+    /// acknowledged must be the one that is registered now (KIP-903), its stream standing.
+    fn may_join(&self, node: NodeId) -> bool {
+        let Some(follower) = self.followers.get(&node) else {
+            return false;
+        };
+        let Some(acked) = follower.acked(self.view.durability) else {
+            return false;
+        };
+        let registered = self.view.unfenced(node);
+        follower.connected
+            && registered.is_some()
+            && registered == follower.stream.map(|(broker_epoch, _)| broker_epoch)
+            && acked >= self.bounds.high_watermark
+            && acked >= self.epoch_start
+    }
+
+    /// Members of the committed ISR that have not been caught up for `lag_max`.
+    pub(super) fn lagging(&self, now: Monotonic) -> Vec<NodeId> {
+        let lags = |node: &NodeId| {
+            self.followers.get(node).is_some_and(|follower| {
+                let behind = follower
+                    .acked(self.view.durability)
+                    .is_none_or(|acked| acked < self.bounds.log_end);
+                behind && now.since(follower.caught_up_at) > self.lag_max
+            })
+        };
+        self.view.isr.iter().copied().filter(lags).collect()
+    }
+
+    /// ◆ Proposes `target` unless it is what is committed, or a proposal is pending.
+    pub(super) fn propose(&mut self, target: &BTreeSet<NodeId>) -> Option<Action> {
+        let committed: BTreeSet<NodeId> = self.view.isr.iter().copied().collect();
+        if *target == committed || !self.proposals.may_propose() {
+            return None;
+        }
+        // Members keep the broker epoch of the image: a joining one was checked to speak under it.
+        let isr = target
+            .iter()
+            .map(|node| {
+                (
+                    *node,
+                    self.view.brokers.get(node).map(|(epoch, _)| *epoch).unwrap_or_default(),
+                )
+            })
+            .collect();
+        let proposal = self.proposals.start(target.clone());
+        Some(Action::ProposeIsr {
+            proposal,
+            isr,
+            leader_epoch: self.view.leader_epoch,
+            partition_epoch: self.view.partition_epoch,
+        })
+    }
+}

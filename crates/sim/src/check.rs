@@ -1,0 +1,56 @@
+use crate::workload::{PARTITIONS, TOPIC};
+use host::{Disk, File, OpenMode};
+use records::BatchHeader;
+use std::path::Path;
+use std::sync::Arc;
+
+/// All batches of a replica on a simulated disk: (base offset, leader epoch, CRC), in order.
+///
+/// # Errors
+/// A disk or a batch that cannot be read.
+pub fn batches(disk: &Arc<dyn Disk>, log_dir: &Path, partition: i32) -> anyhow::Result<Vec<(i64, i32, u32)>> {
+    let directory = log_dir.join(format!("{TOPIC}-{partition}"));
+    let mut found = Vec::new();
+    for entry in disk.read_dir(&directory)? {
+        if !Path::new(&entry.name).extension().is_some_and(|extension| extension == "log") {
+            continue;
+        }
+        let file: Arc<dyn File> = disk.open(&directory.join(&entry.name), OpenMode::Read)?;
+        let mut bytes = vec![0; usize::try_from(file.len()?)?];
+        file.read_exact_at(&mut bytes, 0)?;
+        let mut at = 0;
+        while at < bytes.len() {
+            let header = BatchHeader::parse(&bytes[at..])?;
+            found.push((header.base_offset.0, header.leader_epoch.0, header.crc));
+            at += header.size();
+        }
+    }
+    Ok(found)
+}
+
+/// Differences between the replicas below the offsets that clients have read, a line each. All replicas are in sync by
+/// then, so they must have the same batches.
+pub fn replicas(disks: &[Arc<dyn Disk>], log_dirs: &[std::path::PathBuf]) -> Vec<String> {
+    let mut problems = Vec::new();
+    for partition in 0..PARTITIONS {
+        let mut first: Option<Vec<(i64, i32, u32)>> = None;
+        for (node, (disk, log_dir)) in disks.iter().zip(log_dirs).enumerate() {
+            match (batches(disk, log_dir, partition), &first) {
+                (Err(error), _) => problems.push(format!("partition {partition} on node {node}: {error:#}")),
+                (Ok(found), None) => first = Some(found),
+                (Ok(found), Some(first)) if found != *first => {
+                    let at = first.iter().zip(&found).position(|(a, b)| a != b).unwrap_or(first.len().min(found.len()));
+                    problems.push(format!(
+                        "partition {partition}: node {node} differs from node 0 at batch {at}: {:?} and {:?} ({} and {} batches)",
+                        found.get(at),
+                        first.get(at),
+                        found.len(),
+                        first.len()
+                    ));
+                }
+                (Ok(_), Some(_)) => {}
+            }
+        }
+    }
+    problems
+}

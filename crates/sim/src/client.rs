@@ -1,0 +1,87 @@
+use bytes::Bytes;
+use host::{Net, Stream};
+use std::collections::BTreeMap;
+use std::time::Duration;
+use tokio::io::AsyncWriteExt;
+use wire::messages::metadata_request::MetadataRequestTopic;
+use wire::messages::{MetadataRequest, RequestKind, ResponseKind, TopicName};
+use wire::StrBytes;
+use wire::{ApiKey, FrameReader};
+
+const ANSWER: Duration = Duration::from_millis(1_500);
+const ANSWER_BYTES_MAX: usize = 64 * 1024 * 1024;
+
+/// A Kafka client on the simulated network: one connection per node, given up at the first trouble.
+pub struct Client {
+    net: crate::sim_net::SimNet,
+    nodes: Vec<String>,
+    port: u16,
+    connections: BTreeMap<usize, (Box<dyn Stream>, FrameReader)>,
+    correlation: i32,
+    leaders: BTreeMap<i32, usize>,
+}
+
+impl Client {
+    #[must_use]
+    pub fn new(nodes: Vec<String>, port: u16) -> Self {
+        Self {
+            net: crate::sim_net::SimNet,
+            nodes,
+            port,
+            connections: BTreeMap::new(),
+            correlation: 0,
+            leaders: BTreeMap::new(),
+        }
+    }
+
+    #[must_use]
+    pub fn nodes(&self) -> usize {
+        self.nodes.len()
+    }
+
+    /// Node that led the partition when Metadata was asked last.
+    #[must_use]
+    pub fn leader(&self, partition: i32) -> Option<usize> {
+        self.leaders.get(&partition).copied()
+    }
+
+    /// # Errors
+    /// Whatever went wrong; the connection is then given up.
+    pub async fn call(&mut self, node: usize, key: ApiKey, version: i16, request: &RequestKind) -> anyhow::Result<ResponseKind> {
+        // The connection goes back only after a whole exchange.
+        let connection = self.connections.remove(&node);
+        self.correlation += 1;
+        let frame: Bytes = wire::client::encode_request(key, version, self.correlation, "sim", request)?;
+        let exchange = async {
+            let (mut stream, mut reader) = match connection {
+                Some(connection) => connection,
+                None => (self.net.dial(&self.nodes[node], self.port).await?, FrameReader::new(ANSWER_BYTES_MAX)),
+            };
+            stream.write_all(&frame).await?;
+            let answer = reader.next(&mut stream).await?.ok_or_else(|| anyhow::anyhow!("closed"))?;
+            anyhow::Ok((stream, reader, answer))
+        };
+        let (stream, reader, answer) = tokio::time::timeout(ANSWER, exchange).await??;
+        let (_, response) = wire::client::decode_response(key, version, answer)?;
+        self.connections.insert(node, (stream, reader));
+        Ok(response)
+    }
+
+    /// Asks `node` where the partitions of `topic` are led.
+    ///
+    /// # Errors
+    /// As [`Client::call`].
+    pub async fn refresh(&mut self, node: usize, topic: &str) -> anyhow::Result<()> {
+        let wanted = MetadataRequestTopic::default().with_name(Some(TopicName(StrBytes::from_string(topic.to_owned()))));
+        let request = MetadataRequest::default().with_topics(Some(vec![wanted])).with_allow_auto_topic_creation(false);
+        let answer = self.call(node, ApiKey::Metadata, 9, &RequestKind::Metadata(request)).await?;
+        let ResponseKind::Metadata(answer) = answer else { anyhow::bail!("a wrong answer") };
+        for partition in answer.topics.iter().flat_map(|topic| &topic.partitions) {
+            match usize::try_from(partition.leader_id.0) {
+                Ok(leader) if leader < self.nodes.len() => self.leaders.insert(partition.partition_index, leader),
+                _ => self.leaders.remove(&partition.partition_index),
+            };
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,259 @@
+use crate::client::Client;
+use crate::faults::{Fault, Schedule};
+use crate::history::History;
+use crate::sim_host::SimHost;
+use crate::trace::Trace;
+use crate::{check, workload};
+use host::sim_disk::SimDisk;
+use host::{Disk, HostRef};
+use ottla::Node;
+use ottla::settings::Settings;
+use raft::{FramedTransport, SimStore};
+use std::cell::{Cell, RefCell};
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+const NODES: usize = 3;
+const KAFKA_PORT: u16 = 9092;
+/// The cluster founds and settles before the first fault.
+const CALM_BEFORE: Duration = Duration::from_secs(4);
+/// After the last fault everything must heal within this.
+const CALM_AFTER: Duration = Duration::from_secs(30);
+/// Time to read everything back.
+const READING: Duration = Duration::from_secs(90);
+
+/// What is simulated.
+#[derive(Debug, Clone)]
+pub struct Plan {
+    pub seed: u64,
+    /// Simulated time under faults and load.
+    pub duration: Duration,
+    /// Which log lines the trace holds.
+    pub filter: String,
+}
+
+/// What came of it.
+#[derive(Debug)]
+pub struct Outcome {
+    pub problems: Vec<String>,
+    pub trace: String,
+    pub acknowledged: usize,
+    pub unknown: u64,
+    pub faults: usize,
+}
+
+impl Plan {
+    #[must_use]
+    pub fn new(seed: u64, seconds: u64) -> Self {
+        Self { seed, duration: Duration::from_secs(seconds), filter: "info".to_owned() }
+    }
+}
+
+impl Outcome {
+    /// A line for people.
+    #[must_use]
+    pub fn summary(&self, seed: u64) -> String {
+        format!(
+            "seed {seed}: {} faults, {} records acknowledged, {} of unknown fate, {} problems, trace {:016x}",
+            self.faults,
+            self.acknowledged,
+            self.unknown,
+            self.problems.len(),
+            fnv(self.trace.as_bytes())
+        )
+    }
+}
+
+/// FNV-1a, to compare traces.
+fn fnv(bytes: &[u8]) -> u64 {
+    bytes.iter().fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3))
+}
+
+/// A seed of its own for every part.
+fn mix(a: u64, b: u64, c: u64) -> u64 {
+    fnv(&[a.to_le_bytes(), b.to_le_bytes(), c.to_le_bytes()].concat())
+}
+
+fn name(node: usize) -> String {
+    format!("n{node}")
+}
+
+fn settings(node: usize) -> Result<Settings, ottla::settings::SettingsError> {
+    let join: Vec<String> = (0..NODES).map(|node| format!("{}:{}", name(node), KAFKA_PORT + 10_000)).collect();
+    let host = name(node);
+    let flags = [
+        format!("node.id={node}"),
+        format!("listeners=PLAINTEXT://{host}:{KAFKA_PORT}"),
+        format!("log.dirs=/{host}/data"),
+        format!("metadata.log.dir=/{host}/raft"),
+        format!("join={}", join.join(",")),
+        "num.shards=1".to_owned(),
+    ];
+    Settings::read(None, std::iter::empty(), &flags)
+}
+
+/// One machine of the simulation: what survives its crashes.
+struct Machine {
+    disk: Arc<SimDisk>,
+    store: Arc<SimStore>,
+}
+
+/// Runs one seed.
+#[must_use]
+pub fn run(plan: &Plan) -> Outcome {
+    let trace = Trace::default();
+    let _collecting = trace.collect(&plan.filter);
+    let seed = plan.seed;
+    let mut sim = turmoil::Builder::new()
+        .rng_seed(seed)
+        .epoch(SystemTime::UNIX_EPOCH + Duration::from_secs(1_700_000_000))
+        .enable_random_order()
+        .tcp_capacity(4_096)
+        .tick_duration(Duration::from_millis(1))
+        .min_message_latency(Duration::from_micros(200))
+        .max_message_latency(Duration::from_millis(5))
+        .simulation_duration(CALM_BEFORE + plan.duration + CALM_AFTER + READING + Duration::from_secs(10))
+        .build();
+    let machines: Vec<Rc<Machine>> = (0..NODES)
+        .map(|node| Rc::new(Machine { disk: Arc::new(SimDisk::new()), store: Arc::new(SimStore::new(mix(seed, 50, node as u64))) }))
+        .collect();
+    for (node, machine) in machines.iter().enumerate() {
+        let (machine, life) = (machine.clone(), Cell::new(0u64));
+        sim.host(name(node), move || {
+            life.set(life.get() + 1);
+            serve(node, machine.clone(), mix(seed, node as u64 + 1, life.get()))
+        });
+    }
+    let history = Rc::new(RefCell::new(History::default()));
+    let names: Vec<String> = (0..NODES).map(name).collect();
+    let until = CALM_BEFORE + plan.duration;
+    for number in 0..2u64 {
+        let (client, history) = (Client::new(names.clone(), KAFKA_PORT), history.clone());
+        sim.client(format!("p{number}"), async move {
+            workload::produce(client, mix(seed, 100, number), number + 1, history, until).await;
+            Ok(())
+        });
+    }
+    let (client, seen) = (Client::new(names.clone(), KAFKA_PORT), history.clone());
+    sim.client("c0", async move {
+        workload::consume(client, mix(seed, 101, 0), seen, until).await;
+        Ok(())
+    });
+    let content = Rc::new(RefCell::new(None));
+    let (mut client, seen, found) = (Client::new(names, KAFKA_PORT), history.clone(), content.clone());
+    sim.client("r0", async move {
+        tokio::time::sleep(until + CALM_AFTER).await;
+        let least = {
+            let history = seen.borrow();
+            let mut least: BTreeMap<i32, i64> = BTreeMap::new();
+            for (partition, offsets) in history.acknowledged.iter().chain(&history.read) {
+                let last = offsets.keys().next_back().copied().unwrap_or(-1);
+                let entry = least.entry(*partition).or_insert(-1);
+                *entry = last.max(*entry);
+            }
+            least
+        };
+        *found.borrow_mut() = Some(workload::read_all(&mut client, mix(seed, 102, 0), &least).await);
+        Ok(())
+    });
+
+    let schedule = Schedule::random(mix(seed, 103, 0), NODES, CALM_BEFORE, until);
+    let mut problems = Vec::new();
+    let mut pending: Vec<_> = schedule.0.iter().rev().cloned().collect();
+    let mut current: Option<(Duration, Fault)> = None;
+    loop {
+        let now = sim.elapsed();
+        if let Some((end, fault)) = &current
+            && now >= *end
+        {
+            heal(&mut sim, fault);
+            current = None;
+        }
+        if current.is_none() && pending.last().is_some_and(|(begin, _, _)| now >= *begin)
+            && let Some((_, end, fault)) = pending.pop()
+        {
+            tracing::info!(?fault, "fault");
+            strike(&mut sim, &machines, &fault, mix(seed, 104, pending.len() as u64));
+            current = Some((end, fault));
+        }
+        match sim.step() {
+            Ok(false) => {}
+            Ok(true) => break,
+            Err(error) => {
+                problems.push(format!("the simulation ended: {error}"));
+                break;
+            }
+        }
+    }
+    let mut history = history.take();
+    match content.take() {
+        Some(Ok(content)) => {
+            history.compare(&content);
+            let disks: Vec<Arc<dyn Disk>> = machines.iter().map(|machine| machine.disk.handle()).collect();
+            let log_dirs: Vec<PathBuf> = (0..NODES).map(|node| PathBuf::from(format!("/{}/data", name(node)))).collect();
+            problems.extend(check::replicas(&disks, &log_dirs));
+        }
+        Some(Err(error)) => problems.push(format!("{error:#}")),
+        None => problems.push("nobody read everything back".to_owned()),
+    }
+    problems.append(&mut history.problems);
+    drop(sim);
+    Outcome {
+        problems,
+        trace: trace.text(),
+        acknowledged: history.acknowledged_count(),
+        unknown: history.unknown,
+        faults: schedule.0.len(),
+    }
+}
+
+async fn serve(node: usize, machine: Rc<Machine>, seed: u64) -> turmoil::Result {
+    raft::simulated(seed, async move {
+        let disk = machine.disk.handle();
+        let host: HostRef = Arc::new(SimHost::new(seed, disk));
+        let transport = Arc::new(FramedTransport::new(host.clone()));
+        let store = machine.store.reopen();
+        let mut running = Node::start(host, settings(node)?, store, transport).await?;
+        running.ready().await?;
+        tracing::info!(node, "ready");
+        let problem = running.failed().await;
+        Err(problem.into())
+    })
+    .await
+}
+
+fn strike(sim: &mut turmoil::Sim<'_>, machines: &[Rc<Machine>], fault: &Fault, seed: u64) {
+    match fault {
+        Fault::Crash(nodes) => {
+            for node in nodes {
+                // The disk is sealed first: tasks that are dropped now must not write any more.
+                machines[*node].disk.crash(mix(seed, 1, *node as u64));
+                machines[*node].store.crash(mix(seed, 2, *node as u64));
+                sim.crash(name(*node));
+            }
+        }
+        Fault::Partition { node, others } => {
+            for other in others {
+                sim.partition(name(*node), name(*other));
+            }
+        }
+    }
+}
+
+fn heal(sim: &mut turmoil::Sim<'_>, fault: &Fault) {
+    match fault {
+        Fault::Crash(nodes) => {
+            for node in nodes {
+                sim.bounce(name(*node));
+            }
+        }
+        Fault::Partition { node, others } => {
+            for other in others {
+                sim.repair(name(*node), name(*other));
+            }
+        }
+    }
+}

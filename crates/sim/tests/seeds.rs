@@ -1,0 +1,31 @@
+//! Seeded runs of three nodes. Unoptimised builds run few and short ones; `make test` runs this with the `sim` profile.
+
+use sim::{Plan, run};
+
+const SEEDS: u64 = 20;
+
+#[test]
+fn seeds_find_nothing() {
+    let mut failures = Vec::new();
+    for seed in 1..=SEEDS {
+        let outcome = run(&Plan::new(seed, 40));
+        println!("{}", outcome.summary(seed));
+        if outcome.acknowledged < 100 {
+            failures.push(format!("seed {seed}: only {} records were acknowledged: the run proves nothing", outcome.acknowledged));
+        }
+        failures.extend(outcome.problems.iter().map(|problem| format!("seed {seed}: {problem}")));
+    }
+    assert!(failures.is_empty(), "replay with `make sim SEED=n`:\n{}", failures.join("\n"));
+}
+
+#[test]
+fn the_same_seed_gives_the_same_trace() {
+    let mut plan = Plan::new(3, 20);
+    plan.filter = "debug".to_owned();
+    let (first, second) = (run(&plan).trace, run(&plan).trace);
+    assert!(first.lines().count() > 100, "the trace is empty");
+    for (number, (a, b)) in first.lines().zip(second.lines()).enumerate() {
+        assert_eq!(a, b, "line {}", number + 1);
+    }
+    assert_eq!(first.lines().count(), second.lines().count());
+}

@@ -1,0 +1,93 @@
+//! From a response to its frame.
+
+use crate::before_codec;
+use crate::downgrade::downgraded;
+use crate::messages::ResponseKind;
+use crate::{ApiKey, WireError};
+use bytes::{BufMut, Bytes, BytesMut};
+
+/// The error's number on the wire.
+#[must_use]
+pub fn error_code(e: types::ErrorCode) -> i16 {
+    e.code()
+}
+
+/// Encodes a response with its length prefix and header.
+///
+/// ```text
+/// i32 length | i32 correlation_id | [tagged fields: one zero byte, in header v1] | body
+/// ```
+/// The header is v1 where the version is flexible, v0 else and always for ApiVersions. What a version cannot
+/// say is left out or put into its older words: a handler fills in all that it knows.
+///
+/// # Errors
+/// [`WireError::WrongKind`] if `response` is not of that API, [`WireError::Encode`] for a version that the
+/// codec does not know, or text that is longer than its version can carry.
+pub fn encode_response(
+    api_key: i16,
+    api_version: i16,
+    correlation_id: i32,
+    response: &ResponseKind,
+) -> Result<Bytes, WireError> {
+    let key = ApiKey::try_from(api_key).map_err(|()| WireError::UnknownApi(api_key))?;
+    if response_key(response) != Some(key) {
+        return Err(WireError::WrongKind(api_key));
+    }
+    let response = downgraded(response, api_version);
+    let mut buffer = BytesMut::with_capacity(capacity(&response));
+    buffer.put_i32(0);
+    buffer.put_i32(correlation_id);
+    if key.response_header_version(api_version) >= 1 {
+        buffer.put_u8(0);
+    }
+    if !before_codec::encode(&response, api_version, &mut buffer)? {
+        response
+            .encode(&mut buffer, api_version)
+            .map_err(|e| WireError::Encode(format!("{e:#}")))?;
+    }
+    seal(buffer)
+}
+
+/// Room for the whole frame where its size matters: records are copied once, not at each growth.
+fn capacity(response: &ResponseKind) -> usize {
+    const PARTITION: usize = 96;
+    const MESSAGE: usize = 128;
+    match response {
+        ResponseKind::Fetch(fetch) => fetch
+            .responses
+            .iter()
+            .flat_map(|topic| &topic.partitions)
+            .fold(MESSAGE, |sum, p| {
+                sum + PARTITION + p.records.as_ref().map_or(0, Bytes::len)
+            }),
+        _ => MESSAGE,
+    }
+}
+
+/// Writes the length of what follows into the first four bytes.
+pub(crate) fn seal(mut buffer: BytesMut) -> Result<Bytes, WireError> {
+    let length = i32::try_from(buffer.len() - 4).map_err(|_| WireError::Encode("frame above 2 GiB".to_owned()))?;
+    buffer[..4].copy_from_slice(&length.to_be_bytes());
+    Ok(buffer.freeze())
+}
+
+/// The API that a response belongs to, for those with a grammar.
+fn response_key(response: &ResponseKind) -> Option<ApiKey> {
+    Some(match response {
+        ResponseKind::Produce(_) => ApiKey::Produce,
+        ResponseKind::Fetch(_) => ApiKey::Fetch,
+        ResponseKind::ListOffsets(_) => ApiKey::ListOffsets,
+        ResponseKind::Metadata(_) => ApiKey::Metadata,
+        ResponseKind::FindCoordinator(_) => ApiKey::FindCoordinator,
+        ResponseKind::ApiVersions(_) => ApiKey::ApiVersions,
+        ResponseKind::CreateTopics(_) => ApiKey::CreateTopics,
+        ResponseKind::DeleteTopics(_) => ApiKey::DeleteTopics,
+        ResponseKind::InitProducerId(_) => ApiKey::InitProducerId,
+        ResponseKind::OffsetForLeaderEpoch(_) => ApiKey::OffsetForLeaderEpoch,
+        ResponseKind::DescribeConfigs(_) => ApiKey::DescribeConfigs,
+        ResponseKind::DescribeCluster(_) => ApiKey::DescribeCluster,
+        ResponseKind::DescribeTopicPartitions(_) => ApiKey::DescribeTopicPartitions,
+        ResponseKind::IncrementalAlterConfigs(_) => ApiKey::IncrementalAlterConfigs,
+        _ => return None,
+    })
+}

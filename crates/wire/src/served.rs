@@ -1,0 +1,55 @@
+//! The one table of what is served.
+
+use kafka_protocol::messages::ApiKey;
+
+/// Versions of one API.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ApiRange {
+    /// Key of the API.
+    pub key: ApiKey,
+    /// Lowest version that ApiVersions announces.
+    pub min: i16,
+    /// Highest version, announced and served.
+    pub max: i16,
+}
+
+impl ApiRange {
+    /// Lowest version that is decoded and answered. Differs from `min` for Produce only: librdkafka up to
+    /// 2.10 switches compression off unless version 0 is announced (KAFKA-18659), and sends 3 or newer.
+    #[must_use]
+    pub const fn served_min(&self) -> i16 {
+        match self.key {
+            ApiKey::Produce => 3,
+            _ => self.min,
+        }
+    }
+}
+
+const fn range(key: ApiKey, min: i16, max: i16) -> ApiRange {
+    ApiRange { key, min, max }
+}
+
+/// Exactly what the broker serves, by key. ApiVersions answers from it.
+pub const SERVED: &[ApiRange] = &[
+    range(ApiKey::Produce, 0, 13),
+    range(ApiKey::Fetch, 4, 18),
+    range(ApiKey::ListOffsets, 1, 10),
+    range(ApiKey::Metadata, 0, 13),
+    range(ApiKey::FindCoordinator, 0, 6),
+    range(ApiKey::ApiVersions, 0, 4),
+    range(ApiKey::CreateTopics, 0, 7),
+    range(ApiKey::DeleteTopics, 0, 6),
+    range(ApiKey::InitProducerId, 0, 5),
+    range(ApiKey::OffsetForLeaderEpoch, 2, 4),
+    range(ApiKey::DescribeConfigs, 0, 4),
+    range(ApiKey::DescribeCluster, 0, 2),
+    range(ApiKey::DescribeTopicPartitions, 0, 0),
+];
+
+/// Whether requests of this key and version are decoded and answered.
+#[must_use]
+pub fn serves(api_key: i16, api_version: i16) -> bool {
+    SERVED
+        .iter()
+        .any(|r| r.key as i16 == api_key && (r.served_min()..=r.max).contains(&api_version))
+}

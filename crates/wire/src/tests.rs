@@ -1,0 +1,64 @@
+//! What the codec does with what the grammar says, for every API and version that is served.
+
+mod against_codec;
+mod before_codec;
+mod frames;
+mod hostile;
+mod responses;
+
+use crate::grammar::{Shape, request_shape, response_shape};
+use crate::messages::{RequestKind, ResponseKind};
+use crate::{ApiKey, SERVED};
+use bytes::{Bytes, BytesMut};
+
+/// Which half of an API.
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum Side {
+    Request,
+    Response,
+}
+
+impl Side {
+    fn shape(self, key: ApiKey) -> &'static Shape {
+        match self {
+            Side::Request => request_shape(key),
+            Side::Response => response_shape(key),
+        }
+        .expect("served, so it has a grammar")
+    }
+
+    /// The codec alone: what it makes of the bytes, encoded again; and how many bytes it left.
+    fn through_codec(self, key: ApiKey, version: i16, body: &[u8]) -> Result<(BytesMut, usize), String> {
+        let mut bytes = Bytes::copy_from_slice(body);
+        let mut again = BytesMut::new();
+        match self {
+            Side::Request => RequestKind::decode(key, &mut bytes, version)
+                .map_err(|e| format!("{e:#}"))?
+                .encode(&mut again, version)
+                .map_err(|e| format!("encode: {e:#}"))?,
+            Side::Response => ResponseKind::decode(key, &mut bytes, version)
+                .map_err(|e| format!("{e:#}"))?
+                .encode(&mut again, version)
+                .map_err(|e| format!("encode: {e:#}"))?,
+        }
+        Ok((again, bytes.len()))
+    }
+}
+
+/// Every key with a grammar, and every version that is served or will be and that the codec knows.
+fn versions() -> impl Iterator<Item = (ApiKey, i16)> {
+    let served = SERVED.iter().map(|range| {
+        (
+            range.key,
+            range.served_min().max(range.key.valid_versions().min),
+            range.max,
+        )
+    });
+    served
+        .chain([(ApiKey::IncrementalAlterConfigs, 0, 1)])
+        .flat_map(|(key, min, max)| (min..=max).map(move |v| (key, v)))
+}
+
+fn sides() -> impl Iterator<Item = (Side, ApiKey, i16)> {
+    versions().flat_map(|(key, version)| [(Side::Request, key, version), (Side::Response, key, version)])
+}

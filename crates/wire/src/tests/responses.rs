@@ -1,0 +1,143 @@
+//! Whatever a handler fills in, every served version can be encoded.
+
+use super::versions;
+use crate::grammar::response_shape;
+use crate::grammar::sample::{Style, sample};
+use crate::messages::{self, ResponseKind};
+use crate::{ApiKey, StrBytes, client, encode_response};
+use bytes::Bytes;
+use types::ErrorCode;
+
+/// A response with all that one version knows is encoded in every other version.
+#[test]
+fn every_response_fits_every_version() {
+    for (key, full) in versions() {
+        let shape = response_shape(key).expect("grammar");
+        for seed in 0..20 {
+            let body = sample(
+                shape,
+                full,
+                seed,
+                Style {
+                    unknown_tags: false,
+                    ..Style::default()
+                },
+            )
+            .body;
+            let response = ResponseKind::decode(key, &mut Bytes::from(body), full).expect("sample");
+            for (_, version) in versions().filter(|(k, _)| *k == key) {
+                let context = format!("{key:?} of v{full} in v{version}, seed {seed}: {response:?}");
+                let frame =
+                    encode_response(key as i16, version, -5, &response).unwrap_or_else(|e| panic!("{e}: {context}"));
+                let length = i32::from_be_bytes(frame[..4].try_into().expect("prefix"));
+                assert_eq!(length as usize, frame.len() - 4, "{context}");
+                let (correlation, _) = client::decode_response(key, version, frame.slice(4..))
+                    .unwrap_or_else(|e| panic!("{e}: {context}"));
+                assert_eq!(correlation, -5);
+            }
+        }
+    }
+}
+
+fn again(key: ApiKey, version: i16, response: ResponseKind) -> ResponseKind {
+    let frame = encode_response(key as i16, version, 1, &response).expect("encode");
+    client::decode_response(key, version, frame.slice(4..))
+        .expect("decode")
+        .1
+}
+
+#[test]
+fn one_coordinator_becomes_many_and_back() {
+    let coordinator = messages::find_coordinator_response::Coordinator::default()
+        .with_key(StrBytes::from_static_str("group"))
+        .with_node_id(3.into())
+        .with_host(StrBytes::from_static_str("h"))
+        .with_port(9);
+    let many = messages::FindCoordinatorResponse::default().with_coordinators(vec![coordinator.clone()]);
+    let one = messages::FindCoordinatorResponse::default()
+        .with_node_id(3.into())
+        .with_host(StrBytes::from_static_str("h"))
+        .with_port(9);
+    for version in 0..4 {
+        let got = again(
+            ApiKey::FindCoordinator,
+            version,
+            ResponseKind::FindCoordinator(many.clone()),
+        );
+        assert!(
+            matches!(got, ResponseKind::FindCoordinator(r) if r.node_id == 3 && r.port == 9),
+            "v{version}"
+        );
+    }
+    for version in 4..7 {
+        let ResponseKind::FindCoordinator(got) = again(
+            ApiKey::FindCoordinator,
+            version,
+            ResponseKind::FindCoordinator(one.clone()),
+        ) else {
+            panic!("kind")
+        };
+        assert_eq!(
+            got.coordinators,
+            [coordinator.clone().with_key(StrBytes::default())],
+            "v{version}"
+        );
+    }
+}
+
+/// Clients that may not know KAFKA_STORAGE_ERROR get an error that makes them look for the leader.
+#[test]
+fn storage_errors_are_translated_for_old_clients() {
+    let storage = ErrorCode::KafkaStorageError.code();
+    let moved = ErrorCode::NotLeaderOrFollower.code();
+    for (version, expected) in [(4, moved), (5, moved), (6, storage), (18, storage)] {
+        let partition = messages::fetch_response::PartitionData::default().with_error_code(storage);
+        let topic = messages::fetch_response::FetchableTopicResponse::default().with_partitions(vec![partition]);
+        let response = messages::FetchResponse::default().with_responses(vec![topic]);
+        let ResponseKind::Fetch(got) = again(ApiKey::Fetch, version, ResponseKind::Fetch(response)) else {
+            panic!("kind")
+        };
+        assert_eq!(got.responses[0].partitions[0].error_code, expected, "v{version}");
+    }
+    for (version, expected) in [(3, moved), (4, storage), (13, storage)] {
+        let partition = messages::produce_response::PartitionProduceResponse::default().with_error_code(storage);
+        let topic =
+            messages::produce_response::TopicProduceResponse::default().with_partition_responses(vec![partition]);
+        let response = messages::ProduceResponse::default().with_responses(vec![topic]);
+        let ResponseKind::Produce(got) = again(ApiKey::Produce, version, ResponseKind::Produce(response)) else {
+            panic!("kind")
+        };
+        assert_eq!(
+            got.responses[0].partition_responses[0].error_code, expected,
+            "v{version}"
+        );
+    }
+}
+
+/// KAFKA-17011: a feature with minimum 0 is unreadable to clients of ApiVersions 3.
+#[test]
+fn features_from_zero_are_for_version_four() {
+    for (version, expected) in [(0, 0), (2, 0), (3, 1), (4, 2)] {
+        let feature = |name, min| {
+            messages::api_versions_response::SupportedFeatureKey::default()
+                .with_name(StrBytes::from_static_str(name))
+                .with_min_version(min)
+                .with_max_version(1)
+        };
+        let response = messages::ApiVersionsResponse::default()
+            .with_supported_features(vec![feature("zero", 0), feature("one", 1)]);
+        let ResponseKind::ApiVersions(got) = again(ApiKey::ApiVersions, version, ResponseKind::ApiVersions(response))
+        else {
+            panic!("kind")
+        };
+        assert_eq!(got.supported_features.len(), expected, "v{version}");
+    }
+}
+
+#[test]
+fn a_response_of_another_kind_is_refused() {
+    let response = ResponseKind::Fetch(messages::FetchResponse::default());
+    assert!(encode_response(ApiKey::Produce as i16, 9, 1, &response).is_err());
+    assert!(encode_response(999, 9, 1, &response).is_err());
+    assert!(encode_response(ApiKey::Fetch as i16, 99, 1, &response).is_err());
+}
