@@ -1,11 +1,13 @@
-//! Generates the messages and the service between control planes from `proto/`, without protoc.
+//! Compiles the schema of the node service and of the stored Raft state. No `protoc` is needed.
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
-    let root = concat!(env!("CARGO_MANIFEST_DIR"), "/../../proto");
-    for file in ["node.proto", "raft.proto", "controller.proto"] {
-        println!("cargo:rerun-if-changed={root}/{file}");
-    }
-    let files = protox::compile(["node.proto"], [root])?;
-    tonic_prost_build::configure().bytes(".ottla.v1.Proposal").bytes(".ottla.v1.Snapshot").compile_fds(files)?;
+    println!("cargo::rerun-if-changed=../../proto");
+    let schema = protox::compile(["node.proto"], ["../../proto"])?;
+    tonic_prost_build::configure()
+        .btree_map(".")
+        // Entries and snapshots go from the disk to the network without a copy of their records.
+        .bytes(".ottla.v1.Proposal")
+        .bytes(".ottla.v1.Snapshot")
+        .compile_fds(schema)?;
     Ok(())
 }

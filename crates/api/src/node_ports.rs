@@ -42,7 +42,10 @@ impl ConnectionFactory for KafkaConnections {
 struct ShardData(ShardRef);
 
 fn data_error(error: AppendError) -> DataError {
-    DataError { code: error.code, leader: error.leader }
+    DataError {
+        code: error.code,
+        leader: error.leader,
+    }
 }
 
 impl Data for ShardData {
@@ -102,7 +105,12 @@ impl Data for ShardData {
         read_committed: bool,
     ) -> LocalBoxFuture<'static, Result<(Offset, i64, LeaderEpoch), DataError>> {
         let shard = self.0.clone();
-        Box::pin(async move { shard.list_offset(tp, timestamp, current_leader_epoch, read_committed).await.map_err(data_error) })
+        Box::pin(async move {
+            shard
+                .list_offset(tp, timestamp, current_leader_epoch, read_committed)
+                .await
+                .map_err(data_error)
+        })
     }
 
     fn epoch_end_offset(
@@ -112,7 +120,12 @@ impl Data for ShardData {
         epoch: LeaderEpoch,
     ) -> LocalBoxFuture<'static, Result<(LeaderEpoch, Offset), DataError>> {
         let shard = self.0.clone();
-        Box::pin(async move { shard.epoch_end_offset(tp, current_leader_epoch, epoch).await.map_err(data_error) })
+        Box::pin(async move {
+            shard
+                .epoch_end_offset(tp, current_leader_epoch, epoch)
+                .await
+                .map_err(data_error)
+        })
     }
 }
 
@@ -136,7 +149,10 @@ impl Control for NodeControl {
             assignments: topic.assignments,
             configs: topic.configs,
         };
-        let command = controller::CreateTopics { topics: topics.into_iter().map(new).collect(), validate_only };
+        let command = controller::CreateTopics {
+            topics: topics.into_iter().map(new).collect(),
+            validate_only,
+        };
         let created = |topic: controller::CreatedTopic| CreatedTopic {
             id: topic.id,
             error: topic.error,
@@ -153,8 +169,11 @@ impl Control for NodeControl {
             TopicRef::Name(name) => controller::TopicRef::Name(name),
             TopicRef::Id(id) => controller::TopicRef::Id(id),
         };
-        let deleted =
-            |topic: controller::DeletedTopic| DeletedTopic { name: topic.name, id: topic.id, error: topic.error };
+        let deleted = |topic: controller::DeletedTopic| DeletedTopic {
+            name: topic.name,
+            id: topic.id,
+            error: topic.error,
+        };
         let topics = topics.into_iter().map(wanted).collect();
         Box::pin(async move { Ok(handle.delete_topics(topics).await?.into_iter().map(deleted).collect()) })
     }

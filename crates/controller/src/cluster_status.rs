@@ -94,7 +94,10 @@ impl ClusterStatus {
 
 fn node_status(node: pb::NodeStatusMessage) -> NodeStatus {
     let place = |address: Option<pb::Address>| {
-        address.and_then(endpoint).unwrap_or_else(|| Endpoint { host: String::new(), port: 0 })
+        address.and_then(endpoint).unwrap_or_else(|| Endpoint {
+            host: String::new(),
+            port: 0,
+        })
     };
     NodeStatus {
         node_id: NodeId(node.node_id),
@@ -151,7 +154,12 @@ pub(crate) fn problems(image: &Image, limit: usize) -> Vec<pb::PartitionProblemM
     found
 }
 
-fn problem(image: &Image, topic: &TopicImage, number: usize, p: &PartitionImage) -> Option<pb::PartitionProblemMessage> {
+fn problem(
+    image: &Image,
+    topic: &TopicImage,
+    number: usize,
+    p: &PartitionImage,
+) -> Option<pb::PartitionProblemMessage> {
     let (kind, what) = if p.leader.is_none() {
         (1, "no leader")
     } else if p.isr.len() < image.effective_min_isr(topic) {
@@ -176,7 +184,10 @@ fn problem(image: &Image, topic: &TopicImage, number: usize, p: &PartitionImage)
     if kind == 1 {
         let eligible: Vec<String> = p.isr.iter().chain(&p.elr).map(|node| format!("node {node}")).collect();
         if !eligible.is_empty() {
-            why.push(format!("only {} may lead it without losing records", eligible.join(" or ")));
+            why.push(format!(
+                "only {} may lead it without losing records",
+                eligible.join(" or ")
+            ));
         }
     }
     let ids = |nodes: &[NodeId]| nodes.iter().map(|node| node.0).collect();

@@ -1,8 +1,8 @@
 use crate::forwarding::Forward;
 use crate::messages;
 use crate::{
-    AlterConfigs, AlterPartition, AlteredConfigs, AlteredPartition, ClusterStatus, CreateTopics, CreatedTopic, DeletedTopic,
-    MarkStrict, TopicRef,
+    AlterConfigs, AlterPartition, AlteredConfigs, AlteredPartition, ClusterStatus, CreateTopics, CreatedTopic,
+    DeletedTopic, MarkStrict, TopicRef,
 };
 use host::HostRef;
 use metadata::Image;
@@ -62,7 +62,11 @@ impl ControlHandle {
     /// # Errors
     /// [`ErrorCode::RequestTimedOut`] without a controller; errors of single topics are in the answers.
     pub async fn create_topics(&self, command: CreateTopics) -> Result<Vec<CreatedTopic>, ErrorCode> {
-        let ids = command.topics.iter().map(|_| TopicId(Uuid::from_u128(self.host.random_uuid()))).collect();
+        let ids = command
+            .topics
+            .iter()
+            .map(|_| TopicId(Uuid::from_u128(self.host.random_uuid())))
+            .collect();
         let request = Request::CreateTopics(messages::create_topics(command, ids));
         match self.call(request, DEADLINE).await? {
             Reply::CreateTopics(reply) => Ok(messages::created_topics(reply)),
@@ -73,7 +77,10 @@ impl ControlHandle {
     /// # Errors
     /// As [`Self::create_topics`].
     pub async fn delete_topics(&self, topics: Vec<TopicRef>) -> Result<Vec<DeletedTopic>, ErrorCode> {
-        match self.call(Request::DeleteTopics(messages::delete_topics(topics)), DEADLINE).await? {
+        match self
+            .call(Request::DeleteTopics(messages::delete_topics(topics)), DEADLINE)
+            .await?
+        {
             Reply::DeleteTopics(reply) => Ok(messages::deleted_topics(reply)),
             _ => Err(ErrorCode::UnknownServerError),
         }
@@ -111,7 +118,10 @@ impl ControlHandle {
     /// # Errors
     /// As [`Self::alter_partitions`].
     pub async fn allocate_producer_ids(&self) -> Result<(i64, i32), ErrorCode> {
-        let request = pb::AllocateProducerIdsRequest { node_id: self.node_id.0, broker_epoch: self.broker_epoch()?.0 };
+        let request = pb::AllocateProducerIdsRequest {
+            node_id: self.node_id.0,
+            broker_epoch: self.broker_epoch()?.0,
+        };
         match self.call(Request::AllocateProducerIds(request), DEADLINE).await? {
             Reply::AllocateProducerIds(reply) => Ok((reply.first, reply.len)),
             _ => Err(ErrorCode::UnknownServerError),
@@ -123,7 +133,10 @@ impl ControlHandle {
     /// # Errors
     /// As [`Self::create_topics`].
     pub async fn alter_configs(&self, command: AlterConfigs) -> Result<Vec<AlteredConfigs>, ErrorCode> {
-        match self.call(Request::AlterConfigs(messages::alter_configs(command)), DEADLINE).await? {
+        match self
+            .call(Request::AlterConfigs(messages::alter_configs(command)), DEADLINE)
+            .await?
+        {
             Reply::AlterConfigs(reply) => Ok(messages::altered_configs(reply)),
             _ => Err(ErrorCode::UnknownServerError),
         }
@@ -165,7 +178,10 @@ impl ControlHandle {
         let deadline = Duration::from_secs(5);
         let me = self.node_id;
         let moved = async {
-            let request = pb::ControlledShutdownRequest { node_id: me.0, broker_epoch: broker_epoch.0 };
+            let request = pb::ControlledShutdownRequest {
+                node_id: me.0,
+                broker_epoch: broker_epoch.0,
+            };
             if self.call(Request::ControlledShutdown(request), deadline).await.is_err() {
                 return;
             }
@@ -192,19 +208,33 @@ impl ControlHandle {
 
     async fn call(&self, request: Request, deadline: Duration) -> Result<Reply, ErrorCode> {
         let (reply, answer) = oneshot::channel();
-        let forward = Forward { request, deadline, reply };
-        self.forward.send(forward).await.map_err(|_| ErrorCode::BrokerNotAvailable)?;
+        let forward = Forward {
+            request,
+            deadline,
+            reply,
+        };
+        self.forward
+            .send(forward)
+            .await
+            .map_err(|_| ErrorCode::BrokerNotAvailable)?;
         answer.await.map_err(|_| ErrorCode::BrokerNotAvailable)?
     }
 }
 
 /// Whether `node` leads a partition that another member of its ISR could lead.
 fn leads_what_another_could(image: &Image, node: NodeId) -> bool {
-    image.topics.values().flat_map(|topic| topic.partitions.iter()).any(|partition| {
-        partition.leader == Some(node)
-            && partition.isr.iter().any(|other| {
-                *other != node
-                    && image.brokers.get(other).is_some_and(|broker| !broker.fenced && !broker.shutting_down)
-            })
-    })
+    image
+        .topics
+        .values()
+        .flat_map(|topic| topic.partitions.iter())
+        .any(|partition| {
+            partition.leader == Some(node)
+                && partition.isr.iter().any(|other| {
+                    *other != node
+                        && image
+                            .brokers
+                            .get(other)
+                            .is_some_and(|broker| !broker.fenced && !broker.shutting_down)
+                })
+        })
 }

@@ -75,7 +75,15 @@ impl ControlPlane {
                 let (sessions, session_queue) = mpsc::channel(limits::CONTROLLER_QUEUE_MAX);
                 let shared = Arc::new(Shared::new(body_host, options, transport, image, commands, sessions));
                 let mut stopping = stopping;
-                let run = run(shared.clone(), store, registration, forwards, command_queue, session_queue, started_sender);
+                let run = run(
+                    shared.clone(),
+                    store,
+                    registration,
+                    forwards,
+                    command_queue,
+                    session_queue,
+                    started_sender,
+                );
                 tokio::select! {
                     outcome = run => {
                         if let Err(error) = outcome {
@@ -130,19 +138,25 @@ async fn run(
     shared.set_membership(membership.cluster_id.clone(), membership.raft_id.0);
     let options = RaftOptions {
         raft_id: membership.raft_id,
-        node_id: shared.options.node_id,
         cluster_id: membership.cluster_id.clone(),
         timings: shared.options.timings,
         snapshot_every: SNAPSHOT_EVERY,
     };
-    let raft = RaftNode::start(options, store, shared.transport.clone()).await.map_err(failed)?;
+    let raft = RaftNode::start(options, store, shared.transport.clone(), shared.host.clone())
+        .await
+        .map_err(failed)?;
     // Set once, here.
     let _ = shared.raft.set(raft.clone());
     if membership.founder && !membership.initialized {
-        if !raft.is_initialized().await.map_err(failed)? {
-            raft.initialize(&shared.options.control_advertised).await.map_err(failed)?;
-        }
-        identity.set_membership(Membership { initialized: true, ..membership.clone() }).map_err(failed)?;
+        raft.initialize(shared.options.control_advertised.clone())
+            .await
+            .map_err(failed)?;
+        identity
+            .set_membership(Membership {
+                initialized: true,
+                ..membership.clone()
+            })
+            .map_err(failed)?;
     }
     tokio::task::spawn_local(forward_all(shared.clone(), forwards));
     tokio::task::spawn_local(leader::serve(shared.clone(), raft.clone(), commands, sessions));
@@ -176,24 +190,44 @@ async fn open(shared: &Arc<Shared>) -> Result<(IdentityFile, raft::Serving), Con
     if let Some(membership) = &identity.identity().membership {
         shared.set_membership(membership.cluster_id.clone(), membership.raft_id.0);
     }
-    let serving = shared.transport.serve(listen.clone(), Arc::new(Answering::new(shared.clone()))).await.map_err(|error| {
-        ControlError(format!("cannot listen on {}:{} (control.listener): {error}", listen.0, listen.1))
-    })?;
+    let serving = shared
+        .transport
+        .serve(listen.clone(), Arc::new(Answering::new(shared.clone())))
+        .await
+        .map_err(|error| {
+            ControlError(format!(
+                "cannot listen on {}:{} (control.listener): {error}",
+                listen.0, listen.1
+            ))
+        })?;
     Ok((identity, serving))
 }
 
 /// The cluster that this node belongs to: as its identity says, or as it founds or joins one now.
 async fn belong(shared: &Arc<Shared>, identity: &mut IdentityFile) -> Result<Membership, ControlError> {
     let options = &shared.options;
-    let position = options.founders.iter().position(|founder| *founder == options.control_advertised);
+    let position = options
+        .founders
+        .iter()
+        .position(|founder| *founder == options.control_advertised);
     let candidate = cluster_id(shared.host.random_uuid());
     let mut said: Option<(Vec<String>, types::Monotonic)> = None;
     loop {
         let promises = lock(&shared.promise).count();
-        let others: Vec<&Endpoint> = options.founders.iter().filter(|founder| **founder != options.control_advertised).collect();
-        let asked = others.iter().map(|founder| probe(shared, founder, (position == Some(0)).then_some(candidate.as_str())));
+        let others: Vec<&Endpoint> = options
+            .founders
+            .iter()
+            .filter(|founder| **founder != options.control_advertised)
+            .collect();
+        let asked = others
+            .iter()
+            .map(|founder| probe(shared, founder, (position == Some(0)).then_some(candidate.as_str())));
         let known = identity.identity().membership.clone();
-        let answers = if known.is_some() { Vec::new() } else { futures::future::join_all(asked).await };
+        let answers = if known.is_some() {
+            Vec::new()
+        } else {
+            futures::future::join_all(asked).await
+        };
         let situation = Situation {
             member_of: known.as_ref().map(|membership| membership.cluster_id.clone()),
             position,
@@ -208,7 +242,12 @@ async fn belong(shared: &Arc<Shared>, identity: &mut IdentityFile) -> Result<Mem
                 }
             }
             Decision::Found => {
-                let membership = Membership { cluster_id: candidate, raft_id: FIRST, founder: true, initialized: false };
+                let membership = Membership {
+                    cluster_id: candidate,
+                    raft_id: FIRST,
+                    founder: true,
+                    initialized: false,
+                };
                 identity.set_membership(membership.clone()).map_err(failed)?;
                 return Ok(membership);
             }
@@ -216,14 +255,21 @@ async fn belong(shared: &Arc<Shared>, identity: &mut IdentityFile) -> Result<Mem
                 if let Some((cluster_id, raft_id)) = join(shared, identity.identity(), via).await
                     && lock(&shared.promise).count() == promises
                 {
-                    let membership = Membership { cluster_id, raft_id, founder: false, initialized: false };
+                    let membership = Membership {
+                        cluster_id,
+                        raft_id,
+                        founder: false,
+                        initialized: false,
+                    };
                     identity.set_membership(membership.clone()).map_err(failed)?;
                     return Ok(membership);
                 }
             }
             Decision::Wait(for_whom) => {
                 let now = shared.host.now();
-                let news = said.as_ref().is_none_or(|(before, at)| *before != for_whom || now.since(*at) >= SAY_AGAIN);
+                let news = said
+                    .as_ref()
+                    .is_none_or(|(before, at)| *before != for_whom || now.since(*at) >= SAY_AGAIN);
                 if news {
                     tracing::info!(node_id = %options.node_id, waiting = for_whom.join("; "), "waiting to found or to join a cluster");
                     said = Some((for_whom, now));
@@ -248,8 +294,16 @@ async fn probe(shared: &Shared, founder: &Endpoint, candidate: Option<&str>) -> 
         founders: shared.options.founders.iter().map(envelope::address).collect(),
     };
     let call = envelope::request(shared, Request::Probe(request));
-    match shared.transport.call(founder, call, ASK).await.ok().and_then(envelope::reply) {
-        Some(Reply::Probe(reply)) if !reply.cluster_id.is_empty() => Answer::Member { cluster_id: reply.cluster_id },
+    match shared
+        .transport
+        .call(founder, call, ASK)
+        .await
+        .ok()
+        .and_then(envelope::reply)
+    {
+        Some(Reply::Probe(reply)) if !reply.cluster_id.is_empty() => Answer::Member {
+            cluster_id: reply.cluster_id,
+        },
         Some(Reply::Probe(reply)) if reply.empty => Answer::Empty,
         Some(Reply::Probe(reply)) => Answer::NoPromise(reply.refusal),
         _ => Answer::Silent,
@@ -267,7 +321,13 @@ async fn join(shared: &Shared, identity: &Identity, via: Vec<Endpoint>) -> Optio
     let mut at = asked.pop()?;
     for _ in 0..8 {
         let call = envelope::request(shared, Request::Join(request.clone()));
-        match shared.transport.call(&at, call, shared.options.timings.call_timeout).await.ok().and_then(envelope::reply) {
+        match shared
+            .transport
+            .call(&at, call, shared.options.timings.call_timeout)
+            .await
+            .ok()
+            .and_then(envelope::reply)
+        {
             Some(Reply::Join(reply)) if !reply.cluster_id.is_empty() && reply.raft_id > 0 => {
                 return Some((reply.cluster_id, RaftId(reply.raft_id)));
             }
@@ -297,9 +357,17 @@ async fn be_admitted(shared: Arc<Shared>, raft: RaftNode) {
             raft_id: status.id.0,
             control: Some(envelope::address(&shared.options.control_advertised)),
         };
-        for founder in shared.options.founders.iter().filter(|founder| **founder != shared.options.control_advertised) {
+        for founder in shared
+            .options
+            .founders
+            .iter()
+            .filter(|founder| **founder != shared.options.control_advertised)
+        {
             let call = envelope::request(&shared, Request::Admit(request.clone()));
-            let reply = shared.transport.call(founder, call, shared.options.timings.call_timeout).await;
+            let reply = shared
+                .transport
+                .call(founder, call, shared.options.timings.call_timeout)
+                .await;
             if let Some(Reply::Admit(_)) = reply.ok().and_then(envelope::reply) {
                 break;
             }

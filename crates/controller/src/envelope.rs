@@ -15,7 +15,9 @@ pub(crate) fn request(shared: &Shared, request: Request) -> pb::CallRequest {
             sender_raft_id: raft_id,
             target_raft_id: 0,
         }),
-        call: Some(pb::call_request::Call::Controller(pb::ControllerRequest { request: Some(request) })),
+        call: Some(pb::call_request::Call::Controller(pb::ControllerRequest {
+            request: Some(request),
+        })),
     }
 }
 
@@ -28,15 +30,25 @@ pub(crate) fn reply(reply: pb::CallReply) -> Option<Reply> {
 }
 
 pub(crate) fn wrap(reply: Reply) -> pb::CallReply {
-    pb::CallReply { reply: Some(pb::call_reply::Reply::Controller(pb::ControllerReply { reply: Some(reply) })) }
+    pb::CallReply {
+        reply: Some(pb::call_reply::Reply::Controller(pb::ControllerReply {
+            reply: Some(reply),
+        })),
+    }
 }
 
 pub(crate) fn endpoint(address: pb::Address) -> Option<Endpoint> {
-    Some(Endpoint { host: address.host, port: u16::try_from(address.port).ok()? })
+    Some(Endpoint {
+        host: address.host,
+        port: u16::try_from(address.port).ok()?,
+    })
 }
 
 pub(crate) fn address(endpoint: &Endpoint) -> pb::Address {
-    pb::Address { host: endpoint.host.clone(), port: u32::from(endpoint.port) }
+    pb::Address {
+        host: endpoint.host.clone(),
+        port: u32::from(endpoint.port),
+    }
 }
 
 pub(crate) fn error_code(code: i32) -> ErrorCode {
@@ -44,5 +56,8 @@ pub(crate) fn error_code(code: i32) -> ErrorCode {
 }
 
 pub(crate) fn refusal(code: ErrorCode, message: impl Into<String>) -> Reply {
-    Reply::Refusal(pb::Refusal { error_code: i32::from(code.code()), message: message.into() })
+    Reply::Refusal(pb::Refusal {
+        error_code: i32::from(code.code()),
+        message: message.into(),
+    })
 }

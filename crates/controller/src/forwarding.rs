@@ -24,7 +24,9 @@ const PAUSE: Duration = Duration::from_millis(20);
 pub(crate) async fn forward_all(shared: Arc<Shared>, mut queue: mpsc::Receiver<Forward>) {
     let permits = Arc::new(Semaphore::new(limits::CONTROLLER_QUEUE_MAX));
     while let Some(forward) = queue.recv().await {
-        let Ok(permit) = permits.clone().acquire_owned().await else { return };
+        let Ok(permit) = permits.clone().acquire_owned().await else {
+            return;
+        };
         let shared = shared.clone();
         tokio::task::spawn_local(async move {
             let mut reply = forward.reply;
@@ -76,7 +78,10 @@ pub(crate) async fn ask_controller(shared: &Shared, request: Request, deadline: 
         };
         match reply {
             Some(Reply::NotController(other)) => {
-                hint = (!other.busy).then_some(other.leader).flatten().and_then(envelope::endpoint);
+                hint = (!other.busy)
+                    .then_some(other.leader)
+                    .flatten()
+                    .and_then(envelope::endpoint);
                 if hint.as_ref() == Some(&shared.options.control_advertised) {
                     hint = None;
                 }

@@ -59,10 +59,16 @@ pub fn decide(situation: &Situation) -> Decision {
     }
     if clusters.len() > 1 {
         let ids: Vec<&str> = clusters.iter().map(|(id, _)| *id).collect();
-        return Decision::Refuse(format!("the nodes listed belong to different clusters: {}", ids.join(", ")));
+        return Decision::Refuse(format!(
+            "the nodes listed belong to different clusters: {}",
+            ids.join(", ")
+        ));
     }
     if let Some((cluster_id, via)) = clusters.pop() {
-        return Decision::Join { cluster_id: cluster_id.to_owned(), via };
+        return Decision::Join {
+            cluster_id: cluster_id.to_owned(),
+            via,
+        };
     }
     if situation.founders == 0 {
         return if situation.found_alone {
@@ -127,9 +133,7 @@ impl Promise {
             return Err("it is configured with another list of founders".into());
         }
         match &self.given {
-            Some((holder, _)) if *holder != candidate => {
-                Err(format!("it has promised to be founded by node {holder}"))
-            }
+            Some((holder, _)) if *holder != candidate => Err(format!("it has promised to be founded by node {holder}")),
             _ => {
                 self.given = Some((candidate, cluster_id.to_owned()));
                 self.count += 1;

@@ -45,10 +45,16 @@ pub struct Membership {
 pub enum IdentityError {
     #[error("{path}: {error}")]
     Io { path: PathBuf, error: io::Error },
-    #[error("{path} cannot be read: {problem}. It was damaged or written by something else; the node will not guess who it is")]
+    #[error(
+        "{path} cannot be read: {problem}. It was damaged or written by something else; the node will not guess who it is"
+    )]
     Malformed { path: PathBuf, problem: String },
     #[error("{path} belongs to node.id={found}, and this node is configured with node.id={configured}")]
-    OtherNode { path: PathBuf, found: NodeId, configured: NodeId },
+    OtherNode {
+        path: PathBuf,
+        found: NodeId,
+        configured: NodeId,
+    },
 }
 
 /// The identity and the file it lives in. Calls block for a sync of a small file.
@@ -66,18 +72,31 @@ impl IdentityFile {
     pub fn open(host: &host::HostRef, directory: &Path, node_id: NodeId) -> Result<Self, IdentityError> {
         let disk = host.disk();
         let path = directory.join(FILE);
-        let io = |error| IdentityError::Io { path: path.clone(), error };
+        let io = |error| IdentityError::Io {
+            path: path.clone(),
+            error,
+        };
         disk.create_dir_all(directory).map_err(io)?;
         let identity = if disk.exists(&path) {
             let file = disk.open(&path, OpenMode::Read).map_err(io)?;
             if file.len().map_err(io)? > BYTES_MAX as u64 {
-                return Err(IdentityError::Malformed { path, problem: "it is too long".into() });
+                return Err(IdentityError::Malformed {
+                    path,
+                    problem: "it is too long".into(),
+                });
             }
             let bytes = disk.read(&path).map_err(io)?;
-            let mut identity = Identity::parse(&String::from_utf8_lossy(&bytes))
-                .map_err(|problem| IdentityError::Malformed { path: path.clone(), problem })?;
+            let mut identity =
+                Identity::parse(&String::from_utf8_lossy(&bytes)).map_err(|problem| IdentityError::Malformed {
+                    path: path.clone(),
+                    problem,
+                })?;
             if identity.node_id != node_id {
-                return Err(IdentityError::OtherNode { path, found: identity.node_id, configured: node_id });
+                return Err(IdentityError::OtherNode {
+                    path,
+                    found: identity.node_id,
+                    configured: node_id,
+                });
             }
             identity.boots = identity.boots.saturating_add(1);
             identity
@@ -105,13 +124,19 @@ impl IdentityFile {
     /// # Errors
     /// [`IdentityError::Io`]; nothing is remembered then, and the caller must not go on.
     pub fn set_membership(&mut self, membership: Membership) -> Result<(), IdentityError> {
-        self.write(Identity { membership: Some(membership), ..self.identity.clone() })
+        self.write(Identity {
+            membership: Some(membership),
+            ..self.identity.clone()
+        })
     }
 
     fn write(&mut self, identity: Identity) -> Result<(), IdentityError> {
         self.disk
             .write_durably(&self.path, identity.to_text().as_bytes())
-            .map_err(|error| IdentityError::Io { path: self.path.clone(), error })?;
+            .map_err(|error| IdentityError::Io {
+                path: self.path.clone(),
+                error,
+            })?;
         self.identity = identity;
         Ok(())
     }
@@ -132,7 +157,10 @@ impl Identity {
                 .map(|(_, value)| value.trim().to_owned())
         };
         fn number<T: std::str::FromStr>(name: &str, value: Option<String>) -> Result<T, String> {
-            value.ok_or_else(|| format!("{name} is missing"))?.parse().map_err(|_| format!("{name} is no number"))
+            value
+                .ok_or_else(|| format!("{name} is missing"))?
+                .parse()
+                .map_err(|_| format!("{name} is no number"))
         }
         let version: u32 = number("version", get("version"))?;
         if version != VERSION {
@@ -195,14 +223,25 @@ mod tests {
         let host: host::HostRef = Arc::new(RealHost::new());
         let mut file = IdentityFile::open(&host, directory.path(), NodeId(3)).unwrap();
         assert_eq!((file.identity().boots, &file.identity().membership), (1, &None));
-        let membership =
-            Membership { cluster_id: "abc".into(), raft_id: RaftId(7), founder: false, initialized: false };
+        let membership = Membership {
+            cluster_id: "abc".into(),
+            raft_id: RaftId(7),
+            founder: false,
+            initialized: false,
+        };
         file.set_membership(membership.clone()).unwrap();
         let first = file.identity().clone();
         drop(file);
 
         let again = IdentityFile::open(&host, directory.path(), NodeId(3)).unwrap();
-        assert_eq!(again.identity(), &Identity { boots: 2, membership: Some(membership), ..first });
+        assert_eq!(
+            again.identity(),
+            &Identity {
+                boots: 2,
+                membership: Some(membership),
+                ..first
+            }
+        );
         assert!(matches!(
             IdentityFile::open(&host, directory.path(), NodeId(4)),
             Err(IdentityError::OtherNode { found: NodeId(3), .. })
@@ -213,12 +252,18 @@ mod tests {
     fn a_damaged_identity_is_refused() {
         let directory = tempfile::tempdir().unwrap();
         let host: host::HostRef = Arc::new(RealHost::new());
-        let good = IdentityFile::open(&host, directory.path(), NodeId(3)).unwrap().identity().to_text();
+        let good = IdentityFile::open(&host, directory.path(), NodeId(3))
+            .unwrap()
+            .identity()
+            .to_text();
         let cases = [
             String::new(),
             good.replace("version=1", "version=9"),
             good.replace("lineage=", "lineage=x"),
-            good.lines().filter(|line| !line.starts_with("boots")).collect::<Vec<_>>().join("\n"),
+            good.lines()
+                .filter(|line| !line.starts_with("boots"))
+                .collect::<Vec<_>>()
+                .join("\n"),
             format!("{good}cluster.id=\n"),
             format!("{good}cluster.id=a\nraft.id=1\n"),
             "x".repeat(BYTES_MAX + 1),

@@ -25,8 +25,15 @@ const METADATA_VERSION: u16 = 1;
 /// Something to plan.
 enum Work {
     Command(Command),
-    Fence { node: NodeId, broker_epoch: BrokerEpoch, why: Why },
-    Unfence { node: NodeId, broker_epoch: BrokerEpoch },
+    Fence {
+        node: NodeId,
+        broker_epoch: BrokerEpoch,
+        why: Why,
+    },
+    Unfence {
+        node: NodeId,
+        broker_epoch: BrokerEpoch,
+    },
     RemoveMember(RaftId),
 }
 
@@ -179,13 +186,13 @@ impl Term {
             }
         };
         let member = Record::Member(Box::new(metadata::Member {
-            raft_id: self.raft.raft_id(),
+            raft_id: self.raft.status().id,
             node_id: options.node_id,
             directory: self.shared.directory.get().copied().unwrap_or_default(),
             endpoint: options.control_advertised.clone(),
         }));
         let records: Vec<Record> = set.into_iter().chain([member]).collect();
-        match self.raft.propose(image.index, &records).await {
+        match self.raft.propose(image.index, records).await {
             Ok(_) => {
                 tracing::info!(cluster_id, "founded a cluster");
                 true
@@ -202,7 +209,14 @@ impl Term {
             Request::Admit(admit) => self.admit(admit.clone(), command.reply),
             Request::CreateTopics(create) if !create.validate_only && !self.enough_voters() => {
                 let reason = "the metadata quorum is not complete yet".to_owned();
-                answer(command.reply, Reply::NotController(pb::NotController { busy: true, reason, ..Default::default() }));
+                answer(
+                    command.reply,
+                    Reply::NotController(pb::NotController {
+                        busy: true,
+                        reason,
+                        ..Default::default()
+                    }),
+                );
             }
             _ => self.work.push(Work::Command(command)),
         }
@@ -219,25 +233,40 @@ impl Term {
         tokio::task::spawn_local(async move {
             let id = RaftId(admit.raft_id);
             let at = admit.control.and_then(endpoint);
-            let known = image.members.get(&id).is_some_and(|member| member.node_id.0 == admit.node_id);
+            let known = image
+                .members
+                .get(&id)
+                .is_some_and(|member| member.node_id.0 == admit.node_id);
             let outcome = match at {
-                Some(at) if known => raft.add_learner(id, &at).await.map_err(|error| error.to_string()),
+                Some(at) if known => raft.add_learner(id, at).await.map_err(|error| error.to_string()),
                 _ => Err("not a member that this controller knows".to_owned()),
             };
-            answer(reply, match outcome {
-                Ok(()) => Reply::Admit(pb::AdmitReply {}),
-                Err(why) => refusal(ErrorCode::InvalidRequest, why),
-            });
+            answer(
+                reply,
+                match outcome {
+                    Ok(()) => Reply::Admit(pb::AdmitReply {}),
+                    Err(why) => refusal(ErrorCode::InvalidRequest, why),
+                },
+            );
         });
     }
 
     fn session(&mut self, event: SessionEvent) {
         let now = self.shared.host.now();
         let event = match event {
-            SessionEvent::Opened { node, broker_epoch, session, from } => {
+            SessionEvent::Opened {
+                node,
+                broker_epoch,
+                session,
+                from,
+            } => {
                 self.sources.insert(node, (session, from));
                 lock(&self.shared.last_heard).insert(node, now);
-                Event::SessionOpened { node, broker_epoch, session }
+                Event::SessionOpened {
+                    node,
+                    broker_epoch,
+                    session,
+                }
             }
             SessionEvent::Heartbeat { node, session, applied } => {
                 lock(&self.shared.last_heard).insert(node, now);
@@ -253,7 +282,15 @@ impl Term {
         for action in self.liveness.on(event, now) {
             match action {
                 Action::Dial { node, dial } => self.dial(node, dial),
-                Action::Fence { node, broker_epoch, why } => self.work.push(Work::Fence { node, broker_epoch, why }),
+                Action::Fence {
+                    node,
+                    broker_epoch,
+                    why,
+                } => self.work.push(Work::Fence {
+                    node,
+                    broker_epoch,
+                    why,
+                }),
                 Action::Unfence { node, broker_epoch } => self.work.push(Work::Unfence { node, broker_epoch }),
             }
         }
@@ -286,7 +323,12 @@ impl Term {
 
     /// Feeds what the image says of brokers.
     fn registrations(&mut self, image: &Image) {
-        let gone: Vec<NodeId> = self.known.keys().filter(|node| image.broker(**node).is_none()).copied().collect();
+        let gone: Vec<NodeId> = self
+            .known
+            .keys()
+            .filter(|node| image.broker(**node).is_none())
+            .copied()
+            .collect();
         for node in gone {
             self.known.remove(&node);
             self.event(Event::Unregistered { node });
@@ -327,7 +369,11 @@ impl Term {
                 }
             }
             waiting = rest.collect();
-            let outcome = if records.is_empty() { Ok(image.index) } else { self.raft.propose(image.index, &records).await };
+            let outcome = if records.is_empty() {
+                Ok(image.index)
+            } else {
+                self.raft.propose(image.index, records.clone()).await
+            };
             match outcome {
                 Ok(index) => replies.into_iter().for_each(|(work, reply)| finish(work, reply, index)),
                 Err(ProposeError::Stale) => {
@@ -354,12 +400,19 @@ impl Term {
         match work {
             Work::Command(command) => {
                 let alive = |node: NodeId| self.liveness.connected(node);
-                let context =
-                    Context { options: &self.shared.options, random: self.shared.host.random_u64(), session_alive: &alive };
+                let context = Context {
+                    options: &self.shared.options,
+                    random: self.shared.host.random_u64(),
+                    session_alive: &alive,
+                };
                 let Planned { records, reply } = plan(image, &command.request, &context);
                 (records, Some(reply))
             }
-            Work::Fence { node, broker_epoch, why } => match metadata::plan::fence(image, *node, *broker_epoch) {
+            Work::Fence {
+                node,
+                broker_epoch,
+                why,
+            } => match metadata::plan::fence(image, *node, *broker_epoch) {
                 Ok(plan) => {
                     tracing::warn!(%node, %broker_epoch, ?why, "fencing a broker");
                     (plan.records, None)
@@ -367,8 +420,11 @@ impl Term {
                 Err(error) => nothing(error),
             },
             Work::Unfence { node, broker_epoch } => {
-                let heartbeat =
-                    metadata::plan::Heartbeat { node_id: *node, broker_epoch: *broker_epoch, applied: LogIndex(u64::MAX) };
+                let heartbeat = metadata::plan::Heartbeat {
+                    node_id: *node,
+                    broker_epoch: *broker_epoch,
+                    applied: LogIndex(u64::MAX),
+                };
                 match metadata::plan::heartbeat(image, heartbeat) {
                     Ok(plan) => {
                         tracing::info!(%node, %broker_epoch, "unfencing a broker");
@@ -389,7 +445,7 @@ impl Term {
             Work::Command(command) => {
                 let reply = match error {
                     // It may be committed: only the sender can know whether asking again is safe.
-                    ProposeError::Unknown(_) => refusal(ErrorCode::RequestTimedOut, error.to_string()),
+                    ProposeError::Unknown => refusal(ErrorCode::RequestTimedOut, error.to_string()),
                     ProposeError::Invalid(_) => refusal(ErrorCode::UnknownServerError, error.to_string()),
                     _ => self.shared.not_controller(),
                 };
@@ -410,19 +466,25 @@ impl Term {
         }
         let image = self.shared.image();
         let status = self.raft.status();
-        let me = self.raft.raft_id();
+        let me = self.raft.status().id;
         let members = image
             .members
             .iter()
             .map(|(id, member)| {
                 let broker = image.broker(member.node_id);
                 // A node's session belongs to its newest member.
-                let newest = image.member_of(member.node_id).is_some_and(|newest| newest.raft_id == *id);
+                let newest = image
+                    .member_of(member.node_id)
+                    .is_some_and(|newest| newest.raft_id == *id);
                 let view = MemberView {
                     node_id: member.node_id,
                     rack: broker.and_then(|broker| broker.rack.clone()),
                     live: *id == me || (newest && self.liveness.connected(member.node_id)),
-                    matched: if *id == me { Some(status.last_log) } else { status.matched.get(id).copied() },
+                    matched: if *id == me {
+                        Some(status.last_log)
+                    } else {
+                        status.matched.get(id).copied()
+                    },
                 };
                 (*id, view)
             })
@@ -447,7 +509,11 @@ impl Term {
             .members
             .values()
             .filter(|member| !status.voters.contains(&member.raft_id))
-            .filter(|member| image.member_of(member.node_id).is_some_and(|newest| newest.raft_id > member.raft_id))
+            .filter(|member| {
+                image
+                    .member_of(member.node_id)
+                    .is_some_and(|newest| newest.raft_id > member.raft_id)
+            })
             .map(|member| member.raft_id)
             .collect();
         let learning: BTreeSet<RaftId> = old.intersection(&status.learners).copied().collect();
@@ -463,7 +529,14 @@ impl Term {
         self.changing = Some(changing);
         let raft = self.raft.clone();
         tokio::task::spawn_local(async move {
-            let outcome = if remove.is_empty() { raft.change_voters(voters).await } else { raft.remove_learners(remove).await };
+            let mut outcome = if remove.is_empty() {
+                raft.change_voters(voters).await.map(drop)
+            } else {
+                Ok(())
+            };
+            for id in remove {
+                outcome = outcome.and(raft.remove(id).await.map(drop));
+            }
             if let Err(error) = outcome {
                 tracing::warn!(%error, "the change of members is tried again");
             }
@@ -483,7 +556,9 @@ fn has_placeholder(record: &Record) -> bool {
 }
 
 fn finish(work: Work, reply: Option<Reply>, index: LogIndex) {
-    let (Work::Command(command), Some(mut reply)) = (work, reply) else { return };
+    let (Work::Command(command), Some(mut reply)) = (work, reply) else {
+        return;
+    };
     match &mut reply {
         Reply::RegisterBroker(reply) if reply.broker_epoch == 0 => reply.broker_epoch = index.0,
         Reply::AlterPartitions(reply) => reply.index = index.0,

@@ -11,16 +11,40 @@ pub struct SessionId(pub u64);
 pub enum Event {
     /// The image has this registration. `unfence_at`: the metadata index that the broker must have applied
     /// before it is unfenced.
-    Registered { node: NodeId, broker_epoch: BrokerEpoch, fenced: bool, unfence_at: LogIndex },
+    Registered {
+        node: NodeId,
+        broker_epoch: BrokerEpoch,
+        fenced: bool,
+        unfence_at: LogIndex,
+    },
     /// The image has no registration of this broker any more.
-    Unregistered { node: NodeId },
-    SessionOpened { node: NodeId, broker_epoch: BrokerEpoch, session: SessionId },
-    Heartbeat { node: NodeId, session: SessionId, applied: LogIndex },
-    SessionBroken { node: NodeId, session: SessionId },
+    Unregistered {
+        node: NodeId,
+    },
+    SessionOpened {
+        node: NodeId,
+        broker_epoch: BrokerEpoch,
+        session: SessionId,
+    },
+    Heartbeat {
+        node: NodeId,
+        session: SessionId,
+        applied: LogIndex,
+    },
+    SessionBroken {
+        node: NodeId,
+        session: SessionId,
+    },
     /// The outcome of [`Action::Dial`].
-    Dialled { node: NodeId, dial: u64, outcome: DialOutcome },
+    Dialled {
+        node: NodeId,
+        dial: u64,
+        outcome: DialOutcome,
+    },
     /// A fence or unfence was not written (the leader re-planned, or the write's outcome was open): decide again.
-    Undecided { node: NodeId },
+    Undecided {
+        node: NodeId,
+    },
     Tick,
 }
 
@@ -38,9 +62,19 @@ pub enum DialOutcome {
 pub enum Action {
     /// Dial the broker's control port at the address that its session came from, or, where it has had none
     /// with this controller, at the registered one.
-    Dial { node: NodeId, dial: u64 },
-    Fence { node: NodeId, broker_epoch: BrokerEpoch, why: Why },
-    Unfence { node: NodeId, broker_epoch: BrokerEpoch },
+    Dial {
+        node: NodeId,
+        dial: u64,
+    },
+    Fence {
+        node: NodeId,
+        broker_epoch: BrokerEpoch,
+        why: Why,
+    },
+    Unfence {
+        node: NodeId,
+        broker_epoch: BrokerEpoch,
+    },
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -99,7 +133,12 @@ struct Suspicion {
 
 impl Suspicion {
     fn starting(at: Monotonic, gap: Duration) -> Self {
-        Self { next_dial: at, dial: None, refused_at: None, backoff: gap }
+        Self {
+            next_dial: at,
+            dial: None,
+            refused_at: None,
+            backoff: gap,
+        }
     }
 }
 
@@ -124,13 +163,22 @@ impl Liveness {
         self.forgive_pause(now);
         let mut actions = Vec::new();
         match event {
-            Event::Registered { node, broker_epoch, fenced, unfence_at } => {
+            Event::Registered {
+                node,
+                broker_epoch,
+                fenced,
+                unfence_at,
+            } => {
                 self.on_registered(node, broker_epoch, fenced, unfence_at, now);
             }
             Event::Unregistered { node } => {
                 self.brokers.remove(&node);
             }
-            Event::SessionOpened { node, broker_epoch, session } => {
+            Event::SessionOpened {
+                node,
+                broker_epoch,
+                session,
+            } => {
                 if let Some(broker) = self.brokers.get_mut(&node)
                     && broker.epoch == broker_epoch
                 {
@@ -146,7 +194,10 @@ impl Liveness {
                     broker.last_heard = now;
                     if broker.fenced && !broker.deciding && applied >= broker.unfence_at {
                         broker.deciding = true;
-                        actions.push(Action::Unfence { node, broker_epoch: broker.epoch });
+                        actions.push(Action::Unfence {
+                            node,
+                            broker_epoch: broker.epoch,
+                        });
                     }
                 }
             }
@@ -179,7 +230,11 @@ impl Liveness {
             .values()
             .filter(|broker| !broker.fenced && !broker.deciding)
             .flat_map(|broker| {
-                let dial = broker.suspicion.as_ref().filter(|s| s.dial.is_none()).map(|s| s.next_dial);
+                let dial = broker
+                    .suspicion
+                    .as_ref()
+                    .filter(|s| s.dial.is_none())
+                    .map(|s| s.next_dial);
                 [Some(broker.last_heard.plus(self.session_timeout)), dial]
             })
             .flatten()
@@ -189,7 +244,10 @@ impl Liveness {
     /// Since when the broker has been silent.
     #[must_use]
     pub fn last_heard(&self, node: NodeId) -> Option<Monotonic> {
-        self.brokers.get(&node).filter(|broker| broker.session.is_some()).map(|broker| broker.last_heard)
+        self.brokers
+            .get(&node)
+            .filter(|broker| broker.session.is_some())
+            .map(|broker| broker.last_heard)
     }
 
     /// Whether the broker has a session here now.
@@ -229,7 +287,10 @@ impl Liveness {
 
     fn on_dialled(&mut self, node: NodeId, dial: u64, outcome: DialOutcome, now: Monotonic) -> Option<Action> {
         let broker = self.brokers.get_mut(&node)?;
-        let suspicion = broker.suspicion.as_mut().filter(|suspicion| suspicion.dial == Some(dial))?;
+        let suspicion = broker
+            .suspicion
+            .as_mut()
+            .filter(|suspicion| suspicion.dial == Some(dial))?;
         suspicion.dial = None;
         match outcome {
             DialOutcome::Refused => {
@@ -238,7 +299,11 @@ impl Liveness {
                 suspicion.next_dial = now.plus(self.refusal_gap);
                 if now.since(first) >= self.refusal_gap && !broker.deciding && !broker.fenced {
                     broker.deciding = true;
-                    return Some(Action::Fence { node, broker_epoch: broker.epoch, why: Why::Evidence });
+                    return Some(Action::Fence {
+                        node,
+                        broker_epoch: broker.epoch,
+                        why: Why::Evidence,
+                    });
                 }
             }
             DialOutcome::Accepted | DialOutcome::Unclear => {
@@ -259,7 +324,11 @@ impl Liveness {
             }
             if now.since(broker.last_heard) >= self.session_timeout {
                 broker.deciding = true;
-                actions.push(Action::Fence { node: *node, broker_epoch: broker.epoch, why: Why::Silence });
+                actions.push(Action::Fence {
+                    node: *node,
+                    broker_epoch: broker.epoch,
+                    why: Why::Silence,
+                });
                 continue;
             }
             if let Some(suspicion) = &mut broker.suspicion
@@ -268,7 +337,10 @@ impl Liveness {
             {
                 self.dials += 1;
                 suspicion.dial = Some(self.dials);
-                actions.push(Action::Dial { node: *node, dial: self.dials });
+                actions.push(Action::Dial {
+                    node: *node,
+                    dial: self.dials,
+                });
             }
         }
         actions

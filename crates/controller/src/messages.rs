@@ -27,22 +27,33 @@ fn some(text: String) -> Option<String> {
 }
 
 pub(crate) fn create_topics(command: CreateTopics, ids: Vec<TopicId>) -> pb::CreateTopicsRequest {
-    let topics = command.topics.into_iter().zip(ids).map(|(topic, id)| pb::NewTopicMessage {
-        name: topic.name,
-        partitions: topic.partitions,
-        replication_factor: i32::from(topic.replication_factor),
-        assignments: topic
-            .assignments
-            .into_iter()
-            .map(|(partition, replicas)| pb::PartitionReplicas {
-                partition,
-                replicas: replicas.into_iter().map(|node| node.0).collect(),
-            })
-            .collect(),
-        configs: topic.configs.into_iter().map(|(name, value)| pb::ConfigValue { name, value }).collect(),
-        topic_id: bytes_of(id.0),
-    });
-    pb::CreateTopicsRequest { topics: topics.collect(), validate_only: command.validate_only }
+    let topics = command
+        .topics
+        .into_iter()
+        .zip(ids)
+        .map(|(topic, id)| pb::NewTopicMessage {
+            name: topic.name,
+            partitions: topic.partitions,
+            replication_factor: i32::from(topic.replication_factor),
+            assignments: topic
+                .assignments
+                .into_iter()
+                .map(|(partition, replicas)| pb::PartitionReplicas {
+                    partition,
+                    replicas: replicas.into_iter().map(|node| node.0).collect(),
+                })
+                .collect(),
+            configs: topic
+                .configs
+                .into_iter()
+                .map(|(name, value)| pb::ConfigValue { name, value })
+                .collect(),
+            topic_id: bytes_of(id.0),
+        });
+    pb::CreateTopicsRequest {
+        topics: topics.collect(),
+        validate_only: command.validate_only,
+    }
 }
 
 pub(crate) fn created_topics(reply: pb::CreateTopicsReply) -> Vec<CreatedTopic> {
@@ -87,7 +98,14 @@ pub(crate) fn alter_partitions(
         partition: change.tp.partition,
         leader_epoch: change.leader_epoch.0,
         partition_epoch: change.partition_epoch.0,
-        isr: change.isr.into_iter().map(|(node, epoch)| pb::IsrMember { node_id: node.0, broker_epoch: epoch.0 }).collect(),
+        isr: change
+            .isr
+            .into_iter()
+            .map(|(node, epoch)| pb::IsrMember {
+                node_id: node.0,
+                broker_epoch: epoch.0,
+            })
+            .collect(),
     };
     pb::AlterPartitionsRequest {
         node_id: node.0,
@@ -100,7 +118,10 @@ pub(crate) fn altered_partitions(
     reply: pb::AlterPartitionsReply,
 ) -> Vec<(TopicPartition, Result<AlteredPartition, ErrorCode>)> {
     let partition = |p: pb::AlteredPartitionMessage| {
-        let tp = TopicPartition { topic: topic_id(&p.topic_id), partition: p.partition };
+        let tp = TopicPartition {
+            topic: topic_id(&p.topic_id),
+            partition: p.partition,
+        };
         let result = match error_code(p.error_code) {
             ErrorCode::None => Ok(AlteredPartition {
                 leader: (p.leader >= 0).then_some(NodeId(p.leader)),
@@ -145,9 +166,17 @@ pub(crate) fn alter_configs(command: AlterConfigs) -> pb::AlterConfigsRequest {
             pb::ConfigOperation { name, operation, value }
         };
         let operations = of.changes.into_iter().map(operation).collect();
-        pb::ConfigResourceMessage { resource_type, name, operations, replace: of.replace }
+        pb::ConfigResourceMessage {
+            resource_type,
+            name,
+            operations,
+            replace: of.replace,
+        }
     });
-    pb::AlterConfigsRequest { resources: resources.collect(), validate_only: command.validate_only }
+    pb::AlterConfigsRequest {
+        resources: resources.collect(),
+        validate_only: command.validate_only,
+    }
 }
 
 /// # Errors
@@ -166,12 +195,20 @@ pub(crate) fn config_change(operation: pb::ConfigOperation) -> Result<(String, C
 pub(crate) fn altered_configs(reply: pb::AlterConfigsReply) -> Vec<AlteredConfigs> {
     let altered = |of: pb::AlteredConfigsMessage| {
         let resource = resource(of.resource_type, &of.name).unwrap_or(ConfigResource::Topic(of.name));
-        AlteredConfigs { resource, error: error_code(of.error_code), message: some(of.message) }
+        AlteredConfigs {
+            resource,
+            error: error_code(of.error_code),
+            message: some(of.message),
+        }
     };
     reply.resources.into_iter().map(altered).collect()
 }
 
-pub(crate) fn mark_strict(node: NodeId, broker_epoch: BrokerEpoch, partitions: Vec<MarkStrict>) -> pb::MarkStrictRequest {
+pub(crate) fn mark_strict(
+    node: NodeId,
+    broker_epoch: BrokerEpoch,
+    partitions: Vec<MarkStrict>,
+) -> pb::MarkStrictRequest {
     let partition = |mark: MarkStrict| pb::StrictPartition {
         topic_id: bytes_of(mark.tp.topic.0),
         partition: mark.tp.partition,

@@ -27,7 +27,10 @@ pub(crate) struct Context<'a> {
 }
 
 fn refused(error: PlanError) -> Planned {
-    Planned { records: Vec::new(), reply: refusal(error.code, error.message) }
+    Planned {
+        records: Vec::new(),
+        reply: refusal(error.code, error.message),
+    }
 }
 
 fn code(error: ErrorCode) -> i32 {
@@ -35,7 +38,10 @@ fn code(error: ErrorCode) -> i32 {
 }
 
 fn invalid(message: &str) -> Planned {
-    Planned { records: Vec::new(), reply: refusal(ErrorCode::InvalidRequest, message) }
+    Planned {
+        records: Vec::new(),
+        reply: refusal(ErrorCode::InvalidRequest, message),
+    }
 }
 
 /// Plans one request on the image.
@@ -45,7 +51,10 @@ pub(crate) fn plan(image: &Image, request: &Request, context: &Context<'_>) -> P
         Request::RegisterBroker(register) => register_broker(image, register, context),
         Request::ControlledShutdown(shutdown) => {
             match plan::controlled_shutdown(image, NodeId(shutdown.node_id), BrokerEpoch(shutdown.broker_epoch)) {
-                Ok(plan) => Planned { records: plan.records, reply: Reply::ControlledShutdown(pb::ControlledShutdownReply {}) },
+                Ok(plan) => Planned {
+                    records: plan.records,
+                    reply: Reply::ControlledShutdown(pb::ControlledShutdownReply {}),
+                },
                 Err(error) => refused(error),
             }
         }
@@ -57,13 +66,19 @@ pub(crate) fn plan(image: &Image, request: &Request, context: &Context<'_>) -> P
             match plan::allocate_producer_ids(image, NodeId(allocate.node_id), BrokerEpoch(allocate.broker_epoch)) {
                 Ok(plan) => Planned {
                     records: plan.records,
-                    reply: Reply::AllocateProducerIds(pb::AllocateProducerIdsReply { first: plan.response.first, len: plan.response.len }),
+                    reply: Reply::AllocateProducerIds(pb::AllocateProducerIdsReply {
+                        first: plan.response.first,
+                        len: plan.response.len,
+                    }),
                 },
                 Err(error) => refused(error),
             }
         }
         Request::UnregisterBroker(unregister) => match plan::unregister(image, NodeId(unregister.node_id)) {
-            Ok(plan) => Planned { records: plan.records, reply: Reply::UnregisterBroker(pb::UnregisterBrokerReply {}) },
+            Ok(plan) => Planned {
+                records: plan.records,
+                reply: Reply::UnregisterBroker(pb::UnregisterBrokerReply {}),
+            },
             Err(error) => refused(error),
         },
         Request::MarkStrict(mark) => mark_strict(image, mark),
@@ -131,13 +146,17 @@ fn register_broker(image: &Image, register: &pb::RegisterBrokerRequest, context:
             fenced: true,
             shutting_down: false,
         },
-        previous_broker_epoch: recorded.filter(|broker| remembers(broker.incarnation, incarnation)).map(|broker| broker.broker_epoch),
+        previous_broker_epoch: recorded
+            .filter(|broker| remembers(broker.incarnation, incarnation))
+            .map(|broker| broker.broker_epoch),
         session_alive: (context.session_alive)(node),
     };
     match plan::register_broker(image, &command) {
         Ok(plan) => Planned {
             records: plan.records,
-            reply: Reply::RegisterBroker(pb::RegisterBrokerReply { broker_epoch: plan.response.map_or(0, |epoch| epoch.0) }),
+            reply: Reply::RegisterBroker(pb::RegisterBrokerReply {
+                broker_epoch: plan.response.map_or(0, |epoch| epoch.0),
+            }),
         },
         Err(error) => refused(error),
     }
@@ -155,39 +174,68 @@ fn create_topics(image: &Image, create: &pb::CreateTopicsRequest, context: &Cont
             assignments: topic
                 .assignments
                 .iter()
-                .map(|assignment| (assignment.partition, assignment.replicas.iter().copied().map(NodeId).collect()))
+                .map(|assignment| {
+                    (
+                        assignment.partition,
+                        assignment.replicas.iter().copied().map(NodeId).collect(),
+                    )
+                })
                 .collect(),
-            configs: topic.configs.iter().map(|config| (config.name.clone(), config.value.clone())).collect(),
+            configs: topic
+                .configs
+                .iter()
+                .map(|config| (config.name.clone(), config.value.clone()))
+                .collect(),
         })
         .collect();
-    let command =
-        plan::CreateTopics { topics, validate_only: create.validate_only, defaults: context.options.defaults.clone() };
+    let command = plan::CreateTopics {
+        topics,
+        validate_only: create.validate_only,
+        defaults: context.options.defaults.clone(),
+    };
     let plan = plan::create_topics(image, &command, context.random);
-    let answers = create.topics.iter().zip(plan.response).map(|(asked, answer)| match answer {
-        Ok(created) => pb::CreatedTopicMessage {
-            name: created.name,
-            topic_id: bytes_of(created.id.0),
-            error_code: 0,
-            message: String::new(),
-            partitions: created.partitions,
-            replication_factor: i32::from(created.replication_factor),
-        },
-        Err(error) => pb::CreatedTopicMessage {
-            name: asked.name.clone(),
-            topic_id: bytes_of(Uuid::nil()),
-            error_code: code(error.code),
-            message: error.message,
-            partitions: -1,
-            replication_factor: -1,
-        },
-    });
-    Planned { reply: Reply::CreateTopics(pb::CreateTopicsReply { topics: answers.collect() }), records: plan.records }
+    let answers = create
+        .topics
+        .iter()
+        .zip(plan.response)
+        .map(|(asked, answer)| match answer {
+            Ok(created) => pb::CreatedTopicMessage {
+                name: created.name,
+                topic_id: bytes_of(created.id.0),
+                error_code: 0,
+                message: String::new(),
+                partitions: created.partitions,
+                replication_factor: i32::from(created.replication_factor),
+            },
+            Err(error) => pb::CreatedTopicMessage {
+                name: asked.name.clone(),
+                topic_id: bytes_of(Uuid::nil()),
+                error_code: code(error.code),
+                message: error.message,
+                partitions: -1,
+                replication_factor: -1,
+            },
+        });
+    Planned {
+        reply: Reply::CreateTopics(pb::CreateTopicsReply {
+            topics: answers.collect(),
+        }),
+        records: plan.records,
+    }
 }
 
 fn delete_topics(image: &Image, delete: &pb::DeleteTopicsRequest) -> Planned {
     // One of the two is empty for each; by position, names first where both are there.
-    let names = delete.names.iter().filter(|name| !name.is_empty()).map(|name| plan::TopicRef::Name(name.clone()));
-    let ids = delete.topic_ids.iter().filter(|id| !id.is_empty()).map(|id| plan::TopicRef::Id(topic_id(id)));
+    let names = delete
+        .names
+        .iter()
+        .filter(|name| !name.is_empty())
+        .map(|name| plan::TopicRef::Name(name.clone()));
+    let ids = delete
+        .topic_ids
+        .iter()
+        .filter(|id| !id.is_empty())
+        .map(|id| plan::TopicRef::Id(topic_id(id)));
     let topics: Vec<_> = names.chain(ids).collect();
     let plan = plan::delete_topics(image, &topics);
     let answers = plan.response.into_iter().map(|deleted| pb::DeletedTopicMessage {
@@ -195,7 +243,12 @@ fn delete_topics(image: &Image, delete: &pb::DeleteTopicsRequest) -> Planned {
         topic_id: bytes_of(deleted.id.0),
         error_code: code(deleted.error),
     });
-    Planned { reply: Reply::DeleteTopics(pb::DeleteTopicsReply { topics: answers.collect() }), records: plan.records }
+    Planned {
+        reply: Reply::DeleteTopics(pb::DeleteTopicsReply {
+            topics: answers.collect(),
+        }),
+        records: plan.records,
+    }
 }
 
 fn alter_partitions(image: &Image, alter: &pb::AlterPartitionsRequest) -> Planned {
@@ -206,10 +259,17 @@ fn alter_partitions(image: &Image, alter: &pb::AlterPartitionsRequest) -> Planne
             .partitions
             .iter()
             .map(|partition| plan::AlterPartition {
-                tp: TopicPartition { topic: topic_id(&partition.topic_id), partition: partition.partition },
+                tp: TopicPartition {
+                    topic: topic_id(&partition.topic_id),
+                    partition: partition.partition,
+                },
                 leader_epoch: LeaderEpoch(partition.leader_epoch),
                 partition_epoch: PartitionEpoch(partition.partition_epoch),
-                isr: partition.isr.iter().map(|member| (NodeId(member.node_id), BrokerEpoch(member.broker_epoch))).collect(),
+                isr: partition
+                    .isr
+                    .iter()
+                    .map(|member| (NodeId(member.node_id), BrokerEpoch(member.broker_epoch)))
+                    .collect(),
             })
             .collect(),
     };
@@ -235,8 +295,14 @@ fn alter_partitions(image: &Image, alter: &pb::AlterPartitionsRequest) -> Planne
         }
         message
     });
-    let reply = pb::AlterPartitionsReply { partitions: answers.collect(), index: 0 };
-    Planned { reply: Reply::AlterPartitions(reply), records: plan.records }
+    let reply = pb::AlterPartitionsReply {
+        partitions: answers.collect(),
+        index: 0,
+    };
+    Planned {
+        reply: Reply::AlterPartitions(reply),
+        records: plan.records,
+    }
 }
 
 fn alter_configs(image: &Image, alter: &pb::AlterConfigsRequest) -> Planned {
@@ -249,26 +315,53 @@ fn alter_configs(image: &Image, alter: &pb::AlterConfigsRequest) -> Planned {
         for operation in &of.operations {
             match config_change(operation.clone()) {
                 Ok((name, change)) => changes.push((name, plan_change(change))),
-                Err(error) => return Planned { records: Vec::new(), reply: refusal(error, "a change without its value") },
+                Err(error) => {
+                    return Planned {
+                        records: Vec::new(),
+                        reply: refusal(error, "a change without its value"),
+                    };
+                }
             }
         }
         let resource = match crate_resource {
             crate::ConfigResource::Topic(name) => plan::ConfigResource::Topic(name),
             crate::ConfigResource::Broker(node) => plan::ConfigResource::Broker(node),
         };
-        resources.push(plan::AlterConfigsResource { resource, changes, replace: of.replace });
+        resources.push(plan::AlterConfigsResource {
+            resource,
+            changes,
+            replace: of.replace,
+        });
     }
-    let plan = plan::alter_configs(image, &plan::AlterConfigs { resources, validate_only: alter.validate_only });
+    let plan = plan::alter_configs(
+        image,
+        &plan::AlterConfigs {
+            resources,
+            validate_only: alter.validate_only,
+        },
+    );
     let answers = plan.response.into_iter().map(|altered| {
         let resource = match altered.resource {
             plan::ConfigResource::Topic(name) => crate::ConfigResource::Topic(name),
             plan::ConfigResource::Broker(node) => crate::ConfigResource::Broker(node),
         };
         let (resource_type, name) = resource_message(&resource);
-        let (error_code, message) = altered.error.map_or((0, String::new()), |error| (code(error.code), error.message));
-        pb::AlteredConfigsMessage { resource_type, name, error_code, message }
+        let (error_code, message) = altered
+            .error
+            .map_or((0, String::new()), |error| (code(error.code), error.message));
+        pb::AlteredConfigsMessage {
+            resource_type,
+            name,
+            error_code,
+            message,
+        }
     });
-    Planned { reply: Reply::AlterConfigs(pb::AlterConfigsReply { resources: answers.collect() }), records: plan.records }
+    Planned {
+        reply: Reply::AlterConfigs(pb::AlterConfigsReply {
+            resources: answers.collect(),
+        }),
+        records: plan.records,
+    }
 }
 
 fn plan_change(change: crate::ConfigChange) -> plan::ConfigChange {
@@ -288,14 +381,20 @@ fn mark_strict(image: &Image, mark: &pb::MarkStrictRequest) -> Planned {
             .partitions
             .iter()
             .map(|partition| plan::MarkStrictPartition {
-                tp: TopicPartition { topic: topic_id(&partition.topic_id), partition: partition.partition },
+                tp: TopicPartition {
+                    topic: topic_id(&partition.topic_id),
+                    partition: partition.partition,
+                },
                 leader_epoch: LeaderEpoch(partition.leader_epoch),
                 strict: partition.strict,
             })
             .collect(),
     };
     match plan::mark_strict(image, &command) {
-        Ok(plan) => Planned { records: plan.records, reply: Reply::MarkStrict(pb::MarkStrictReply {}) },
+        Ok(plan) => Planned {
+            records: plan.records,
+            reply: Reply::MarkStrict(pb::MarkStrictReply {}),
+        },
         Err(error) => refused(error),
     }
 }

@@ -18,7 +18,11 @@ const DEADLINE: Duration = Duration::from_secs(10);
 const PAUSE: Duration = Duration::from_millis(20);
 
 /// Keeps this broker registered and its session with the controller open, until the node stops.
-pub(crate) async fn keep_registered(shared: Arc<Shared>, incarnation: u128, registration: watch::Sender<Option<BrokerEpoch>>) {
+pub(crate) async fn keep_registered(
+    shared: Arc<Shared>,
+    incarnation: u128,
+    registration: watch::Sender<Option<BrokerEpoch>>,
+) {
     let mut image = shared.image.subscribe();
     loop {
         registration.send_replace(None);
@@ -28,7 +32,15 @@ pub(crate) async fn keep_registered(shared: Arc<Shared>, incarnation: u128, regi
         };
         // ◆ Nothing is served, led or followed before the own registration record is applied here.
         let mine = |image: &Image| registered_as(image, shared.options.node_id, broker_epoch, incarnation);
-        if image.wait_for(|image| image.broker(shared.options.node_id).is_some_and(|broker| broker.broker_epoch >= broker_epoch)).await.is_err() {
+        if image
+            .wait_for(|image| {
+                image
+                    .broker(shared.options.node_id)
+                    .is_some_and(|broker| broker.broker_epoch >= broker_epoch)
+            })
+            .await
+            .is_err()
+        {
             return;
         }
         if !mine(&shared.image()) {
@@ -49,7 +61,9 @@ pub(crate) async fn keep_registered(shared: Arc<Shared>, incarnation: u128, regi
 }
 
 fn registered_as(image: &Image, node: NodeId, broker_epoch: BrokerEpoch, incarnation: u128) -> bool {
-    image.broker(node).is_some_and(|broker| broker.broker_epoch == broker_epoch && broker.incarnation == incarnation)
+    image
+        .broker(node)
+        .is_some_and(|broker| broker.broker_epoch == broker_epoch && broker.incarnation == incarnation)
 }
 
 async fn register(shared: &Shared, incarnation: u128) -> Option<BrokerEpoch> {
@@ -100,8 +114,12 @@ async fn sessions(shared: &Shared, broker_epoch: BrokerEpoch, incarnation: u128)
             };
             let mut hello = message(Message::Hello(hello));
             let (cluster_id, raft_id) = shared.membership();
-            hello.envelope =
-                Some(pb::Envelope { cluster_id, sender_node: shared.options.node_id.0, sender_raft_id: raft_id, target_raft_id: 0 });
+            hello.envelope = Some(pb::Envelope {
+                cluster_id,
+                sender_node: shared.options.node_id.0,
+                sender_raft_id: raft_id,
+                target_raft_id: 0,
+            });
             let opened = tokio::select! {
                 opened = shared.transport.open_session(&at, hello) => opened.ok(),
                 _ = leadership.changed() => None,
@@ -162,6 +180,9 @@ async fn heartbeats(
 
 async fn heartbeat(shared: &Shared, session: &Session, broker_epoch: BrokerEpoch) -> bool {
     let applied = shared.image().index.0;
-    let heartbeat = pb::BrokerHeartbeat { broker_epoch: broker_epoch.0, applied };
+    let heartbeat = pb::BrokerHeartbeat {
+        broker_epoch: broker_epoch.0,
+        applied,
+    };
     session.send.send(message(Message::Heartbeat(heartbeat))).await.is_ok()
 }

@@ -18,14 +18,20 @@ pub(crate) struct Answering {
 
 impl Answering {
     pub fn new(shared: Arc<Shared>) -> Self {
-        Self { shared, next_session: AtomicU64::new(1) }
+        Self {
+            shared,
+            next_session: AtomicU64::new(1),
+        }
     }
 
     /// ◆ Whoever names another cluster is refused. Without one come only a node that looks for a cluster, and a person who
     /// asks how it is.
     fn admit(&self, envelope: &pb::Envelope, request: &Request) -> Result<(), String> {
         let (ours, _) = self.shared.membership();
-        let anonymous = matches!(request, Request::Probe(_) | Request::Join(_) | Request::ClusterStatus(_));
+        let anonymous = matches!(
+            request,
+            Request::Probe(_) | Request::Join(_) | Request::ClusterStatus(_)
+        );
         if envelope.cluster_id == ours || (envelope.cluster_id.is_empty() && anonymous) {
             return Ok(());
         }
@@ -36,7 +42,9 @@ impl Answering {
 pub(crate) fn message(message: Message) -> pb::SessionMessage {
     pb::SessionMessage {
         envelope: None,
-        message: Some(pb::session_message::Message::Broker(pb::BrokerMessage { message: Some(message) })),
+        message: Some(pb::session_message::Message::Broker(pb::BrokerMessage {
+            message: Some(message),
+        })),
     }
 }
 
@@ -65,27 +73,48 @@ impl Handler for Answering {
 
     async fn session(&self, from: SocketAddr, hello: pb::SessionMessage, mut session: Session) {
         let (ours, _) = self.shared.membership();
-        let theirs = hello.envelope.as_ref().map(|envelope| envelope.cluster_id.clone()).unwrap_or_default();
-        let Some(Message::Hello(hello)) = broker_message(hello) else { return };
+        let theirs = hello
+            .envelope
+            .as_ref()
+            .map(|envelope| envelope.cluster_id.clone())
+            .unwrap_or_default();
+        let Some(Message::Hello(hello)) = broker_message(hello) else {
+            return;
+        };
         let mut leadership = self.shared.leadership.subscribe();
-        let registered = self.shared.image().broker(NodeId(hello.node_id)).map(|broker| broker.broker_epoch.0);
+        let registered = self
+            .shared
+            .image()
+            .broker(NodeId(hello.node_id))
+            .map(|broker| broker.broker_epoch.0);
         let refused = if ours != theirs || ours.is_empty() {
             Some((false, format!("this is cluster \"{ours}\", not \"{theirs}\"")))
         } else if !leadership.borrow_and_update().i_lead {
             Some((false, "this node is not the controller".to_owned()))
         } else if registered != Some(hello.broker_epoch) {
-            Some((true, format!("registered with epoch {registered:?}, not {}", hello.broker_epoch)))
+            Some((
+                true,
+                format!("registered with epoch {registered:?}, not {}", hello.broker_epoch),
+            ))
         } else {
             None
         };
         if let Some((register_again, reason)) = refused {
             // The other side sees the end in any case.
-            let _ = session.send.send(message(Message::Stale(pb::StaleSession { register_again, reason }))).await;
+            let _ = session
+                .send
+                .send(message(Message::Stale(pb::StaleSession { register_again, reason })))
+                .await;
             return;
         }
         let node = NodeId(hello.node_id);
         let id = SessionId(self.next_session.fetch_add(1, Ordering::Relaxed));
-        let opened = SessionEvent::Opened { node, broker_epoch: BrokerEpoch(hello.broker_epoch), session: id, from };
+        let opened = SessionEvent::Opened {
+            node,
+            broker_epoch: BrokerEpoch(hello.broker_epoch),
+            session: id,
+            from,
+        };
         if self.shared.sessions.send(opened).await.is_err() {
             return;
         }
@@ -120,6 +149,10 @@ impl Handler for Answering {
             }
         }
         // The leader's loop may have ended with the node.
-        let _ = self.shared.sessions.send(SessionEvent::Broken { node, session: id }).await;
+        let _ = self
+            .shared
+            .sessions
+            .send(SessionEvent::Broken { node, session: id })
+            .await;
     }
 }

@@ -26,9 +26,21 @@ pub(crate) struct Command {
 /// What happens to broker sessions on this node.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum SessionEvent {
-    Opened { node: NodeId, broker_epoch: BrokerEpoch, session: SessionId, from: SocketAddr },
-    Heartbeat { node: NodeId, session: SessionId, applied: LogIndex },
-    Broken { node: NodeId, session: SessionId },
+    Opened {
+        node: NodeId,
+        broker_epoch: BrokerEpoch,
+        session: SessionId,
+        from: SocketAddr,
+    },
+    Heartbeat {
+        node: NodeId,
+        session: SessionId,
+        applied: LogIndex,
+    },
+    Broken {
+        node: NodeId,
+        session: SessionId,
+    },
 }
 
 /// What the parts of the control plane share.
@@ -124,12 +136,20 @@ impl Shared {
 
     fn probe(&self, probe: &pb::ProbeRequest) -> Reply {
         let (cluster_id, raft_id) = self.membership();
-        let mut reply = pb::ProbeReply { node_id: self.options.node_id.0, raft_id, ..pb::ProbeReply::default() };
+        let mut reply = pb::ProbeReply {
+            node_id: self.options.node_id.0,
+            raft_id,
+            ..pb::ProbeReply::default()
+        };
         if cluster_id.is_empty() {
             if !probe.candidate_cluster_id.is_empty() {
                 let theirs: Vec<_> = probe.founders.iter().cloned().filter_map(envelope::endpoint).collect();
-                let given =
-                    lock(&self.promise).give(NodeId(probe.node_id), &probe.candidate_cluster_id, &theirs, &self.options.founders);
+                let given = lock(&self.promise).give(
+                    NodeId(probe.node_id),
+                    &probe.candidate_cluster_id,
+                    &theirs,
+                    &self.options.founders,
+                );
                 match given {
                     Ok(()) => reply.empty = true,
                     Err(why) => reply.refusal = why,
@@ -195,11 +215,15 @@ impl Shared {
                 node.leads += 1;
             }
         }
-        let leader = raft.as_ref().and_then(|raft| raft.leader).and_then(|id| image.members.get(&id)).map(|member| member.node_id.0);
+        let leader = raft
+            .as_ref()
+            .and_then(|raft| raft.leader)
+            .and_then(|id| image.members.get(&id))
+            .map(|member| member.node_id.0);
         pb::ClusterStatusReply {
             cluster_id: image.cluster_id.clone().unwrap_or_default(),
             answered_by: self.options.node_id.0,
-            leader: leader.filter(|_| raft.as_ref().is_some_and(|raft| raft.state != RaftState::Shutdown)),
+            leader: leader.filter(|_| raft.as_ref().is_some_and(|raft| raft.state != RaftState::Stopped)),
             term: raft.as_ref().map_or(0, |raft| raft.term),
             metadata_index: image.index.0,
             topics: u32::try_from(image.topics.len()).unwrap_or(u32::MAX),

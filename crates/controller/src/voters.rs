@@ -27,7 +27,10 @@ pub struct Group {
 pub enum VoterChange {
     Promote(RaftId),
     /// The node id of `old` came back as another member, so `old` has lost its directory for good.
-    Replace { old: RaftId, new: RaftId },
+    Replace {
+        old: RaftId,
+        new: RaftId,
+    },
 }
 
 impl VoterChange {
@@ -53,7 +56,11 @@ impl VoterChange {
 /// the caller makes the next after this one is committed.
 #[must_use]
 pub fn next_change(group: &Group) -> Option<VoterChange> {
-    let live = group.voters.iter().filter(|id| group.members.get(id).is_some_and(|member| member.live)).count();
+    let live = group
+        .voters
+        .iter()
+        .filter(|id| group.members.get(id).is_some_and(|member| member.live))
+        .count();
     if live * 2 <= group.voters.len() {
         return None;
     }
@@ -64,12 +71,20 @@ pub fn next_change(group: &Group) -> Option<VoterChange> {
         .filter(|(_, member)| member.live && member.matched.is_some_and(|matched| matched >= group.committed))
         // Of several lives of one node only the newest is it.
         .filter(|(id, member)| {
-            !group.members.iter().any(|(other, view)| other > id && view.node_id == member.node_id)
+            !group
+                .members
+                .iter()
+                .any(|(other, view)| other > id && view.node_id == member.node_id)
         })
         .collect();
     for old in &group.voters {
-        let Some(node) = group.members.get(old).map(|member| member.node_id) else { continue };
-        if let Some((new, _)) = candidates.iter().find(|(id, member)| member.node_id == node && id > old) {
+        let Some(node) = group.members.get(old).map(|member| member.node_id) else {
+            continue;
+        };
+        if let Some((new, _)) = candidates
+            .iter()
+            .find(|(id, member)| member.node_id == node && id > old)
+        {
             return Some(VoterChange::Replace { old: *old, new: *new });
         }
     }
@@ -80,7 +95,12 @@ pub fn next_change(group: &Group) -> Option<VoterChange> {
     candidates
         .into_iter()
         .filter(|(_, member)| !voting.iter().any(|voter| voter.node_id == member.node_id))
-        .min_by_key(|(id, member)| (member.rack.is_some() && voting.iter().any(|voter| voter.rack == member.rack), *id))
+        .min_by_key(|(id, member)| {
+            (
+                member.rack.is_some() && voting.iter().any(|voter| voter.rack == member.rack),
+                *id,
+            )
+        })
         .map(|(id, _)| VoterChange::Promote(id))
 }
 
@@ -97,50 +117,123 @@ mod tests {
             .iter()
             .map(|(id, node, rack, live, matched)| {
                 let rack = (!rack.is_empty()).then(|| (*rack).to_owned());
-                (RaftId(*id), MemberView { node_id: NodeId(*node), rack, live: *live, matched: Some(LogIndex(*matched)) })
+                (
+                    RaftId(*id),
+                    MemberView {
+                        node_id: NodeId(*node),
+                        rack,
+                        live: *live,
+                        matched: Some(LogIndex(*matched)),
+                    },
+                )
             })
             .collect();
         let learners = members.keys().filter(|id| !voters.contains(id)).copied().collect();
-        Group { voters, learners, members, committed: LogIndex(10), wanted }
+        Group {
+            voters,
+            learners,
+            members,
+            committed: LogIndex(10),
+            wanted,
+        }
     }
 
     #[test]
     fn one_change_at_a_time_and_only_when_safe() {
         use VoterChange::{Promote, Replace};
-        let replace = Some(Replace { old: RaftId(2), new: RaftId(4) });
+        let replace = Some(Replace {
+            old: RaftId(2),
+            new: RaftId(4),
+        });
         let cases: &[(&str, Group, Option<VoterChange>)] = &[
             ("alone", group(&[1], 3, &[(1, 0, "", true, 10)]), None),
-            ("a learner that caught up", group(&[1], 3, &[(1, 0, "", true, 10), (2, 1, "", true, 10)]), Some(Promote(RaftId(2)))),
-            ("a learner that has not", group(&[1], 3, &[(1, 0, "", true, 10), (2, 1, "", true, 9)]), None),
-            ("a learner that is silent", group(&[1], 3, &[(1, 0, "", true, 10), (2, 1, "", false, 10)]), None),
+            (
+                "a learner that caught up",
+                group(&[1], 3, &[(1, 0, "", true, 10), (2, 1, "", true, 10)]),
+                Some(Promote(RaftId(2))),
+            ),
+            (
+                "a learner that has not",
+                group(&[1], 3, &[(1, 0, "", true, 10), (2, 1, "", true, 9)]),
+                None,
+            ),
+            (
+                "a learner that is silent",
+                group(&[1], 3, &[(1, 0, "", true, 10), (2, 1, "", false, 10)]),
+                None,
+            ),
             (
                 "enough voters",
-                group(&[1, 2, 3], 3, &[(1, 0, "", true, 10), (2, 1, "", true, 10), (3, 2, "", true, 10), (4, 3, "", true, 10)]),
+                group(
+                    &[1, 2, 3],
+                    3,
+                    &[
+                        (1, 0, "", true, 10),
+                        (2, 1, "", true, 10),
+                        (3, 2, "", true, 10),
+                        (4, 3, "", true, 10),
+                    ],
+                ),
                 None,
             ),
             (
                 "another rack first",
-                group(&[1], 3, &[(1, 0, "a", true, 10), (2, 1, "a", true, 10), (3, 2, "b", true, 10)]),
+                group(
+                    &[1],
+                    3,
+                    &[(1, 0, "a", true, 10), (2, 1, "a", true, 10), (3, 2, "b", true, 10)],
+                ),
                 Some(Promote(RaftId(3))),
             ),
             (
                 "one of two voters is gone: no majority",
-                group(&[1, 2], 3, &[(1, 0, "", true, 10), (2, 1, "", false, 10), (3, 2, "", true, 10)]),
+                group(
+                    &[1, 2],
+                    3,
+                    &[(1, 0, "", true, 10), (2, 1, "", false, 10), (3, 2, "", true, 10)],
+                ),
                 None,
             ),
             (
                 "wiped and back",
-                group(&[1, 2, 3], 3, &[(1, 0, "", true, 10), (2, 1, "", false, 10), (3, 2, "", true, 10), (4, 1, "", true, 10)]),
+                group(
+                    &[1, 2, 3],
+                    3,
+                    &[
+                        (1, 0, "", true, 10),
+                        (2, 1, "", false, 10),
+                        (3, 2, "", true, 10),
+                        (4, 1, "", true, 10),
+                    ],
+                ),
                 replace,
             ),
             (
                 "wiped and back, not caught up",
-                group(&[1, 2, 3], 3, &[(1, 0, "", true, 10), (2, 1, "", false, 10), (3, 2, "", true, 10), (4, 1, "", true, 3)]),
+                group(
+                    &[1, 2, 3],
+                    3,
+                    &[
+                        (1, 0, "", true, 10),
+                        (2, 1, "", false, 10),
+                        (3, 2, "", true, 10),
+                        (4, 1, "", true, 3),
+                    ],
+                ),
                 None,
             ),
             (
                 "wiped and back while another is gone: no majority",
-                group(&[1, 2, 3], 3, &[(1, 0, "", true, 10), (2, 1, "", false, 10), (3, 2, "", false, 10), (4, 1, "", true, 10)]),
+                group(
+                    &[1, 2, 3],
+                    3,
+                    &[
+                        (1, 0, "", true, 10),
+                        (2, 1, "", false, 10),
+                        (3, 2, "", false, 10),
+                        (4, 1, "", true, 10),
+                    ],
+                ),
                 None,
             ),
             (
@@ -148,7 +241,13 @@ mod tests {
                 group(
                     &[1, 2, 3],
                     3,
-                    &[(1, 0, "", true, 10), (2, 1, "", false, 9), (3, 2, "", false, 9), (4, 1, "", true, 10), (5, 2, "", true, 10)],
+                    &[
+                        (1, 0, "", true, 10),
+                        (2, 1, "", false, 9),
+                        (3, 2, "", false, 9),
+                        (4, 1, "", true, 10),
+                        (5, 2, "", true, 10),
+                    ],
                 ),
                 None,
             ),
@@ -157,13 +256,26 @@ mod tests {
                 group(
                     &[1, 2, 3],
                     3,
-                    &[(1, 0, "", true, 10), (2, 1, "", false, 9), (3, 2, "", true, 10), (4, 1, "", true, 10), (5, 1, "", true, 10)],
+                    &[
+                        (1, 0, "", true, 10),
+                        (2, 1, "", false, 9),
+                        (3, 2, "", true, 10),
+                        (4, 1, "", true, 10),
+                        (5, 1, "", true, 10),
+                    ],
                 ),
-                Some(Replace { old: RaftId(2), new: RaftId(5) }),
+                Some(Replace {
+                    old: RaftId(2),
+                    new: RaftId(5),
+                }),
             ),
             (
                 "a node never votes twice",
-                group(&[1, 2], 3, &[(1, 0, "", true, 10), (4, 1, "", true, 10), (2, 1, "", true, 10)]),
+                group(
+                    &[1, 2],
+                    3,
+                    &[(1, 0, "", true, 10), (4, 1, "", true, 10), (2, 1, "", true, 10)],
+                ),
                 replace,
             ),
         ];

@@ -24,7 +24,11 @@ pub enum ClientError {
     #[error("{0} does not serve {1:?} in a version that this command speaks")]
     Version(String, wire::ApiKey),
     #[error("{what}: {error}{}", .message.as_ref().map(|m| format!(": {m}")).unwrap_or_default())]
-    Kafka { what: String, error: ErrorCode, message: Option<String> },
+    Kafka {
+        what: String,
+        error: ErrorCode,
+        message: Option<String>,
+    },
     #[error("{0}")]
     Other(String),
 }
@@ -37,7 +41,11 @@ impl ClientError {
     pub fn check(what: impl Into<String>, code: i16, message: Option<String>) -> Result<(), Self> {
         match ErrorCode::from_code(code) {
             ErrorCode::None => Ok(()),
-            error => Err(Self::Kafka { what: what.into(), error, message }),
+            error => Err(Self::Kafka {
+                what: what.into(),
+                error,
+                message,
+            }),
         }
     }
 

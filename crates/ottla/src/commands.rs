@@ -13,7 +13,13 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 /// A Kafka-protocol event-streaming cluster in one binary.
 #[derive(Debug, Parser)]
-#[command(name = "ottla", version, about, max_term_width = 100, after_help = "Example: ottla demo")]
+#[command(
+    name = "ottla",
+    version,
+    about,
+    max_term_width = 100,
+    after_help = "Example: ottla demo"
+)]
 pub struct Cli {
     #[command(subcommand)]
     command: Command,
@@ -23,7 +29,13 @@ pub struct Cli {
 #[derive(Debug, Clone, Args)]
 pub struct Common {
     /// Nodes to ask first, host:port,host:port,…
-    #[arg(long, short = 'b', default_value = "localhost:9092", env = "OTTLA_BOOTSTRAP", global = true)]
+    #[arg(
+        long,
+        short = 'b',
+        default_value = "localhost:9092",
+        env = "OTTLA_BOOTSTRAP",
+        global = true
+    )]
     bootstrap: String,
     /// How to print the answer
     #[arg(long, value_enum, default_value_t = Format::Text, global = true)]
@@ -80,7 +92,11 @@ mod tests {
         let cli = Cli::command();
         cli.clone().debug_assert();
         for command in cli.get_subcommands() {
-            let leaves: Vec<_> = if command.has_subcommands() { command.get_subcommands().collect() } else { vec![command] };
+            let leaves: Vec<_> = if command.has_subcommands() {
+                command.get_subcommands().collect()
+            } else {
+                vec![command]
+            };
             for leaf in leaves {
                 let help = leaf.get_after_help().map(ToString::to_string).unwrap_or_default();
                 assert!(help.contains("Example"), "{} has no example", leaf.get_name());

@@ -21,7 +21,9 @@ const CLEAN: &str = ".ottla_cleanshutdown";
 pub enum StartError {
     #[error("log directory {path}: {problem}")]
     LogDir { path: String, problem: String },
-    #[error("cannot listen on {listener} (listeners): {error}. Another process may have the port; stop it or choose another")]
+    #[error(
+        "cannot listen on {listener} (listeners): {error}. Another process may have the port; stop it or choose another"
+    )]
     Listen { listener: String, error: std::io::Error },
     #[error("the control plane: {0}")]
     Control(String),
@@ -61,11 +63,16 @@ impl Node {
         store: Arc<dyn RaftStore>,
         transport: Arc<dyn Transport>,
     ) -> Result<Self, StartError> {
-        let api = ApiSettings::from_properties(&settings.properties).map_err(|error| StartError::Setting(format!("{error:?}")))?;
-        let listener = host.net().listen(&settings.kafka.host, settings.kafka.port).await.map_err(|error| StartError::Listen {
-            listener: format!("{}:{}", settings.kafka.host, settings.kafka.port),
-            error,
-        })?;
+        let api = ApiSettings::from_properties(&settings.properties)
+            .map_err(|error| StartError::Setting(format!("{error:?}")))?;
+        let listener = host
+            .net()
+            .listen(&settings.kafka.host, settings.kafka.port)
+            .await
+            .map_err(|error| StartError::Listen {
+                listener: format!("{}:{}", settings.kafka.host, settings.kafka.port),
+                error,
+            })?;
         let mut directories = Vec::new();
         let mut reports = Vec::new();
         for path in &settings.log_dirs {
@@ -73,7 +80,10 @@ impl Node {
             directories.push((dir, recovered));
             reports.push(report);
         }
-        let endpoint = |host: &str, port: u16| Endpoint { host: host.to_owned(), port };
+        let endpoint = |host: &str, port: u16| Endpoint {
+            host: host.to_owned(),
+            port,
+        };
         let options = ControlOptions {
             node_id: settings.node_id,
             rack: settings.rack.clone(),
@@ -92,8 +102,20 @@ impl Node {
         let (control, control_failure) = ControlPlane::start(host.clone(), options, store, transport)
             .await
             .map_err(|error| StartError::Control(error.to_string()))?;
-        let waiting = Some(Waiting { directories, listener, api: Api::new(api) });
-        Ok(Self { host, settings, control, control_failure, broker: None, accepting: None, waiting })
+        let waiting = Some(Waiting {
+            directories,
+            listener,
+            api: Api::new(api),
+        });
+        Ok(Self {
+            host,
+            settings,
+            control,
+            control_failure,
+            broker: None,
+            accepting: None,
+            waiting,
+        })
     }
 
     /// Resolves when the node is registered, unfenced, serves clients, and, where it is one of the first founders, votes.
@@ -104,15 +126,22 @@ impl Node {
         let mut images = self.control.image();
         let ended = |_| StartError::Control("it ended while the node started".to_owned());
         if let Some(waiting) = self.waiting.take() {
-            let cluster_id =
-                images.wait_for(|image| image.cluster_id.is_some()).await.map_err(ended)?.cluster_id.clone().unwrap_or_default();
+            let cluster_id = images
+                .wait_for(|image| image.cluster_id.is_some())
+                .await
+                .map_err(ended)?
+                .cluster_id
+                .clone()
+                .unwrap_or_default();
             self.serve(waiting, &cluster_id).await?;
         }
         let mut registration = self.control.registration();
         let epoch = *registration.wait_for(Option::is_some).await.map_err(ended)?;
         let node_id = self.settings.node_id;
         let unfenced = |image: &Image| {
-            image.broker(node_id).is_some_and(|broker| Some(broker.broker_epoch) >= epoch && !broker.fenced)
+            image
+                .broker(node_id)
+                .is_some_and(|broker| Some(broker.broker_epoch) >= epoch && !broker.fenced)
         };
         images.wait_for(|image| unfenced(image)).await.map_err(ended)?;
         // Voting is no part of the image: asked of the control plane, which knows at once.
@@ -126,20 +155,30 @@ impl Node {
     async fn quorum_is_complete(&self, wanted: usize) -> bool {
         let status = self.control.cluster_status().await;
         let voters = status.nodes.iter().filter(|node| {
-            matches!(node.raft_role, controller::RaftRole::Voter | controller::RaftRole::Leader)
+            matches!(
+                node.raft_role,
+                controller::RaftRole::Voter | controller::RaftRole::Leader
+            )
         });
         voters.count() >= wanted && status.leader.is_some()
     }
 
     async fn serve(&mut self, waiting: Waiting, cluster_id: &str) -> Result<(), StartError> {
-        let Waiting { directories, mut listener, api } = waiting;
+        let Waiting {
+            directories,
+            mut listener,
+            api,
+        } = waiting;
         let node_id = self.settings.node_id;
         let slow = self.host.pool("bind", 1);
         let cluster = cluster_id.to_owned();
         let bound = slow.run(move || {
             directories
                 .into_iter()
-                .map(|(mut dir, recovered)| dir.bind(&cluster, node_id).map(|()| DirectoryInput::new(dir, recovered)))
+                .map(|(mut dir, recovered)| {
+                    dir.bind(&cluster, node_id)
+                        .map(|()| DirectoryInput::new(dir, recovered))
+                })
                 .collect::<Result<Vec<_>, _>>()
         });
         let directories = bound
@@ -154,7 +193,10 @@ impl Node {
             timings: self.settings.timings,
             config: Arc::new(self.settings.properties.clone()),
         };
-        let connections = Arc::new(KafkaConnections { api, control: self.control.clone() });
+        let connections = Arc::new(KafkaConnections {
+            api,
+            control: self.control.clone(),
+        });
         let broker = Broker::start(self.host.clone(), options, self.control.clone(), connections)
             .await
             .map_err(|error| StartError::Broker(error.to_string()))?;
@@ -203,7 +245,9 @@ impl Node {
             broker.shutdown().await;
             let (disk, paths) = (self.host.disk(), self.settings.log_dirs.clone());
             let written = self.host.pool("stop", 1).run(move || {
-                paths.iter().try_for_each(|path| disk.write_durably(&path.join(CLEAN), b"1\n"))
+                paths
+                    .iter()
+                    .try_for_each(|path| disk.write_durably(&path.join(CLEAN), b"1\n"))
             });
             if let Err(error) = written.await.and_then(|written| written) {
                 tracing::warn!(%error, "the next start counts as unclean");
@@ -220,12 +264,19 @@ fn defaults(properties: &BTreeMap<String, String>) -> BTreeMap<String, String> {
             || name == "default.replication.factor"
             || metadata::topic_config::find_synonym(name).is_some()
     };
-    properties.iter().filter(|(name, _)| known(name)).map(|(name, value)| (name.clone(), value.clone())).collect()
+    properties
+        .iter()
+        .filter(|(name, _)| known(name))
+        .map(|(name, value)| (name.clone(), value.clone()))
+        .collect()
 }
 
 async fn open(host: &HostRef, path: PathBuf) -> Result<(LogDir, Vec<Recovered>, DirectoryReport), StartError> {
     let shown = path.display().to_string();
-    let failed = |problem: String| StartError::LogDir { path: shown.clone(), problem };
+    let failed = |problem: String| StartError::LogDir {
+        path: shown.clone(),
+        problem,
+    };
     let opener = host.clone();
     let job = move || -> Result<_, String> {
         let mut dir = LogDir::open(&opener, &path).map_err(|error| error.to_string())?;
@@ -235,12 +286,28 @@ async fn open(host: &HostRef, path: PathBuf) -> Result<(LogDir, Vec<Recovered>, 
         let clean = disk.exists(&marker);
         if clean {
             // Gone before anything is written, so that it never speaks for a later life.
-            disk.remove_file(&marker).and_then(|()| disk.sync_dir(&path)).map_err(|error| error.to_string())?;
+            disk.remove_file(&marker)
+                .and_then(|()| disk.sync_dir(&path))
+                .map_err(|error| error.to_string())?;
         }
-        let damaged = recovered.iter().any(|found| matches!(found.outcome, RecoveryOutcome::Corrupt { .. }));
-        let outcome = if damaged { DirectoryOutcome::Missing } else { DirectoryOutcome::Intact };
-        let report = DirectoryReport { id: dir.id(), outcome, clean };
+        let damaged = recovered
+            .iter()
+            .any(|found| matches!(found.outcome, RecoveryOutcome::Corrupt { .. }));
+        let outcome = if damaged {
+            DirectoryOutcome::Missing
+        } else {
+            DirectoryOutcome::Intact
+        };
+        let report = DirectoryReport {
+            id: dir.id(),
+            outcome,
+            clean,
+        };
         Ok((dir, recovered, report))
     };
-    host.pool("recovery", 1).run(job).await.map_err(|error| failed(error.to_string()))?.map_err(failed)
+    host.pool("recovery", 1)
+        .run(job)
+        .await
+        .map_err(|error| failed(error.to_string()))?
+        .map_err(failed)
 }

@@ -18,15 +18,27 @@ pub enum SettingsError {
     #[error("{place}: \"{line}\" is not name=value")]
     NotAPair { place: String, line: String },
     #[error("{place}: unknown property \"{name}\"{}", suggestion(.nearest))]
-    Unknown { place: String, name: String, nearest: Option<String> },
+    Unknown {
+        place: String,
+        name: String,
+        nearest: Option<String>,
+    },
     #[error("{place}: {name}={value}: {problem}")]
-    Value { place: String, name: String, value: String, problem: String },
+    Value {
+        place: String,
+        name: String,
+        value: String,
+        problem: String,
+    },
     #[error("{name} is not set. {remedy}")]
     Missing { name: &'static str, remedy: &'static str },
 }
 
 fn suggestion(nearest: &Option<String>) -> String {
-    nearest.as_ref().map(|name| format!("; did you mean \"{name}\"?")).unwrap_or_default()
+    nearest
+        .as_ref()
+        .map(|name| format!("; did you mean \"{name}\"?"))
+        .unwrap_or_default()
 }
 
 /// Everything a node needs to start, checked.
@@ -83,31 +95,48 @@ impl Settings {
                 if line.is_empty() || line.starts_with(['#', '!']) {
                     continue;
                 }
-                let (key, value) =
-                    line.split_once('=').ok_or_else(|| SettingsError::NotAPair { place: place.clone(), line: line.into() })?;
+                let (key, value) = line.split_once('=').ok_or_else(|| SettingsError::NotAPair {
+                    place: place.clone(),
+                    line: line.into(),
+                })?;
                 accept(&mut given, &mut warnings, place, key.trim(), value.trim())?;
             }
         }
         for (variable, value) in environment {
-            let Some(name) = property::name_of_variable(&variable) else { continue };
-            accept(&mut given, &mut warnings, format!("environment variable {variable}"), &name, &value)?;
+            let Some(name) = property::name_of_variable(&variable) else {
+                continue;
+            };
+            accept(
+                &mut given,
+                &mut warnings,
+                format!("environment variable {variable}"),
+                &name,
+                &value,
+            )?;
         }
         for flag in flags {
             let place = "--set".to_owned();
-            let (key, value) =
-                flag.split_once('=').ok_or_else(|| SettingsError::NotAPair { place: place.clone(), line: flag.clone() })?;
+            let (key, value) = flag.split_once('=').ok_or_else(|| SettingsError::NotAPair {
+                place: place.clone(),
+                line: flag.clone(),
+            })?;
             accept(&mut given, &mut warnings, place, key.trim(), value.trim())?;
         }
         Self::from_given(&given, warnings)
     }
 
     fn from_given(given: &BTreeMap<String, Given>, warnings: Vec<String>) -> Result<Self, SettingsError> {
-        let mut properties: BTreeMap<String, String> =
-            PROPERTIES.iter().filter_map(|p| p.default.map(|d| (p.name.to_owned(), d.to_owned()))).collect();
+        let mut properties: BTreeMap<String, String> = PROPERTIES
+            .iter()
+            .filter_map(|p| p.default.map(|d| (p.name.to_owned(), d.to_owned())))
+            .collect();
         for (name, value) in given {
             properties.insert(name.clone(), value.value.clone());
         }
-        let read = Reader { given, properties: &properties };
+        let read = Reader {
+            given,
+            properties: &properties,
+        };
         let node_id = match properties.get("node.id") {
             Some(text) => read.parse::<i32>("node.id", text, "a number from 0 to 2147483647", |n| *n >= 0)?,
             None => {
@@ -119,8 +148,18 @@ impl Settings {
         };
         let kafka = read.listener("listeners", Some("advertised.listeners"), "", 9092)?;
         let beside = |distance: u16| format!("{}:{}", kafka.host, kafka.port.saturating_add(distance));
-        let control = read.listener("control.listener", Some("control.advertised.listener"), &beside(10_000), 0)?;
-        let replica = read.listener("replica.listener", Some("replica.advertised.listener"), &beside(20_000), 0)?;
+        let control = read.listener(
+            "control.listener",
+            Some("control.advertised.listener"),
+            &beside(10_000),
+            0,
+        )?;
+        let replica = read.listener(
+            "replica.listener",
+            Some("replica.advertised.listener"),
+            &beside(20_000),
+            0,
+        )?;
         let log_dirs: Vec<PathBuf> = match properties.get("log.dirs").or_else(|| properties.get("log.dir")) {
             Some(list) => list.split(',').map(|part| PathBuf::from(part.trim())).collect(),
             None => {
@@ -134,10 +173,17 @@ impl Settings {
             .get("metadata.log.dir")
             .map_or_else(|| log_dirs[0].join("__cluster_metadata-0"), PathBuf::from);
         let mut join = Vec::new();
-        for part in properties.get("join").map(String::as_str).unwrap_or_default().split(',') {
+        for part in properties
+            .get("join")
+            .map(String::as_str)
+            .unwrap_or_default()
+            .split(',')
+        {
             let part = part.trim();
             if !part.is_empty() {
-                join.push(listener::host_port(part).ok_or_else(|| read.wrong("join", part, "wants host:port,host:port,…"))?);
+                join.push(
+                    listener::host_port(part).ok_or_else(|| read.wrong("join", part, "wants host:port,host:port,…"))?,
+                );
             }
         }
         let profile = properties.get("timings.profile").map_or("lan", String::as_str);
@@ -163,16 +209,24 @@ impl Settings {
         };
         for property in PROPERTIES {
             if let Some(text) = properties.get(property.name) {
-                property.check(text).map_err(|problem| read.wrong(property.name, text, &problem))?;
+                property
+                    .check(text)
+                    .map_err(|problem| read.wrong(property.name, text, &problem))?;
             }
         }
         properties.insert("num.shards".into(), shards.to_string());
         properties.insert("control.advertised.listener".into(), control.advertised());
         properties.insert("replica.advertised.listener".into(), replica.advertised());
-        properties.insert("advertised.listeners".into(), format!("PLAINTEXT://{}", kafka.advertised()));
+        properties.insert(
+            "advertised.listeners".into(),
+            format!("PLAINTEXT://{}", kafka.advertised()),
+        );
         let rack = properties.get("broker.rack").filter(|rack| !rack.is_empty()).cloned();
         let found = properties.get("found").is_some_and(|found| found == "true");
-        let given = given.iter().map(|(name, given)| (name.clone(), given.value.clone())).collect();
+        let given = given
+            .iter()
+            .map(|(name, given)| (name.clone(), given.value.clone()))
+            .collect();
         Ok(Self {
             node_id: NodeId(node_id),
             rack,
@@ -213,14 +267,26 @@ fn accept(
 ) -> Result<(), SettingsError> {
     let name = if name == "broker.id" { "node.id" } else { name };
     if PROPERTIES.iter().any(|property| property.name == name) {
-        given.insert(name.to_owned(), Given { place, value: value.to_owned() });
+        given.insert(
+            name.to_owned(),
+            Given {
+                place,
+                value: value.to_owned(),
+            },
+        );
         return Ok(());
     }
     if property::is_ignored(name) {
-        warnings.push(format!("{place}: {name} is a property of Apache Kafka that has no effect here"));
+        warnings.push(format!(
+            "{place}: {name} is a property of Apache Kafka that has no effect here"
+        ));
         return Ok(());
     }
-    Err(SettingsError::Unknown { place, name: name.to_owned(), nearest: property::nearest(name) })
+    Err(SettingsError::Unknown {
+        place,
+        name: name.to_owned(),
+        nearest: property::nearest(name),
+    })
 }
 
 struct Reader<'a> {
@@ -230,8 +296,16 @@ struct Reader<'a> {
 
 impl Reader<'_> {
     fn wrong(&self, name: &str, value: &str, problem: &str) -> SettingsError {
-        let place = self.given.get(name).map_or_else(|| "default".to_owned(), |given| given.place.clone());
-        SettingsError::Value { place, name: name.to_owned(), value: value.to_owned(), problem: problem.to_owned() }
+        let place = self
+            .given
+            .get(name)
+            .map_or_else(|| "default".to_owned(), |given| given.place.clone());
+        SettingsError::Value {
+            place,
+            name: name.to_owned(),
+            value: value.to_owned(),
+            problem: problem.to_owned(),
+        }
     }
 
     fn parse<T: std::str::FromStr>(
@@ -241,16 +315,28 @@ impl Reader<'_> {
         wanted: &str,
         valid: impl Fn(&T) -> bool,
     ) -> Result<T, SettingsError> {
-        text.trim().parse().ok().filter(valid).ok_or_else(|| self.wrong(name, text, &format!("wants {wanted}")))
+        text.trim()
+            .parse()
+            .ok()
+            .filter(valid)
+            .ok_or_else(|| self.wrong(name, text, &format!("wants {wanted}")))
     }
 
-    fn listener(&self, name: &str, advertised: Option<&str>, default: &str, port: u16) -> Result<Listener, SettingsError> {
+    fn listener(
+        &self,
+        name: &str,
+        advertised: Option<&str>,
+        default: &str,
+        port: u16,
+    ) -> Result<Listener, SettingsError> {
         let text = self.properties.get(name).map_or(default, String::as_str);
         let mut listener = Listener::parse(text, port).map_err(|problem| self.wrong(name, text, &problem))?;
         if let Some((name, text)) = advertised.and_then(|name| Some((name, self.properties.get(name)?)))
             && !text.is_empty()
         {
-            listener.advertise(text).map_err(|problem| self.wrong(name, text, &problem))?;
+            listener
+                .advertise(text)
+                .map_err(|problem| self.wrong(name, text, &problem))?;
         }
         Ok(listener)
     }
@@ -270,7 +356,12 @@ mod tests {
 
     #[test]
     fn later_sources_win() {
-        let settings = read(SMALL, &[("OTTLA_NODE_ID", "2"), ("PATH", "/bin")], &["node.id=3", "num.partitions=7"]).unwrap();
+        let settings = read(
+            SMALL,
+            &[("OTTLA_NODE_ID", "2"), ("PATH", "/bin")],
+            &["node.id=3", "num.partitions=7"],
+        )
+        .unwrap();
         assert_eq!(settings.node_id, NodeId(3));
         assert_eq!(settings.properties["num.partitions"], "7");
         assert_eq!(settings.properties["min.insync.replicas"], "2");
@@ -295,12 +386,20 @@ mod tests {
         assert!(error.to_string().starts_with("--set: num.partitions=many:"), "{error}");
         let error = read("log.dirs=/d\n", &[], &[]).unwrap_err();
         assert!(error.to_string().contains("node.id is not set"), "{error}");
-        assert!(matches!(read("node.id\n", &[], &[]), Err(SettingsError::NotAPair { .. })));
+        assert!(matches!(
+            read("node.id\n", &[], &[]),
+            Err(SettingsError::NotAPair { .. })
+        ));
     }
 
     #[test]
     fn a_kafka_name_without_meaning_is_a_warning() {
-        let settings = read(&format!("{SMALL}num.io.threads=8\nprocess.roles=broker,controller\n"), &[], &[]).unwrap();
+        let settings = read(
+            &format!("{SMALL}num.io.threads=8\nprocess.roles=broker,controller\n"),
+            &[],
+            &[],
+        )
+        .unwrap();
         assert_eq!(settings.warnings.len(), 2);
     }
 

@@ -1,197 +1,255 @@
+use crate::frame::Frame;
 use crate::pb;
-use crate::runtime::spawn;
-use crate::transport::{CallError, Handler, SESSION_MESSAGES, Serving, Session, Transport};
+use crate::runtime;
+use crate::transport::{CallError, FAREWELL, Handler, Serving, Session, SessionEnds, Transport};
 use async_trait::async_trait;
-use bytes::Bytes;
-use host::{HostRef, Stream};
+use host::{HostRef, Incoming, Stream};
 use metadata::Endpoint;
-use prost::Message;
 use std::collections::BTreeMap;
 use std::io;
 use std::net::SocketAddr;
+use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::task::Poll;
 use std::time::Duration;
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
-use tokio::sync::mpsc;
-use types::limits;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt, ReadBuf};
+use tokio::sync::{Notify, watch};
+use types::Timings;
 
-/// First byte of a connection: calls, one after the other, or one session.
-const CALLS: u8 = 1;
-const SESSION: u8 = 2;
-/// A connection that carries nothing for so long is closed by the server.
-const IDLE: Duration = Duration::from_secs(30);
-/// Time for a session's first exchange.
-const OPEN: Duration = Duration::from_secs(2);
-/// Idle connections kept per peer.
-const KEPT: usize = 8;
+/// Idle connections kept per endpoint.
+const IDLE_MAX: usize = 8;
+/// Pause after a failed accept.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(10);
+const DIAL_TIMEOUT: Duration = Timings::LAN.dial_timeout;
 
-type Idle = Mutex<BTreeMap<Endpoint, Vec<Box<dyn Stream>>>>;
+type Connection = Box<dyn Stream>;
 
-/// Calls and sessions in plain length-prefixed frames over [`host::Net`]: what the simulator has in place of gRPC.
-///
-/// ```text
-///  connection: kind u8, then frames      frame: length u32 │ message (protobuf)
-///  answer to a call: length u32 │ 0 │ CallReply    or    length u32 │ 1 │ refusal in UTF-8
-/// ```
+/// The transport of the simulator: frames over [`host::Net`], one call at a time on a connection. A connection
+/// is used again only after a whole exchange; a call that times out takes its connection with it.
 pub struct FramedTransport {
     host: HostRef,
-    idle: Arc<Idle>,
+    idle: Mutex<BTreeMap<Endpoint, Vec<Connection>>>,
+}
+
+fn dial_error(error: &io::Error) -> CallError {
+    match error.kind() {
+        io::ErrorKind::ConnectionRefused => CallError::Refused,
+        _ => CallError::Unreachable(error.to_string()),
+    }
+}
+
+fn broken(error: &io::Error) -> CallError {
+    CallError::Unreachable(error.to_string())
+}
+
+/// Whether an idle connection is still open: nothing can be read from it, not even its end.
+async fn open(connection: &mut Connection) -> bool {
+    let mut byte = [0];
+    std::future::poll_fn(|cx| {
+        let mut buffer = ReadBuf::new(&mut byte);
+        Poll::Ready(Pin::new(&mut *connection).poll_read(cx, &mut buffer).is_pending())
+    })
+    .await
 }
 
 impl FramedTransport {
     #[must_use]
     pub fn new(host: HostRef) -> Self {
-        Self { host, idle: Arc::default() }
+        Self {
+            host,
+            idle: Mutex::default(),
+        }
     }
 
-    async fn dial(&self, to: &Endpoint) -> Result<Box<dyn Stream>, CallError> {
-        self.host.net().dial(&to.host, to.port).await.map_err(|error| match error.kind() {
-            io::ErrorKind::ConnectionRefused => CallError::Refused,
-            _ => CallError::Unreachable(error.to_string()),
-        })
+    async fn dial(&self, to: &Endpoint) -> Result<Connection, CallError> {
+        match tokio::time::timeout(DIAL_TIMEOUT, self.host.net().dial(&to.host, to.port)).await {
+            Ok(Ok(connection)) => Ok(connection),
+            Ok(Err(error)) => Err(dial_error(&error)),
+            Err(_) => Err(CallError::Unreachable("no connection in time".into())),
+        }
+    }
+
+    fn take_idle(&self, to: &Endpoint) -> Option<Connection> {
+        self.idle
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .get_mut(to)?
+            .pop()
+    }
+
+    async fn connection(&self, to: &Endpoint) -> Result<Connection, CallError> {
+        while let Some(mut connection) = self.take_idle(to) {
+            if open(&mut connection).await {
+                return Ok(connection);
+            }
+        }
+        self.dial(to).await
+    }
+
+    fn put_back(&self, to: &Endpoint, connection: Connection) {
+        let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
+        let connections = idle.entry(to.clone()).or_default();
+        if connections.len() < IDLE_MAX {
+            connections.push(connection);
+        }
+    }
+
+    async fn exchange(&self, to: &Endpoint, request: pb::CallRequest) -> Result<pb::CallReply, CallError> {
+        let mut connection = self.connection(to).await?;
+        Frame::Call(request)
+            .write(&mut connection)
+            .await
+            .map_err(|error| broken(&error))?;
+        let result = match Frame::read(&mut connection).await.map_err(|error| broken(&error))? {
+            Some(Frame::Reply(reply)) => Ok(reply),
+            Some(Frame::Rejected(reason)) => Err(CallError::Rejected(reason)),
+            Some(_) => return Err(CallError::Unreachable("a frame of another kind".into())),
+            None => return Err(CallError::Unreachable("the connection was closed".into())),
+        };
+        self.put_back(to, connection);
+        result
     }
 }
 
-async fn write_frame(stream: &mut (impl AsyncWrite + Unpin + ?Sized), parts: &[&[u8]]) -> io::Result<()> {
-    let length: usize = parts.iter().map(|part| part.len()).sum();
-    let mut frame = Vec::with_capacity(4 + length);
-    frame.extend_from_slice(&u32::try_from(length).map_err(io::Error::other)?.to_be_bytes());
-    parts.iter().for_each(|part| frame.extend_from_slice(part));
-    stream.write_all(&frame).await
-}
-
-async fn read_frame(stream: &mut (impl AsyncRead + Unpin + ?Sized)) -> io::Result<Bytes> {
-    let length = stream.read_u32().await? as usize;
-    if length > limits::CONTROL_MESSAGE_BYTES_MAX {
-        return Err(io::Error::new(io::ErrorKind::InvalidData, "a message over the limit"));
+/// Carries messages between a connection and a session until either ends.
+async fn carry(connection: Connection, ends: SessionEnds) {
+    let SessionEnds { mut sent, received } = ends;
+    let (mut reader, mut writer) = tokio::io::split(connection);
+    let over = Notify::new();
+    {
+        let stream = &mut reader;
+        // Owns `received`: whoever reads the session learns of the end at once, even while last words go out.
+        let inbound = async move {
+            loop {
+                tokio::select! {
+                    frame = Frame::read(&mut *stream) => {
+                        let Ok(Some(Frame::Session(message))) = frame else { return };
+                        if received.send(message).await.is_err() {
+                            return;
+                        }
+                    }
+                    () = received.closed() => return,
+                }
+            }
+        };
+        let inbound = async {
+            inbound.await;
+            over.notify_one();
+            std::future::pending::<()>().await;
+        };
+        // Ends when all that was sent is on its way; a frame is never cut.
+        let outbound = async {
+            loop {
+                let message = tokio::select! {
+                    biased;
+                    message = sent.recv() => message,
+                    () = over.notified() => {
+                        sent.close();
+                        continue;
+                    }
+                };
+                let Some(message) = message else { return };
+                if Frame::Session(message).write(&mut writer).await.is_err() {
+                    break;
+                }
+            }
+            // Nothing goes out any more; what has come in is still to be read.
+            sent.close();
+            over.notified().await;
+        };
+        tokio::select! {
+            () = inbound => {}
+            () = outbound => {}
+        }
     }
-    let mut bytes = vec![0; length];
-    stream.read_exact(&mut bytes).await?;
-    Ok(Bytes::from(bytes))
+    // To close with bytes unread would reset the connection, and take the last words with it.
+    let peer_ends = async {
+        writer.shutdown().await?;
+        let mut rest = [0; 1024];
+        while reader.read(&mut rest).await? > 0 {}
+        io::Result::Ok(())
+    };
+    let _ = tokio::time::timeout(FAREWELL, peer_ends).await;
 }
 
-fn broken(error: impl std::fmt::Display) -> CallError {
-    CallError::Unreachable(error.to_string())
+/// Serves one connection: calls in turn, or a session if it starts with one.
+async fn serve_connection(mut connection: Connection, handler: Arc<dyn Handler>) -> io::Result<()> {
+    let from: SocketAddr = connection.peer_addr();
+    loop {
+        let answer = match Frame::read(&mut connection).await? {
+            Some(Frame::Call(request)) => match handler.call(from, request).await {
+                Ok(reply) => Frame::Reply(reply),
+                Err(reason) => Frame::Rejected(reason),
+            },
+            Some(Frame::Session(hello)) => {
+                let (session, ends) = Session::new();
+                tokio::join!(handler.session(from, hello, session), carry(connection, ends));
+                return Ok(());
+            }
+            Some(Frame::Reply(_) | Frame::Rejected(_)) => return Err(io::ErrorKind::InvalidData.into()),
+            None => return Ok(()),
+        };
+        answer.write(&mut connection).await?;
+    }
+}
+
+async fn stopped(mut stop: watch::Receiver<()>) {
+    // An error means that the `Serving` is gone, which is the same.
+    let _ = stop.changed().await;
 }
 
 #[async_trait]
 impl Transport for FramedTransport {
     async fn call(&self, to: &Endpoint, request: pb::CallRequest, ttl: Duration) -> Result<pb::CallReply, CallError> {
-        // The connection goes back only after a whole exchange; one that timed out is dropped.
-        let exchange = async {
-            let kept = self.idle.lock().unwrap_or_else(PoisonError::into_inner).get_mut(to).and_then(Vec::pop);
-            let mut stream = match kept {
-                Some(stream) => stream,
-                None => {
-                    let mut stream = self.dial(to).await?;
-                    stream.write_u8(CALLS).await.map_err(broken)?;
-                    stream
-                }
-            };
-            write_frame(&mut stream, &[&request.encode_to_vec()]).await.map_err(broken)?;
-            let answer = read_frame(&mut stream).await.map_err(broken)?;
-            Ok::<_, CallError>((stream, answer))
-        };
-        let (stream, answer) = match tokio::time::timeout(ttl, exchange).await {
-            Ok(Ok(done)) => done,
-            Ok(Err(error)) => {
-                // The others to this peer are likely as old.
-                self.idle.lock().unwrap_or_else(PoisonError::into_inner).remove(to);
-                return Err(error);
-            }
-            Err(_) => return Err(CallError::Timeout),
-        };
-        {
-            let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
-            let kept = idle.entry(to.clone()).or_default();
-            if kept.len() < KEPT {
-                kept.push(stream);
-            }
-        }
-        match answer.first() {
-            Some(0) => pb::CallReply::decode(answer.slice(1..)).map_err(broken),
-            Some(_) => Err(CallError::Rejected(String::from_utf8_lossy(&answer[1..]).into_owned())),
-            None => Err(broken("an empty answer")),
-        }
+        tokio::time::timeout(ttl, self.exchange(to, request))
+            .await
+            .unwrap_or(Err(CallError::Timeout))
     }
 
     async fn open_session(&self, to: &Endpoint, hello: pb::SessionMessage) -> Result<Session, CallError> {
-        let open = async {
-            let mut stream = self.dial(to).await?;
-            stream.write_u8(SESSION).await.map_err(broken)?;
-            write_frame(&mut stream, &[&hello.encode_to_vec()]).await.map_err(broken)?;
-            Ok(stream)
-        };
-        let stream = tokio::time::timeout(OPEN, open).await.map_err(|_| CallError::Timeout)??;
-        Ok(pump(stream))
+        let mut connection = self.dial(to).await?;
+        Frame::Session(hello)
+            .write(&mut connection)
+            .await
+            .map_err(|error| broken(&error))?;
+        let (session, ends) = Session::new();
+        runtime::spawn(carry(connection, ends));
+        Ok(session)
     }
 
-    async fn serve(&self, listen: (String, u16), handler: Arc<dyn Handler>) -> io::Result<Serving> {
-        let mut listener = self.host.net().listen(&listen.0, listen.1).await?;
+    async fn serve(&self, (host, port): (String, u16), handler: Arc<dyn Handler>) -> io::Result<Serving> {
+        let mut listener = self.host.net().listen(&host, port).await?;
         let port = listener.local_addr()?.port();
-        let task = spawn(async move {
+        let (stop, stopping) = watch::channel(());
+        runtime::spawn(async move {
+            let ended = stopped(stopping.clone());
+            let mut ended = std::pin::pin!(ended);
             loop {
-                let Ok(incoming) = listener.accept().await else { return };
-                let (peer, handler) = (incoming.peer_addr(), handler.clone());
-                let Ok(stream) = incoming.attach() else { continue };
-                spawn(async move {
-                    if let Err(error) = connection(stream, peer, &*handler).await {
-                        tracing::debug!(%peer, %error, "a control connection ended");
+                let accepted = tokio::select! {
+                    () = &mut ended => return,
+                    accepted = listener.accept() => accepted.and_then(Incoming::attach),
+                };
+                match accepted {
+                    Ok(connection) => {
+                        let (handler, stop) = (handler.clone(), stopping.clone());
+                        runtime::spawn(async move {
+                            tokio::select! {
+                                () = stopped(stop) => {}
+                                served = serve_connection(connection, handler) => {
+                                    if let Err(error) = served {
+                                        tracing::debug!(%error, "a connection of a control plane broke");
+                                    }
+                                }
+                            }
+                        });
                     }
-                });
+                    Err(error) => {
+                        tracing::warn!(%error, "cannot accept a connection of a control plane");
+                        tokio::time::sleep(ACCEPT_PAUSE).await;
+                    }
+                }
             }
         });
-        Ok(Serving { port, task })
+        Ok(Serving { port, stop })
     }
-}
-
-async fn connection(mut stream: Box<dyn Stream>, peer: SocketAddr, handler: &dyn Handler) -> io::Result<()> {
-    match stream.read_u8().await? {
-        CALLS => loop {
-            let request = tokio::time::timeout(IDLE, read_frame(&mut stream)).await.map_err(|_| io::ErrorKind::TimedOut)??;
-            let request = pb::CallRequest::decode(request).map_err(io::Error::other)?;
-            match handler.call(peer, request).await {
-                Ok(reply) => write_frame(&mut stream, &[&[0], &reply.encode_to_vec()]).await?,
-                Err(refusal) => write_frame(&mut stream, &[&[1], refusal.as_bytes()]).await?,
-            }
-        },
-        SESSION => {
-            let hello = tokio::time::timeout(OPEN, read_frame(&mut stream)).await.map_err(|_| io::ErrorKind::TimedOut)??;
-            let hello = pb::SessionMessage::decode(hello).map_err(io::Error::other)?;
-            handler.session(peer, hello, pump(stream)).await;
-            Ok(())
-        }
-        other => Err(io::Error::new(io::ErrorKind::InvalidData, format!("connection kind {other}"))),
-    }
-}
-
-/// A session over a stream. When either side of it is dropped, or the stream breaks, both tasks end and so does the other
-/// side.
-fn pump(stream: Box<dyn Stream>) -> Session {
-    let (send, mut outgoing) = mpsc::channel::<pb::SessionMessage>(SESSION_MESSAGES);
-    let (incoming, recv) = mpsc::channel(SESSION_MESSAGES);
-    let (mut read, mut write) = tokio::io::split(stream);
-    spawn(async move {
-        let receive = async {
-            while let Ok(bytes) = read_frame(&mut read).await {
-                let Ok(message) = pb::SessionMessage::decode(bytes) else { return };
-                if incoming.send(message).await.is_err() {
-                    return;
-                }
-            }
-        };
-        let transmit = async {
-            while let Some(message) = outgoing.recv().await {
-                if write_frame(&mut write, &[&message.encode_to_vec()]).await.is_err() {
-                    return;
-                }
-            }
-        };
-        tokio::select! {
-            () = receive => {}
-            () = transmit => {}
-            () = incoming.closed() => {}
-        }
-    });
-    Session { send, recv }
 }

@@ -1,10 +1,10 @@
-use crate::convert::{decode, encode, entry_from_pb, entry_to_pb, log_id_from_pb, log_id_to_pb, vote_from_pb, vote_to_pb};
+use crate::convert::{decode, entry_from_pb, entry_to_pb, log_id_from_pb, log_id_to_pb, vote_from_pb, vote_to_pb};
 use crate::pb;
-use crate::store::{RaftStore, Slot, Write};
+use crate::store::{Change, RaftStore, Slot};
 use crate::type_config::{Entry, LogId, TypeConfig, Vote};
-use bytes::Bytes;
 use openraft::storage::{IOFlushed, LogState, RaftLogReader, RaftLogStorage};
 use openraft::{OptionalSend, RaftTypeConfig};
+use prost::Message;
 use std::fmt::Debug;
 use std::io;
 use std::ops::{Bound, RangeBounds};
@@ -18,21 +18,8 @@ const APPEND_BYTES: usize = 4 << 20;
 pub struct LogStorage(pub Arc<dyn RaftStore>);
 
 impl LogStorage {
-    /// Writes and waits until that is durable.
-    async fn write_durably(&self, writes: Vec<Write>) -> io::Result<()> {
-        let (sender, receiver) = tokio::sync::oneshot::channel();
-        self.0.write(
-            writes,
-            Box::new(move |outcome| {
-                // Whoever waited may have been dropped with the node.
-                let _ = sender.send(outcome);
-            }),
-        )?;
-        receiver.await.map_err(|_| io::Error::other("the store has ended"))?
-    }
-
     fn slot<M: prost::Message + Default>(&self, slot: Slot) -> io::Result<Option<M>> {
-        self.0.get(slot)?.map(|bytes| decode(&bytes)).transpose()
+        self.0.read(slot)?.map(|bytes| decode(&bytes)).transpose()
     }
 }
 
@@ -50,13 +37,20 @@ fn bounds(range: &impl RangeBounds<u64>) -> std::ops::Range<u64> {
     start..end.max(start)
 }
 
-fn read_entry(bytes: &Bytes) -> io::Result<Entry> {
+fn read_entry(bytes: &[u8]) -> io::Result<Entry> {
     entry_from_pb(&decode::<pb::Entry>(bytes)?)
 }
 
 impl RaftLogReader<TypeConfig> for LogStorage {
-    async fn try_get_log_entries<RB: RangeBounds<u64> + Clone + Debug + OptionalSend>(&mut self, range: RB) -> io::Result<Vec<Entry>> {
-        self.0.entries(bounds(&range))?.iter().map(|(_, bytes)| read_entry(bytes)).collect()
+    async fn try_get_log_entries<RB: RangeBounds<u64> + Clone + Debug + OptionalSend>(
+        &mut self,
+        range: RB,
+    ) -> io::Result<Vec<Entry>> {
+        self.0
+            .entries(bounds(&range), usize::MAX)?
+            .iter()
+            .map(|bytes| read_entry(bytes))
+            .collect()
     }
 
     async fn read_vote(&mut self) -> io::Result<Option<Vote>> {
@@ -64,16 +58,11 @@ impl RaftLogReader<TypeConfig> for LogStorage {
     }
 
     async fn limited_get_log_entries(&mut self, start: u64, end: u64) -> io::Result<Vec<Entry>> {
-        let mut entries = Vec::new();
-        let mut bytes = 0;
-        for (_, entry) in self.0.entries(start..end)? {
-            bytes += entry.len();
-            if bytes > APPEND_BYTES && !entries.is_empty() {
-                break;
-            }
-            entries.push(read_entry(&entry)?);
-        }
-        Ok(entries)
+        self.0
+            .entries(start..end, APPEND_BYTES)?
+            .iter()
+            .map(|bytes| read_entry(bytes))
+            .collect()
     }
 }
 
@@ -82,11 +71,14 @@ impl RaftLogStorage<TypeConfig> for LogStorage {
 
     async fn get_log_state(&mut self) -> io::Result<LogState<TypeConfig>> {
         let purged = self.slot::<pb::LogId>(Slot::Purged)?.as_ref().map(log_id_from_pb);
-        let last = match self.0.last()? {
-            Some((_, bytes)) => Some(read_entry(&bytes)?.log_id),
+        let last = match self.0.last_entry()? {
+            Some(bytes) => Some(read_entry(&bytes)?.log_id),
             None => purged,
         };
-        Ok(LogState { last_purged_log_id: purged, last_log_id: last.max(purged) })
+        Ok(LogState {
+            last_purged_log_id: purged,
+            last_log_id: last.max(purged),
+        })
     }
 
     async fn get_log_reader(&mut self) -> Self::LogReader {
@@ -94,13 +86,19 @@ impl RaftLogStorage<TypeConfig> for LogStorage {
     }
 
     async fn save_vote(&mut self, vote: &Vote) -> io::Result<()> {
-        self.write_durably(vec![Write::Set(Slot::Vote, encode(&vote_to_pb(vote)))]).await
+        let puts = vec![(Slot::Vote, vote_to_pb(vote).encode_to_vec())];
+        self.0
+            .write(Change {
+                puts,
+                ..Change::default()
+            })
+            .await
     }
 
     async fn save_committed(&mut self, committed: Option<LogId>) -> io::Result<()> {
         // It only spares a restarted node from waiting for the leader: need not be durable at once.
         match committed {
-            Some(id) => self.0.write(vec![Write::Set(Slot::Committed, encode(&log_id_to_pb(&id)))], Box::new(|_| {})),
+            Some(id) => self.0.hint(Slot::Committed, log_id_to_pb(&id).encode_to_vec()),
             None => Ok(()),
         }
     }
@@ -114,15 +112,36 @@ impl RaftLogStorage<TypeConfig> for LogStorage {
         I: IntoIterator<Item = <TypeConfig as RaftTypeConfig>::Entry> + OptionalSend,
         I::IntoIter: OptionalSend,
     {
-        let writes = entries.into_iter().map(|entry| Write::Entry(entry.log_id.index, encode(&entry_to_pb(&entry)))).collect();
-        self.0.write(writes, Box::new(move |outcome| callback.io_completed(outcome)))
+        let entries = entries
+            .into_iter()
+            .map(|entry| (entry.log_id.index, entry_to_pb(&entry).encode_to_vec()))
+            .collect();
+        let change = Change {
+            entries,
+            ..Change::default()
+        };
+        self.0
+            .submit(change, Box::new(move |outcome| callback.io_completed(outcome)))
     }
 
     async fn truncate_after(&mut self, last: Option<LogId>) -> io::Result<()> {
-        self.write_durably(vec![Write::TruncateFrom(last.map_or(0, |id| id.index + 1))]).await
+        let from = last.map_or(0, |id| id.index + 1);
+        self.0
+            .write(Change {
+                remove: Some(from..u64::MAX),
+                ..Change::default()
+            })
+            .await
     }
 
     async fn purge(&mut self, upto: LogId) -> io::Result<()> {
-        self.write_durably(vec![Write::Set(Slot::Purged, encode(&log_id_to_pb(&upto))), Write::PurgeTo(upto.index)]).await
+        let puts = vec![(Slot::Purged, log_id_to_pb(&upto).encode_to_vec())];
+        self.0
+            .write(Change {
+                puts,
+                remove: Some(0..upto.index + 1),
+                ..Change::default()
+            })
+            .await
     }
 }

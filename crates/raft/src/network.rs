@@ -1,5 +1,6 @@
 use crate::convert::{
-    append_reply_from_pb, append_to_pb, decode, transfer_to_pb, vote_from_pb, vote_reply_from_pb, vote_request_to_pb, vote_to_pb,
+    append_reply_from_pb, append_to_pb, decode, transfer_to_pb, vote_from_pb, vote_reply_from_pb, vote_request_to_pb,
+    vote_to_pb,
 };
 use crate::pb;
 use crate::pb::call_reply::Reply;
@@ -10,8 +11,8 @@ use metadata::Endpoint;
 use openraft::errors::{NetworkError, RPCError, ReplicationClosed, StreamingError, Unreachable};
 use openraft::network::{Backoff, RPCOption, RaftNetworkFactory, RaftNetworkV2};
 use openraft::raft::{
-    AppendEntriesRequest, AppendEntriesResponse, SnapshotResponse, TransferLeaderRequest, TransferLeaderResponse, VoteRequest,
-    VoteResponse,
+    AppendEntriesRequest, AppendEntriesResponse, SnapshotResponse, TransferLeaderRequest, TransferLeaderResponse,
+    VoteRequest, VoteResponse,
 };
 use openraft::{AnyError, BasicNode, OptionalSend};
 use std::future::Future;
@@ -20,14 +21,15 @@ use std::time::Duration;
 
 /// Pause before an unreachable member is tried again.
 const UNREACHABLE_PAUSE: Duration = Duration::from_millis(20);
-/// Time for a snapshot to arrive and be installed.
-const SNAPSHOT_TTL: Duration = Duration::from_secs(60);
 
 /// Sends Raft's messages over a [`Transport`], each with the sender's and the target's identity.
 #[derive(Clone)]
 pub struct Network {
     pub transport: Arc<dyn Transport>,
     pub envelope: pb::Envelope,
+    /// For AppendEntries with entries, which waits for a disk. openraft would give it one heartbeat interval only,
+    /// and a disk that is slower than that would be sent the same entries again and again.
+    pub append_ttl: Duration,
 }
 
 /// To one member.
@@ -40,14 +42,26 @@ pub struct Peer {
 /// `host:port` of a member, as its entry in the membership has it.
 pub fn endpoint(address: &str) -> Option<Endpoint> {
     let (host, port) = address.rsplit_once(':')?;
-    Some(Endpoint { host: host.to_owned(), port: port.parse().ok()? })
+    Some(Endpoint {
+        host: host.to_owned(),
+        port: port.parse().ok()?,
+    })
+}
+
+/// The reverse of [`endpoint`].
+pub fn address(endpoint: &Endpoint) -> String {
+    format!("{}:{}", endpoint.host, endpoint.port)
 }
 
 impl RaftNetworkFactory<TypeConfig> for Network {
     type Network = Peer;
 
     async fn new_client(&mut self, target: u64, node: &BasicNode) -> Peer {
-        Peer { network: self.clone(), target, at: endpoint(&node.addr) }
+        Peer {
+            network: self.clone(),
+            target,
+            at: endpoint(&node.addr),
+        }
     }
 }
 
@@ -67,9 +81,18 @@ fn nonsense(problem: impl std::fmt::Display) -> RPCError<TypeConfig> {
 
 impl Peer {
     async fn call(&self, call: Call, ttl: Duration) -> Result<Reply, RPCError<TypeConfig>> {
-        let at = self.at.as_ref().ok_or_else(|| nonsense("the member's address is not host:port"))?;
-        let envelope = pb::Envelope { target_raft_id: self.target, ..self.network.envelope.clone() };
-        let request = pb::CallRequest { envelope: Some(envelope), call: Some(call) };
+        let at = self
+            .at
+            .as_ref()
+            .ok_or_else(|| nonsense("the member's address is not host:port"))?;
+        let envelope = pb::Envelope {
+            target_raft_id: self.target,
+            ..self.network.envelope.clone()
+        };
+        let request = pb::CallRequest {
+            envelope: Some(envelope),
+            call: Some(call),
+        };
         let reply = self.network.transport.call(at, request, ttl).await.map_err(rpc_error)?;
         reply.reply.ok_or_else(|| nonsense("an empty answer"))
     }
@@ -83,7 +106,12 @@ impl RaftNetworkV2<TypeConfig> for Peer {
         request: AppendEntriesRequest<TypeConfig>,
         option: RPCOption,
     ) -> Result<AppendEntriesResponse<TypeConfig>, RPCError<TypeConfig>> {
-        match self.call(Call::AppendEntries(append_to_pb(&request)), option.soft_ttl()).await? {
+        let ttl = if request.entries.is_empty() {
+            option.hard_ttl()
+        } else {
+            self.network.append_ttl
+        };
+        match self.call(Call::AppendEntries(append_to_pb(&request)), ttl).await? {
             Reply::AppendEntries(reply) => append_reply_from_pb(&reply).map_err(nonsense),
             _ => Err(nonsense("an answer of another kind")),
         }
@@ -94,7 +122,10 @@ impl RaftNetworkV2<TypeConfig> for Peer {
         request: VoteRequest<TypeConfig>,
         option: RPCOption,
     ) -> Result<VoteResponse<TypeConfig>, RPCError<TypeConfig>> {
-        match self.call(Call::Vote(vote_request_to_pb(&request)), option.soft_ttl()).await? {
+        match self
+            .call(Call::Vote(vote_request_to_pb(&request)), option.soft_ttl())
+            .await?
+        {
             Reply::Vote(reply) => vote_reply_from_pb(&reply).map_err(nonsense),
             _ => Err(nonsense("an answer of another kind")),
         }
@@ -105,7 +136,10 @@ impl RaftNetworkV2<TypeConfig> for Peer {
         request: VoteRequest<TypeConfig>,
         option: RPCOption,
     ) -> Result<VoteResponse<TypeConfig>, RPCError<TypeConfig>> {
-        match self.call(Call::PreVote(vote_request_to_pb(&request)), option.soft_ttl()).await? {
+        match self
+            .call(Call::PreVote(vote_request_to_pb(&request)), option.soft_ttl())
+            .await?
+        {
             Reply::Vote(reply) => vote_reply_from_pb(&reply).map_err(nonsense),
             _ => Err(nonsense("an answer of another kind")),
         }
@@ -116,14 +150,18 @@ impl RaftNetworkV2<TypeConfig> for Peer {
         vote: Vote,
         snapshot: Snapshot,
         cancel: impl Future<Output = ReplicationClosed> + OptionalSend + 'static,
-        _option: RPCOption,
+        option: RPCOption,
     ) -> Result<SnapshotResponse<TypeConfig>, StreamingError<TypeConfig>> {
-        let broken = |error: &dyn std::fmt::Display| StreamingError::Unreachable(Unreachable::new(&AnyError::error(error)));
+        let broken =
+            |error: &dyn std::fmt::Display| StreamingError::Unreachable(Unreachable::new(&AnyError::error(error)));
         let snapshot = decode::<pb::Snapshot>(&snapshot.snapshot).map_err(|error| broken(&error))?;
-        let call = Call::Snapshot(pb::SnapshotRequest { vote: Some(vote_to_pb(&vote)), snapshot: Some(snapshot) });
+        let call = Call::Snapshot(pb::SnapshotRequest {
+            vote: Some(vote_to_pb(&vote)),
+            snapshot: Some(snapshot),
+        });
         tokio::select! {
             closed = cancel => Err(StreamingError::Closed(closed)),
-            reply = self.call(call, SNAPSHOT_TTL) => match reply {
+            reply = self.call(call, option.hard_ttl()) => match reply {
                 Ok(Reply::Snapshot(pb::SnapshotReply { vote: Some(vote) })) => Ok(SnapshotResponse { vote: vote_from_pb(&vote) }),
                 Ok(_) => Err(broken(&"an answer of another kind")),
                 Err(error) => Err(broken(&error)),
@@ -136,7 +174,10 @@ impl RaftNetworkV2<TypeConfig> for Peer {
         request: TransferLeaderRequest<TypeConfig>,
         option: RPCOption,
     ) -> Result<TransferLeaderResponse<TypeConfig>, RPCError<TypeConfig>> {
-        match self.call(Call::TransferLeader(transfer_to_pb(&request)), option.soft_ttl()).await? {
+        match self
+            .call(Call::TransferLeader(transfer_to_pb(&request)), option.soft_ttl())
+            .await?
+        {
             Reply::TransferLeader(pb::TransferLeaderReply { accepted: true }) => Ok(Ok(())),
             _ => Err(nonsense("the target does not take over")),
         }

@@ -1,137 +1,154 @@
-use crate::convert::{
-    append_from_pb, append_reply_to_pb, snapshot_from_pb, transfer_from_pb, vote_from_pb, vote_reply_to_pb, vote_request_from_pb,
-    vote_to_pb,
-};
+use crate::call_handling;
+use crate::leadership::Leadership;
 use crate::log_storage::LogStorage;
-use crate::network::{Network, endpoint};
-use crate::pb::{self, call_reply::Reply, call_request::Call};
-use crate::raft_status::{RaftState, RaftStatus};
-use crate::runtime::spawn;
+use crate::network::{Network, address};
+use crate::pb;
+use crate::raft_error::{ProposeError, RaftError};
+use crate::raft_status::RaftStatus;
+use crate::runtime;
 use crate::state_machine::StateMachine;
 use crate::store::RaftStore;
 use crate::transport::Transport;
-use crate::type_config::{Applied, LogId, Proposal, TypeConfig};
-use bytes::Bytes;
+use crate::type_config::{Applied, Proposal, TypeConfig};
+use host::HostRef;
 use metadata::{Endpoint, Image, Record};
-use openraft::async_runtime::WatchReceiver;
-use openraft::errors::{ClientWriteError, RaftError as OpenraftError};
-use openraft::{BasicNode, ChangeMembers, Config, Raft, ReadPolicy, ServerState, SnapshotPolicy};
+use openraft::errors::{
+    ClientWriteError, ForwardReason, ForwardToLeader, LinearizableReadError, RaftError as ApiError,
+};
+use openraft::type_config::async_runtime::WatchReceiver;
+use openraft::{BasicNode, Config, ReadPolicy, SnapshotPolicy};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{Mutex, watch};
-use types::{LogIndex, NodeId, RaftId, Timings};
+use types::{LogIndex, Monotonic, RaftId, Timings, limits};
 
-/// A fresh leader refuses writes for some milliseconds, until its lease stands.
-const LEASE_PAUSE: Duration = Duration::from_millis(2);
-/// Entries kept behind a snapshot for members that lag a little.
-const KEEP_BEHIND_SNAPSHOT: u64 = 1_000;
-/// A learner that lags less counts as caught up, for openraft's own purposes.
-const LAG: u64 = 1_000;
+pub(crate) type Raft = openraft::Raft<TypeConfig, StateMachine>;
 
-/// What a member is started with.
+/// Pause before a leader that cannot take a write yet is asked again.
+const RETRY: Duration = Duration::from_millis(2);
+/// Time for a snapshot to arrive and be installed.
+const SNAPSHOT_TIMEOUT: Duration = Duration::from_secs(60);
+/// Records of one proposal, encoded: an entry has to fit a message between control planes with room to spare.
+const PROPOSAL_BYTES_MAX: usize = limits::CONTROL_MESSAGE_BYTES_MAX / 2;
+/// Entries kept behind a snapshot, so that a follower that was away shortly needs no snapshot.
+const ENTRIES_KEPT: u64 = 1_000;
+
 #[derive(Debug, Clone)]
 pub struct RaftOptions {
     pub raft_id: RaftId,
-    pub node_id: NodeId,
     pub cluster_id: String,
     pub timings: Timings,
-    /// Entries between two snapshots.
+    /// A snapshot is taken after so many entries.
     pub snapshot_every: u64,
 }
 
-/// Who leads the metadata log.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Leadership {
-    pub leader: Option<(RaftId, Endpoint)>,
-    pub term: u64,
-    /// This node leads, and has applied everything that was committed before its term.
-    pub i_lead: bool,
-}
-
-/// Why records were not committed, or may not have been.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum ProposeError {
-    /// Not written: ask there.
-    #[error("this node does not lead the metadata log")]
-    NotLeader { hint: Option<(RaftId, Endpoint)> },
-    /// Not written: another records entry got in between. Plan again.
-    #[error("the plan is older than the image")]
-    Stale,
-    /// Not written: the records do not fit the image.
-    #[error("the records do not fit the image: {0}")]
-    Invalid(String),
-    /// They may be committed, or be so later.
-    #[error("whether the records are committed is unknown: {0}")]
-    Unknown(String),
-    #[error("the metadata log has stopped: {0}")]
-    Shutdown(String),
-}
-
-/// Why a member does not start, or a change of members fails.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{0}")]
-pub struct RaftError(pub String);
-
-fn failed(error: impl std::fmt::Display) -> RaftError {
-    RaftError(error.to_string())
-}
-
-/// This node's member of the Raft group. Cheap to clone.
+/// One node of the Raft group that keeps the metadata log. Cheap to clone; clones are the same node. It stops
+/// on [`RaftNode::shutdown`].
 #[derive(Clone)]
 pub struct RaftNode {
-    raft: Raft<TypeConfig, StateMachine>,
-    options: Arc<RaftOptions>,
+    pub(crate) raft: Raft,
+    pub(crate) id: RaftId,
+    cluster_id: Arc<str>,
+    pub(crate) timings: Timings,
+    pub(crate) host: HostRef,
     image: watch::Receiver<Arc<Image>>,
     leadership: watch::Receiver<Leadership>,
-    /// One change of members at a time.
-    membership: Arc<Mutex<()>>,
+    /// Membership changes go one by one.
+    pub(crate) changing: Arc<Mutex<()>>,
+}
+
+fn config(options: &RaftOptions) -> Result<Config, RaftError> {
+    let ms = |duration: Duration| u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
+    let timings = &options.timings;
+    Config {
+        cluster_name: options.cluster_id.clone(),
+        heartbeat_interval: ms(timings.raft_heartbeat),
+        election_timeout_min: ms(timings.raft_election_min),
+        election_timeout_max: ms(timings.raft_election_max),
+        install_snapshot_timeout: ms(SNAPSHOT_TIMEOUT),
+        snapshot_policy: SnapshotPolicy::LogsSinceLast(options.snapshot_every),
+        // A snapshot must bring a follower within it.
+        replication_lag_threshold: options.snapshot_every.saturating_mul(2).max(5_000),
+        max_in_snapshot_log_to_keep: ENTRIES_KEPT.min(options.snapshot_every),
+        enable_pre_vote: Some(true),
+        // It would lead without having asked anyone, on whatever its disk remembers.
+        enable_leader_restore: Some(false),
+        ..Config::default()
+    }
+    .validate()
+    .map_err(|error| RaftError::Config(error.to_string()))
+}
+
+fn fatal(error: impl std::fmt::Display) -> RaftError {
+    RaftError::Fatal(error.to_string())
+}
+
+/// What to do about a call that this node did not carry out as it does not lead.
+enum Forward {
+    Retry,
+    NotLeader(ProposeError),
 }
 
 impl RaftNode {
-    /// Starts the member with what its store holds.
+    /// Starts from what the store has; an empty store waits to be initialised or added by a leader.
     ///
     /// # Errors
-    /// The store cannot be read, or the options make no sense.
-    pub async fn start(options: RaftOptions, store: Arc<dyn RaftStore>, transport: Arc<dyn Transport>) -> Result<Self, RaftError> {
-        let millis = |duration: Duration| u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
-        let config = Config {
-            cluster_name: options.cluster_id.clone(),
-            heartbeat_interval: millis(options.timings.raft_heartbeat),
-            election_timeout_min: millis(options.timings.raft_election_min),
-            election_timeout_max: millis(options.timings.raft_election_max),
-            install_snapshot_timeout: 30_000,
-            snapshot_policy: SnapshotPolicy::LogsSinceLast(options.snapshot_every),
-            max_in_snapshot_log_to_keep: KEEP_BEHIND_SNAPSHOT,
-            replication_lag_threshold: LAG,
-            enable_pre_vote: Some(true),
-            // ◆ openraft's default lets a leader that crashed before its own sync come back as leader of the same term
-            // and give indexes that its followers committed to other entries.
-            enable_leader_restore: Some(false),
-            ..Config::default()
-        };
-        let config = Arc::new(config.validate().map_err(failed)?);
-        let machine = StateMachine::load(store.clone()).map_err(failed)?;
+    /// [`RaftError`].
+    pub async fn start(
+        options: RaftOptions,
+        store: Arc<dyn RaftStore>,
+        transport: Arc<dyn Transport>,
+        host: HostRef,
+    ) -> Result<Self, RaftError> {
+        let machine = StateMachine::load(store.clone()).map_err(fatal)?;
         let image = machine.image();
-        let envelope = pb::Envelope {
-            cluster_id: options.cluster_id.clone(),
-            sender_node: options.node_id.0,
-            sender_raft_id: options.raft_id.0,
-            target_raft_id: 0,
+        let network = Network {
+            transport,
+            envelope: pb::Envelope {
+                cluster_id: options.cluster_id.clone(),
+                sender_raft_id: options.raft_id.0,
+                ..pb::Envelope::default()
+            },
+            append_ttl: options.timings.call_timeout / 2,
         };
-        let network = Network { transport, envelope };
-        let raft = Raft::new(options.raft_id.0, config, network, LogStorage(store), machine).await.map_err(failed)?;
-        let (sender, leadership) = watch::channel(Leadership::default());
-        spawn(follow_leadership(raft.clone(), sender));
-        Ok(Self { raft, options: Arc::new(options), image, leadership, membership: Arc::default() })
+        let config = Arc::new(config(&options)?);
+        let raft = Raft::new(options.raft_id.0, config, network, LogStorage(store), machine)
+            .await
+            .map_err(fatal)?;
+        let mut metrics = raft.metrics();
+        let first = metrics.borrow_watched().clone();
+        let (leads, seen) = watch::channel(Leadership::of(&first));
+        runtime::spawn(async move {
+            while metrics.changed().await.is_ok() {
+                let next = metrics.borrow_watched().clone();
+                let next = Leadership::of(&next);
+                leads.send_if_modified(|last| {
+                    let differs = *last != next;
+                    *last = next;
+                    differs
+                });
+            }
+            leads.send_modify(|last| {
+                *last = Leadership {
+                    term: last.term,
+                    ..Leadership::default()
+                }
+            });
+        });
+        Ok(Self {
+            raft,
+            id: options.raft_id,
+            cluster_id: options.cluster_id.into(),
+            timings: options.timings,
+            host,
+            image,
+            leadership: seen,
+            changing: Arc::new(Mutex::new(())),
+        })
     }
 
-    #[must_use]
-    pub fn raft_id(&self) -> RaftId {
-        self.options.raft_id
-    }
-
-    /// The newest image; a watch, so images may be skipped.
+    /// The newest applied image; a watch, so images may be skipped.
     #[must_use]
     pub fn image(&self) -> watch::Receiver<Arc<Image>> {
         self.image.clone()
@@ -142,221 +159,155 @@ impl RaftNode {
         self.leadership.clone()
     }
 
-    /// Whether the store holds a log or a vote.
+    /// Founds a cluster with this node as its only voter. Does nothing if that was done before.
     ///
     /// # Errors
-    /// The member has stopped.
-    pub async fn is_initialized(&self) -> Result<bool, RaftError> {
-        self.raft.is_initialized().await.map_err(failed)
+    /// [`RaftError::NotFresh`] if the store has another log.
+    pub async fn initialize(&self, at: Endpoint) -> Result<(), RaftError> {
+        let members = BTreeMap::from([(self.id.0, BasicNode::new(address(&at)))]);
+        match self.raft.initialize(members).await {
+            Ok(()) => Ok(()),
+            Err(ApiError::APIError(error)) => {
+                // Metrics may be behind the state.
+                let voters = self
+                    .raft
+                    .with_raft_state(|state| state.membership_state.effective().voter_ids().collect());
+                let voters: BTreeSet<u64> = voters.await.map_err(fatal)?;
+                if voters == BTreeSet::from([self.id.0]) {
+                    Ok(())
+                } else {
+                    Err(RaftError::NotFresh(error.to_string()))
+                }
+            }
+            Err(ApiError::Fatal(error)) => Err(fatal(error)),
+        }
     }
 
-    /// Founds the group with this member as its only voter.
+    /// Commits records that were planned on the image at `base`, and returns their index once this node's
+    /// image has them. Dropping the future leaves the outcome unknown.
     ///
     /// # Errors
-    /// It is founded already.
-    pub async fn initialize(&self, at: &Endpoint) -> Result<(), RaftError> {
-        let members = BTreeMap::from([(self.options.raft_id.0, BasicNode::new(at.to_string()))]);
-        self.raft.initialize(members).await.map_err(failed)
-    }
-
-    /// Commits records that were planned on the image whose [`Image::index`] is `base`, and returns once they are
-    /// applied here.
-    ///
-    /// # Errors
-    /// [`ProposeError`]; only after `Unknown` may they be committed all the same.
-    pub async fn propose(&self, base: LogIndex, records: &[Record]) -> Result<LogIndex, ProposeError> {
-        let proposal = Proposal { base: base.0, records: Bytes::from(metadata::encode_records(records)) };
+    /// [`ProposeError`].
+    pub async fn propose(&self, base: LogIndex, records: Vec<Record>) -> Result<LogIndex, ProposeError> {
+        let encoded = metadata::encode_records(&records);
+        if encoded.len() > PROPOSAL_BYTES_MAX || records.len() > limits::METADATA_RECORDS_MAX {
+            return Err(ProposeError::Invalid("too many records for one entry".into()));
+        }
+        let proposal = Proposal {
+            base: base.0,
+            records: encoded.into(),
+        };
+        let start = self.host.now();
         loop {
-            match self.raft.client_write(proposal.clone()).await {
-                Ok(written) => {
-                    return match written.data {
-                        Applied::Records => Ok(LogIndex(written.log_id.index)),
+            self.running()?;
+            let forward = match self.raft.client_write(proposal.clone()).await {
+                Ok(done) => {
+                    return match done.data {
+                        Applied::Records => Ok(LogIndex(done.log_id.index)),
                         Applied::Stale => Err(ProposeError::Stale),
                         Applied::Invalid(problem) => Err(ProposeError::Invalid(problem)),
-                        Applied::Nothing => Err(ProposeError::Unknown("a blank answer".to_owned())),
+                        Applied::Nothing => Err(ProposeError::Unknown),
                     };
                 }
-                Err(OpenraftError::APIError(ClientWriteError::ForwardToLeader(forward))) => {
-                    if forward.leader_id.is_none() && self.leadership.borrow().i_lead {
-                        tokio::time::sleep(LEASE_PAUSE).await;
-                        continue;
-                    }
-                    let hint =
-                        forward.leader_id.zip(forward.leader_node).and_then(|(id, node)| Some((RaftId(id), endpoint(&node.addr)?)));
-                    return Err(ProposeError::NotLeader { hint });
-                }
-                Err(OpenraftError::APIError(other)) => return Err(ProposeError::Unknown(other.to_string())),
-                Err(OpenraftError::Fatal(fatal)) => return Err(ProposeError::Shutdown(fatal.to_string())),
-            }
+                Err(ApiError::APIError(ClientWriteError::ForwardToLeader(forward))) => forward,
+                Err(_) => return Err(ProposeError::Unknown),
+            };
+            self.retry(start, forward).await?;
         }
     }
 
-    /// Returns once this node's image holds everything that was committed before the call.
+    /// Confirms with a majority that this node leads, and waits until its image has everything that was
+    /// committed before the call.
     ///
     /// # Errors
-    /// This node does not lead.
+    /// [`ProposeError::NotLeader`], [`ProposeError::Shutdown`].
     pub async fn read_index(&self) -> Result<LogIndex, ProposeError> {
-        match self.raft.ensure_linearizable(ReadPolicy::ReadIndex).await {
-            Ok(_) => Ok(self.status().applied),
-            Err(OpenraftError::Fatal(fatal)) => Err(ProposeError::Shutdown(fatal.to_string())),
-            Err(_) => Err(ProposeError::NotLeader { hint: self.leadership.borrow().leader.clone() }),
+        let start = self.host.now();
+        loop {
+            self.running()?;
+            let forward = match self.raft.ensure_linearizable(ReadPolicy::ReadIndex).await {
+                Ok(read) => return Ok(LogIndex(read.index())),
+                Err(ApiError::APIError(LinearizableReadError::ForwardToLeader(forward))) => forward,
+                Err(ApiError::APIError(LinearizableReadError::QuorumNotEnough(_))) => {
+                    ForwardToLeader::empty().with_reason(ForwardReason::LeaseExpired)
+                }
+                Err(ApiError::Fatal(_)) => return Err(ProposeError::Shutdown),
+            };
+            self.retry(start, forward).await?;
         }
     }
 
-    /// Sends the log to a new member, which does not vote yet.
-    ///
-    /// # Errors
-    /// This node does not lead, or stopped leading.
-    pub async fn add_learner(&self, id: RaftId, at: &Endpoint) -> Result<(), RaftError> {
-        let _one_at_a_time = self.membership.lock().await;
-        self.raft.add_learner(id.0, BasicNode::new(at.to_string()), false).await.map(drop).map_err(failed)
-    }
-
-    /// Makes exactly these members the voters; who was one and is not named goes on as a learner.
-    ///
-    /// # Errors
-    /// A voter is no member; this node does not lead, or stopped leading.
-    pub async fn change_voters(&self, voters: BTreeSet<RaftId>) -> Result<(), RaftError> {
-        let _one_at_a_time = self.membership.lock().await;
-        let voters: BTreeSet<u64> = voters.into_iter().map(|id| id.0).collect();
-        self.raft.change_membership(voters, true).await.map(drop).map_err(failed)
-    }
-
-    /// Removes learners from the group.
-    ///
-    /// # Errors
-    /// One of them is a voter; this node does not lead, or stopped leading.
-    pub async fn remove_learners(&self, members: BTreeSet<RaftId>) -> Result<(), RaftError> {
-        let _one_at_a_time = self.membership.lock().await;
-        let members: BTreeSet<u64> = members.into_iter().map(|id| id.0).collect();
-        self.raft.change_membership(ChangeMembers::RemoveNodes(members), true).await.map(drop).map_err(failed)
-    }
-
-    /// Asks `to`, a voter that is caught up, to lead.
-    ///
-    /// # Errors
-    /// The member has stopped.
-    pub async fn transfer_leader(&self, to: RaftId) -> Result<(), RaftError> {
-        self.raft.trigger().transfer_leader(to.0).await.map_err(failed)
-    }
-
-    /// The group as this member sees it.
     #[must_use]
     pub fn status(&self) -> RaftStatus {
-        // Cloned at once: a borrowed watch can hold up openraft's core.
         let metrics = self.raft.metrics().borrow_watched().clone();
-        let index = |id: Option<&LogId>| LogIndex(id.map_or(0, |id| id.index));
-        let membership = metrics.membership_config.membership();
-        let matched = metrics.replication.iter().flatten();
-        RaftStatus {
-            id: self.options.raft_id,
-            state: match metrics.state {
-                ServerState::Learner => RaftState::Learner,
-                ServerState::Follower => RaftState::Follower,
-                ServerState::Candidate => RaftState::Candidate,
-                ServerState::Leader => RaftState::Leader,
-                ServerState::Shutdown => RaftState::Shutdown,
-            },
-            term: metrics.current_term,
-            leader: metrics.current_leader.map(RaftId),
-            last_log: LogIndex(metrics.last_log_index.unwrap_or(0)),
-            committed: index(metrics.local_committed.as_ref()),
-            applied: index(metrics.last_applied.as_ref()),
-            snapshot: index(metrics.snapshot.as_ref()),
-            voters: membership.voter_ids().map(RaftId).collect(),
-            learners: membership.learner_ids().map(RaftId).collect(),
-            matched: matched.filter_map(|(id, at)| Some((RaftId(*id), LogIndex(at.as_ref()?.index)))).collect(),
-        }
+        RaftStatus::of(&metrics)
     }
 
-    /// Answers a Raft call of another member. ◆ What names another cluster or another member than this is refused: a wiped
-    /// node at an old address is not the voter that it was.
+    /// Answers a Raft call of another node.
     ///
     /// # Errors
-    /// Why it is refused.
+    /// It is for another cluster or another member, or makes no sense, or the node has stopped.
     pub async fn handle(&self, request: pb::CallRequest) -> Result<pb::CallReply, String> {
-        let envelope = request.envelope.unwrap_or_default();
-        if envelope.cluster_id != self.options.cluster_id {
-            return Err(format!("this is cluster {}, not {}", self.options.cluster_id, envelope.cluster_id));
-        }
-        if envelope.target_raft_id != self.options.raft_id.0 {
-            return Err(format!("this is Raft member {}, not {}", self.options.raft_id, envelope.target_raft_id));
-        }
-        let text = |error: &dyn std::fmt::Display| error.to_string();
-        let reply = match request.call.ok_or("an empty call")? {
-            Call::AppendEntries(call) => {
-                let call = append_from_pb(&call).map_err(|e| text(&e))?;
-                Reply::AppendEntries(append_reply_to_pb(&self.raft.append_entries(call).await.map_err(|e| text(&e))?))
-            }
-            Call::Vote(call) => {
-                let call = vote_request_from_pb(&call).map_err(|e| text(&e))?;
-                Reply::Vote(vote_reply_to_pb(&self.raft.vote(call).await.map_err(|e| text(&e))?))
-            }
-            Call::PreVote(call) => {
-                let call = vote_request_from_pb(&call).map_err(|e| text(&e))?;
-                Reply::Vote(vote_reply_to_pb(&self.raft.pre_vote(call).await.map_err(|e| text(&e))?))
-            }
-            Call::Snapshot(call) => {
-                let vote = vote_from_pb(&call.vote.ok_or("no vote")?);
-                let snapshot = snapshot_from_pb(&call.snapshot.ok_or("no snapshot")?).map_err(|e| text(&e))?;
-                let reply = self.raft.install_full_snapshot(vote, snapshot).await.map_err(|e| text(&e))?;
-                Reply::Snapshot(pb::SnapshotReply { vote: Some(vote_to_pb(&reply.vote)) })
-            }
-            Call::TransferLeader(call) => {
-                let call = transfer_from_pb(&call).map_err(|e| text(&e))?;
-                let accepted = matches!(self.raft.handle_transfer_leader(call).await, Ok(Ok(())));
-                Reply::TransferLeader(pb::TransferLeaderReply { accepted })
-            }
-            Call::Controller(_) => return Err("not a Raft call".to_owned()),
-        };
-        Ok(pb::CallReply { reply: Some(reply) })
+        call_handling::answer(&self.raft, &self.cluster_id, self.id, request).await
     }
 
-    /// Resolves when the member cannot go on (its store failed), with the reason.
+    /// Returns why Raft has stopped, once it has: its store failed, or it was shut down.
     pub async fn failed(&self) -> String {
         let mut metrics = self.raft.metrics();
         loop {
-            if let Err(fatal) = metrics.borrow_watched().running_state.clone() {
-                return fatal.to_string();
+            let state = metrics.borrow_watched().running_state.clone();
+            if let Err(problem) = state {
+                return problem.to_string();
             }
             if metrics.changed().await.is_err() {
-                return "the metadata log has ended".to_owned();
+                return "raft has ended".into();
             }
         }
     }
 
+    /// Stops, and returns when nothing writes to the store any more. Repeating it does nothing.
     pub async fn shutdown(&self) {
         if let Err(error) = self.raft.shutdown().await {
-            tracing::warn!(?error, "the metadata log did not stop in order");
+            tracing::warn!(%error, "raft ended in a panic");
         }
     }
-}
 
-/// Publishes who leads, whenever that changes.
-async fn follow_leadership(raft: Raft<TypeConfig, StateMachine>, sender: watch::Sender<Leadership>) {
-    let mut metrics = raft.metrics();
-    loop {
-        let now = metrics.borrow_watched().clone();
-        let leads = now.state == ServerState::Leader && now.current_leader == Some(now.id);
-        // The first entry of a term is its leader's: once one of the term is applied, so is all before it.
-        let applied = now.last_applied.as_ref().is_some_and(|id| id.leader_id.term == now.current_term);
-        let leader = now.current_leader.and_then(|id| {
-            let node = now.membership_config.membership().get_node(&id)?;
-            Some((RaftId(id), endpoint(&node.addr)?))
-        });
-        let next = Leadership { leader, term: now.current_term, i_lead: leads && applied };
-        sender.send_if_modified(|current| {
-            let changed = *current != next;
-            if changed {
-                if next.i_lead && !current.i_lead {
-                    tracing::info!(term = next.term, raft_id = now.id, "became Raft leader");
-                }
-                *current = next;
+    pub(crate) fn running(&self) -> Result<(), ProposeError> {
+        let state = self.raft.metrics().borrow_watched().running_state.clone();
+        state.map_err(|_| ProposeError::Shutdown)
+    }
+
+    pub(crate) fn hint(&self) -> Option<(RaftId, Endpoint)> {
+        let leader = self.leadership.borrow().leader.clone();
+        leader.filter(|(id, _)| *id != self.id)
+    }
+
+    /// Waits a moment if it is this node that leads and only cannot yet, for [`Timings::call_timeout`] at most.
+    pub(crate) async fn retry(
+        &self,
+        start: Monotonic,
+        forward: ForwardToLeader<TypeConfig>,
+    ) -> Result<(), ProposeError> {
+        match self.judge(start, forward) {
+            Forward::Retry => {
+                tokio::time::sleep(RETRY).await;
+                Ok(())
             }
-            changed
-        });
-        if metrics.changed().await.is_err() {
-            return;
+            Forward::NotLeader(error) => Err(error),
         }
+    }
+
+    fn judge(&self, start: Monotonic, forward: ForwardToLeader<TypeConfig>) -> Forward {
+        let mine = self.status().leader == Some(self.id);
+        let not_yet =
+            forward.reason == ForwardReason::LeaseExpired && forward.leader_id.is_none_or(|id| id == self.id.0);
+        if mine && not_yet && self.host.now().since(start) < self.timings.call_timeout {
+            return Forward::Retry;
+        }
+        let named = forward.leader_id.zip(forward.leader_node);
+        let hint = named.and_then(|(id, node)| Some((RaftId(id), crate::network::endpoint(&node.addr)?)));
+        Forward::NotLeader(ProposeError::NotLeader {
+            hint: hint.or_else(|| self.hint()),
+        })
     }
 }

@@ -1,39 +1,101 @@
 use openraft_rt::{AsyncRuntime, OptionalSend};
 use openraft_rt_tokio::{TokioInstant, TokioRuntime};
-use rand::rngs::SmallRng;
-use rand::{Rng, SeedableRng};
-use std::cell::RefCell;
+use rand::rand_core::{Infallible, TryRng};
+use std::cell::Cell;
 use std::future::Future;
-use std::rc::Rc;
+use std::io;
 use std::time::Duration;
+use tokio::task::JoinHandle;
 
-tokio::task_local! {
-    /// Set inside a simulated host: tasks stay on its thread and random numbers come from here.
-    static SIMULATION: Rc<RefCell<SmallRng>>;
+thread_local! {
+    /// Set while this thread is inside [`simulated`]: the state of its randomness.
+    static SCOPE: Cell<Option<u64>> = const { Cell::new(None) };
 }
 
-/// Runs `future`, and every task that openraft starts below it, as part of the simulation with this seed.
+/// One step of SplitMix64 and its finaliser.
+pub(crate) fn mix(state: u64) -> u64 {
+    let mut z = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
+    z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    z ^ (z >> 31)
+}
+
+/// Runs `future` with local spawning and randomness from `seed`. Each poll enters the scope and leaves it, so
+/// hosts that share a thread do not share a seed; tasks spawned inside carry a scope of their own.
 pub async fn simulated<F: Future>(seed: u64, future: F) -> F::Output {
-    SIMULATION.scope(Rc::new(RefCell::new(SmallRng::seed_from_u64(seed))), future).await
+    let mut future = std::pin::pin!(future);
+    let mut state = seed;
+    std::future::poll_fn(move |context| {
+        let outer = SCOPE.replace(Some(state));
+        let polled = future.as_mut().poll(context);
+        state = SCOPE.replace(outer).unwrap_or(state);
+        polled
+    })
+    .await
 }
 
-/// The seeded numbers of the simulation that the current task belongs to.
-fn simulation() -> Option<Rc<RefCell<SmallRng>>> {
-    SIMULATION.try_with(Clone::clone).ok()
+/// Spawns on the `LocalSet` inside a simulation, else on the multi-thread runtime.
+pub(crate) fn spawn<F>(future: F) -> JoinHandle<F::Output>
+where
+    F: Future + Send + 'static,
+    F::Output: Send + 'static,
+{
+    match SCOPE.get() {
+        Some(_) => {
+            let seed = SwitchRng.next();
+            tokio::task::spawn_local(simulated(seed, future))
+        }
+        None => tokio::task::spawn(future),
+    }
 }
 
-/// tokio in production; local tasks and seeded randomness inside a simulation (ADR 3).
+/// Seeded inside a simulation, else the thread's generator.
+pub struct SwitchRng;
+
+impl SwitchRng {
+    fn next(&mut self) -> u64 {
+        match SCOPE.get() {
+            Some(state) => {
+                let next = mix(state);
+                SCOPE.set(Some(next));
+                next
+            }
+            None => rand::random(),
+        }
+    }
+}
+
+impl TryRng for SwitchRng {
+    type Error = Infallible;
+
+    fn try_next_u32(&mut self) -> Result<u32, Infallible> {
+        Ok((self.next() >> 32) as u32)
+    }
+
+    fn try_next_u64(&mut self) -> Result<u64, Infallible> {
+        Ok(self.next())
+    }
+
+    fn try_fill_bytes(&mut self, bytes: &mut [u8]) -> Result<(), Infallible> {
+        for chunk in bytes.chunks_mut(8) {
+            chunk.copy_from_slice(&self.next().to_le_bytes()[..chunk.len()]);
+        }
+        Ok(())
+    }
+}
+
+/// Tokio's runtime, with [`spawn`] and [`SwitchRng`]: one binary for production and simulation.
 #[derive(Debug)]
-pub struct Runtime(TokioRuntime);
+pub struct SwitchRuntime(TokioRuntime);
 
-impl AsyncRuntime for Runtime {
+impl AsyncRuntime for SwitchRuntime {
     type JoinError = tokio::task::JoinError;
-    type JoinHandle<T: OptionalSend + 'static> = tokio::task::JoinHandle<T>;
+    type JoinHandle<T: OptionalSend + 'static> = JoinHandle<T>;
     type Sleep = tokio::time::Sleep;
     type Instant = TokioInstant;
     type TimeoutError = tokio::time::error::Elapsed;
     type Timeout<R, T: Future<Output = R> + OptionalSend> = tokio::time::Timeout<T>;
-    type ThreadLocalRng = SmallRng;
+    type ThreadLocalRng = SwitchRng;
     type Mpsc = <TokioRuntime as AsyncRuntime>::Mpsc;
     type Watch = <TokioRuntime as AsyncRuntime>::Watch;
     type Oneshot = <TokioRuntime as AsyncRuntime>::Oneshot;
@@ -44,14 +106,11 @@ impl AsyncRuntime for Runtime {
         T: Future + OptionalSend + 'static,
         T::Output: OptionalSend + 'static,
     {
-        match simulation() {
-            Some(random) => tokio::task::spawn_local(SIMULATION.scope(random, future)),
-            None => tokio::task::spawn(future),
-        }
+        spawn(future)
     }
 
     fn sleep(duration: Duration) -> Self::Sleep {
-        tokio::time::sleep(duration)
+        TokioRuntime::sleep(duration)
     }
 
     fn sleep_until(deadline: Self::Instant) -> Self::Sleep {
@@ -59,7 +118,7 @@ impl AsyncRuntime for Runtime {
     }
 
     fn timeout<R, F: Future<Output = R> + OptionalSend>(duration: Duration, future: F) -> Self::Timeout<R, F> {
-        tokio::time::timeout(duration, future)
+        TokioRuntime::timeout(duration, future)
     }
 
     fn timeout_at<R, F: Future<Output = R> + OptionalSend>(deadline: Self::Instant, future: F) -> Self::Timeout<R, F> {
@@ -71,11 +130,7 @@ impl AsyncRuntime for Runtime {
     }
 
     fn thread_rng() -> Self::ThreadLocalRng {
-        let seed = match simulation() {
-            Some(random) => random.borrow_mut().next_u64(),
-            None => rand::rng().next_u64(),
-        };
-        SmallRng::seed_from_u64(seed)
+        SwitchRng
     }
 
     fn new(threads: usize) -> Self {
@@ -89,20 +144,11 @@ impl AsyncRuntime for Runtime {
         self.0.block_on(future)
     }
 
-    fn spawn_blocking<F, T>(job: F) -> impl Future<Output = Result<T, std::io::Error>> + Send
+    fn spawn_blocking<F, T>(work: F) -> impl Future<Output = Result<T, io::Error>> + Send
     where
         F: FnOnce() -> T + Send + 'static,
         T: Send + 'static,
     {
-        TokioRuntime::spawn_blocking(job)
+        TokioRuntime::spawn_blocking(work)
     }
-}
-
-/// Spawns beside openraft, on the same terms: inside a simulation the task keeps its scope.
-pub fn spawn<F>(future: F) -> tokio::task::JoinHandle<F::Output>
-where
-    F: Future + Send + 'static,
-    F::Output: Send + 'static,
-{
-    Runtime::spawn(future)
 }

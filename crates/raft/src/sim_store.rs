@@ -1,133 +1,184 @@
-use crate::store::{Done, RaftStore, Slot, Write};
-use bytes::Bytes;
-use rand::rngs::SmallRng;
-use rand::{RngExt, SeedableRng};
-use std::collections::BTreeMap;
+use crate::runtime;
+use crate::store::{Change, Done, RaftStore, Slot};
+use std::collections::{BTreeMap, VecDeque};
 use std::io;
 use std::ops::Range;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
-use tokio::sync::mpsc;
-
-/// How long a sync takes in the simulation, in microseconds.
-const SYNC_MICROS: Range<u64> = 100..4_000;
-
-/// The simulator's twin of [`crate::RocksStore`]: what was written is in memory at once and on the simulated disk only
-/// after a sync. Keep it outside the simulated host; [`SimStore::reopen`] gives the store of one life.
-pub struct SimStore {
-    seed: u64,
-    lives: AtomicU64,
-    durable: Arc<Mutex<Content>>,
-    current: Mutex<Option<Arc<AtomicBool>>>,
-}
 
 #[derive(Debug, Clone, Default)]
-struct Content {
-    log: BTreeMap<u64, Bytes>,
-    slots: BTreeMap<Slot, Bytes>,
+struct Half {
+    slots: BTreeMap<Slot, Vec<u8>>,
+    log: BTreeMap<u64, Vec<u8>>,
 }
+
+impl Half {
+    fn make(&mut self, change: &Change) {
+        if let Some(range) = &change.remove {
+            self.log.retain(|index, _| !range.contains(index));
+        }
+        self.slots.extend(change.puts.iter().cloned());
+        self.log.extend(change.entries.iter().cloned());
+    }
+}
+
+struct State {
+    life: u64,
+    random: u64,
+    volatile: Half,
+    durable: Half,
+    waiting: VecDeque<(Change, Option<Done>)>,
+    syncing: bool,
+}
+
+impl State {
+    fn random(&mut self) -> u64 {
+        self.random = runtime::mix(self.random);
+        self.random
+    }
+}
+
+/// The simulator's store: a volatile half that reads see, and a durable half that survives
+/// [`SimStore::crash`]. An fsync is a local task that takes 0.1 to 2 simulated milliseconds.
+pub struct SimStore(Arc<Mutex<State>>);
 
 struct Life {
-    volatile: Mutex<Content>,
-    waiting: mpsc::UnboundedSender<(Vec<Write>, Done)>,
-    sealed: Arc<AtomicBool>,
+    state: Arc<Mutex<State>>,
+    life: u64,
 }
 
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-impl Content {
-    fn apply(&mut self, write: Write) {
-        match write {
-            Write::Entry(index, bytes) => {
-                self.log.insert(index, bytes);
-            }
-            Write::Set(slot, bytes) => {
-                self.slots.insert(slot, bytes);
-            }
-            Write::TruncateFrom(index) => {
-                self.log.split_off(&index);
-            }
-            Write::PurgeTo(index) => self.log = self.log.split_off(&(index + 1)),
-        }
-    }
+fn lock(state: &Mutex<State>) -> MutexGuard<'_, State> {
+    state.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl SimStore {
-    #[must_use]
     pub fn new(seed: u64) -> Self {
-        Self { seed, lives: AtomicU64::new(0), durable: Arc::default(), current: Mutex::new(None) }
+        Self(Arc::new(Mutex::new(State {
+            life: 0,
+            random: seed,
+            volatile: Half::default(),
+            durable: Half::default(),
+            waiting: VecDeque::new(),
+            syncing: false,
+        })))
     }
 
-    /// The store of a new life, with what was durable. Must be called inside the simulated host.
-    #[must_use]
+    /// A handle of the current life.
     pub fn reopen(&self) -> Arc<dyn RaftStore> {
-        let life = self.lives.fetch_add(1, Ordering::Relaxed);
-        let sealed = Arc::new(AtomicBool::new(false));
-        *lock(&self.current) = Some(sealed.clone());
-        let (waiting, mut queue) = mpsc::unbounded_channel::<(Vec<Write>, Done)>();
-        let (durable, closed) = (self.durable.clone(), sealed.clone());
-        let mut random = SmallRng::seed_from_u64(self.seed ^ (life << 32));
-        tokio::task::spawn_local(async move {
-            while let Some(first) = queue.recv().await {
-                let mut round = vec![first];
-                while let Ok(more) = queue.try_recv() {
-                    round.push(more);
-                }
-                tokio::time::sleep(Duration::from_micros(random.random_range(SYNC_MICROS))).await;
-                if closed.load(Ordering::Acquire) {
-                    return;
-                }
-                for (writes, done) in round {
-                    {
-                        let mut durable = lock(&durable);
-                        writes.into_iter().for_each(|write| durable.apply(write));
-                    }
-                    done(Ok(()));
-                }
-            }
-        });
-        let volatile = Mutex::new(lock(&self.durable).clone());
-        Arc::new(Life { volatile, waiting, sealed })
+        Arc::new(Life {
+            life: lock(&self.0).life,
+            state: self.0.clone(),
+        })
     }
 
-    /// The machine stops: the current life's store fails from now on, and what it had not synced is gone.
-    /// (A sync in this store is all or nothing, so `seed` has nothing to decide.)
-    pub fn crash(&self, _seed: u64) {
-        if let Some(sealed) = lock(&self.current).take() {
-            sealed.store(true, Ordering::Release);
+    /// Seals all handles. What was not synced is lost, but for a prefix that the seed chooses: the disk may
+    /// have written it on its own.
+    pub fn crash(&self, seed: u64) {
+        let mut state = lock(&self.0);
+        let waiting = std::mem::take(&mut state.waiting);
+        let kept = (runtime::mix(seed) % (waiting.len() as u64 + 1)) as usize;
+        for (change, _) in waiting.iter().take(kept) {
+            state.durable.make(change);
+        }
+        state.life += 1;
+        state.syncing = false;
+        state.volatile = state.durable.clone();
+        drop(state);
+        // The callbacks of the old life are dropped outside the lock, unanswered.
+        drop(waiting);
+    }
+}
+
+impl Life {
+    fn state(&self) -> io::Result<MutexGuard<'_, State>> {
+        let state = lock(&self.state);
+        if state.life == self.life {
+            Ok(state)
+        } else {
+            Err(io::Error::other("crashed"))
         }
     }
 
-    /// Everything is gone, as on a new disk.
-    pub fn wipe(&self) {
-        *lock(&self.durable) = Content::default();
+    fn put(&self, change: Change, done: Option<Done>) -> io::Result<()> {
+        let mut state = self.state()?;
+        state.volatile.make(&change);
+        let syncs = done.is_some();
+        state.waiting.push_back((change, done));
+        if syncs && !state.syncing {
+            state.syncing = true;
+            drop(state);
+            runtime::spawn(sync(self.state.clone(), self.life));
+        }
+        Ok(())
+    }
+}
+
+async fn sync(shared: Arc<Mutex<State>>, life: u64) {
+    loop {
+        let (count, delay) = {
+            let mut state = lock(&shared);
+            if state.life != life {
+                return;
+            }
+            if !state.waiting.iter().any(|(_, done)| done.is_some()) {
+                state.syncing = false;
+                return;
+            }
+            (state.waiting.len(), Duration::from_micros(100 + state.random() % 1900))
+        };
+        tokio::time::sleep(delay).await;
+        let synced: Vec<_> = {
+            let mut state = lock(&shared);
+            if state.life != life {
+                return;
+            }
+            let synced: Vec<_> = state.waiting.drain(..count).collect();
+            for (change, _) in &synced {
+                state.durable.make(change);
+            }
+            synced
+        };
+        for done in synced.into_iter().filter_map(|(_, done)| done) {
+            done(Ok(()));
+        }
     }
 }
 
 impl RaftStore for Life {
-    fn write(&self, writes: Vec<Write>, done: Done) -> io::Result<()> {
-        if self.sealed.load(Ordering::Acquire) {
-            return Err(io::Error::other("the simulated machine has stopped"));
+    fn read(&self, slot: Slot) -> io::Result<Option<Vec<u8>>> {
+        Ok(self.state()?.volatile.slots.get(&slot).cloned())
+    }
+
+    fn entries(&self, range: Range<u64>, bytes: usize) -> io::Result<Vec<Vec<u8>>> {
+        if range.is_empty() {
+            return Ok(Vec::new());
         }
-        {
-            let mut volatile = lock(&self.volatile);
-            writes.iter().cloned().for_each(|write| volatile.apply(write));
+        let (state, mut found, mut size) = (self.state()?, Vec::new(), 0);
+        for value in state.volatile.log.range(range).map(|(_, value)| value) {
+            if !found.is_empty() && size + value.len() > bytes {
+                break;
+            }
+            size += value.len();
+            found.push(value.clone());
         }
-        self.waiting.send((writes, done)).map_err(|_| io::Error::other("the simulated machine has stopped"))
+        Ok(found)
     }
 
-    fn entries(&self, range: Range<u64>) -> io::Result<Vec<(u64, Bytes)>> {
-        Ok(lock(&self.volatile).log.range(range).map(|(index, bytes)| (*index, bytes.clone())).collect())
+    fn last_entry(&self) -> io::Result<Option<Vec<u8>>> {
+        Ok(self.state()?.volatile.log.values().next_back().cloned())
     }
 
-    fn last(&self) -> io::Result<Option<(u64, Bytes)>> {
-        Ok(lock(&self.volatile).log.last_key_value().map(|(index, bytes)| (*index, bytes.clone())))
+    fn submit(&self, change: Change, done: Done) -> io::Result<()> {
+        self.put(change, Some(done))
     }
 
-    fn get(&self, slot: Slot) -> io::Result<Option<Bytes>> {
-        Ok(lock(&self.volatile).slots.get(&slot).cloned())
+    fn hint(&self, slot: Slot, value: Vec<u8>) -> io::Result<()> {
+        self.put(
+            Change {
+                puts: vec![(slot, value)],
+                ..Change::default()
+            },
+            None,
+        )
     }
 }

@@ -1,26 +1,73 @@
-use crate::convert::{
-    FORMAT, decode, encode, snapshot_from_pb, snapshot_meta_from_pb, snapshot_meta_to_pb,
-};
+use crate::convert::{decode, snapshot_from_pb, snapshot_meta_from_pb, snapshot_meta_to_pb};
 use crate::pb;
-use crate::store::{RaftStore, Slot, Write};
+use crate::store::{Change, RaftStore, Slot};
 use crate::type_config::{Applied, LogId, Proposal, Snapshot, SnapshotMeta, StoredMembership, TypeConfig};
 use bytes::Bytes;
 use futures::{Stream, TryStreamExt};
 use metadata::Image;
 use openraft::storage::{EntryResponder, RaftSnapshotBuilder, RaftStateMachine};
 use openraft::{EntryPayload, OptionalSend};
+use std::fmt::Display;
 use std::io;
 use std::sync::Arc;
-use tokio::sync::watch;
+use tokio::sync::{Mutex, watch};
 use types::LogIndex;
 
 /// The image, and how far the log made it. Everyone on the node reads it through a watch.
-#[derive(Clone)]
 pub struct StateMachine {
     store: Arc<dyn RaftStore>,
     image: watch::Sender<Arc<Image>>,
     applied: Option<LogId>,
     membership: StoredMembership,
+    kept: Kept,
+}
+
+/// Last log id of the snapshot in the store. An older one, built while a newer arrived from the leader, must
+/// not take its place: the entries between them are gone.
+type Kept = Arc<Mutex<Option<LogId>>>;
+
+/// What a snapshot describes, taken at one moment.
+pub struct SnapshotBuilder {
+    store: Arc<dyn RaftStore>,
+    image: Arc<Image>,
+    applied: Option<LogId>,
+    membership: StoredMembership,
+    kept: Kept,
+}
+
+fn invalid(problem: &dyn Display) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, problem.to_string())
+}
+
+/// What a snapshot says.
+///
+/// # Errors
+/// It says nothing that this version understands.
+pub fn read_snapshot(snapshot: &pb::Snapshot) -> io::Result<(SnapshotMeta, Image)> {
+    let meta = snapshot
+        .meta
+        .as_ref()
+        .ok_or_else(|| invalid(&"a snapshot without metadata"))?;
+    let meta = snapshot_meta_from_pb(meta)?;
+    let records = metadata::decode_records(&snapshot.records).map_err(|error| invalid(&error))?;
+    let image = Image::from_snapshot(LogIndex(snapshot.image_index), &records).map_err(|error| invalid(&error))?;
+    Ok((meta, image))
+}
+
+async fn keep(store: &Arc<dyn RaftStore>, kept: &Kept, last: Option<LogId>, bytes: &[u8]) -> io::Result<()> {
+    let mut kept = kept.lock().await;
+    if kept.is_some() && *kept >= last {
+        return Ok(());
+    }
+    let puts = vec![(Slot::Snapshot, bytes.to_vec())];
+    store
+        .write(Change {
+            puts,
+            ..Change::default()
+        })
+        .await?;
+    *kept = last;
+    Ok(())
 }
 
 impl StateMachine {
@@ -30,71 +77,46 @@ impl StateMachine {
     /// The snapshot cannot be read.
     pub fn load(store: Arc<dyn RaftStore>) -> io::Result<Self> {
         let (image, _) = watch::channel(Arc::new(Image::default()));
-        let mut machine = Self { store, image, applied: None, membership: StoredMembership::default() };
-        if let Some(bytes) = machine.store.get(Slot::Snapshot)? {
-            machine.restore(&decode::<pb::Snapshot>(&bytes)?)?;
+        let (mut applied, mut membership) = (None, StoredMembership::default());
+        if let Some(bytes) = store.read(Slot::Snapshot)? {
+            let (meta, restored) = read_snapshot(&decode::<pb::Snapshot>(&bytes)?)?;
+            (applied, membership) = (meta.last_log_id, meta.last_membership);
+            image.send_replace(Arc::new(restored));
         }
-        Ok(machine)
+        let kept = Arc::new(Mutex::new(applied));
+        Ok(Self {
+            store,
+            image,
+            applied,
+            membership,
+            kept,
+        })
     }
 
     pub fn image(&self) -> watch::Receiver<Arc<Image>> {
         self.image.subscribe()
     }
-
-    fn restore(&mut self, snapshot: &pb::Snapshot) -> io::Result<()> {
-        let bad = |error: &dyn std::fmt::Display| io::Error::new(io::ErrorKind::InvalidData, error.to_string());
-        let meta = snapshot.meta.as_ref().ok_or_else(|| bad(&"a snapshot without metadata"))?;
-        let meta = snapshot_meta_from_pb(meta)?;
-        let records = metadata::decode_records(&snapshot.records).map_err(|error| bad(&error))?;
-        let image = Image::from_snapshot(LogIndex(snapshot.image_index), &records).map_err(|error| bad(&error))?;
-        self.applied = meta.last_log_id;
-        self.membership = meta.last_membership;
-        self.image.send_replace(Arc::new(image));
-        Ok(())
-    }
-
-    fn snapshot(&self) -> pb::Snapshot {
-        let image = self.image.borrow().clone();
-        let meta = SnapshotMeta { last_log_id: self.applied, last_membership: self.membership.clone() };
-        pb::Snapshot {
-            meta: Some(snapshot_meta_to_pb(&meta)),
-            image_index: image.index.0,
-            records: Bytes::from(metadata::encode_records(&image.to_snapshot())),
-        }
-    }
-
-    async fn keep(&self, snapshot: &pb::Snapshot) -> io::Result<()> {
-        let (sender, receiver) = tokio::sync::oneshot::channel();
-        let write = Write::Set(Slot::Snapshot, encode(snapshot));
-        self.store.write(
-            vec![write],
-            Box::new(move |outcome| {
-                // Whoever waited may have been dropped with the node.
-                let _ = sender.send(outcome);
-            }),
-        )?;
-        receiver.await.map_err(|_| io::Error::other("the store has ended"))?
-    }
 }
 
 /// Applies one proposal to `image`: all of its records or none, decided alike on every node.
-fn apply(image: &mut Image, index: LogIndex, proposal: &Proposal) -> Applied {
+///
+/// # Errors
+/// The records cannot be read: a newer version wrote them. The node has to stop, for skipping them would make
+/// its image differ from the others'.
+fn apply(image: &mut Image, index: LogIndex, proposal: &Proposal) -> io::Result<Applied> {
     if image.index.0 != proposal.base {
-        return Applied::Stale;
+        return Ok(Applied::Stale);
     }
-    let records = match metadata::decode_records(&proposal.records) {
-        Ok(records) => records,
-        Err(error) => return Applied::Invalid(error.to_string()),
-    };
-    match image.apply_all(index, &records) {
+    let records = metadata::decode_records(&proposal.records).map_err(|error| invalid(&error))?;
+    Ok(match image.apply_all(index, &records) {
         Ok(()) => Applied::Records,
         Err(error) => Applied::Invalid(error.to_string()),
-    }
+    })
 }
 
 impl RaftStateMachine<TypeConfig> for StateMachine {
     type SnapshotData = Vec<u8>;
-    type SnapshotBuilder = Self;
+    type SnapshotBuilder = SnapshotBuilder;
 
     async fn applied_state(&mut self) -> io::Result<(Option<LogId>, StoredMembership)> {
         Ok((self.applied, self.membership.clone()))
@@ -112,9 +134,13 @@ impl RaftStateMachine<TypeConfig> for StateMachine {
                 EntryPayload::Blank => Applied::Nothing,
                 EntryPayload::Normal(proposal) => {
                     let image = image.get_or_insert_with(|| (**self.image.borrow()).clone());
-                    let outcome = apply(image, LogIndex(entry.log_id.index), &proposal);
+                    let outcome = apply(image, LogIndex(entry.log_id.index), &proposal)?;
                     if let Applied::Invalid(problem) = &outcome {
-                        tracing::error!(index = entry.log_id.index, problem, "metadata records do not fit the image; nothing was changed");
+                        tracing::error!(
+                            index = entry.log_id.index,
+                            problem,
+                            "metadata records do not fit the image; nothing was changed"
+                        );
                     }
                     outcome
                 }
@@ -137,31 +163,53 @@ impl RaftStateMachine<TypeConfig> for StateMachine {
         Ok(())
     }
 
-    async fn get_snapshot_builder(&mut self) -> Self::SnapshotBuilder {
-        self.clone()
+    async fn get_snapshot_builder(&mut self) -> SnapshotBuilder {
+        SnapshotBuilder {
+            store: self.store.clone(),
+            image: self.image.borrow().clone(),
+            applied: self.applied,
+            membership: self.membership.clone(),
+            kept: self.kept.clone(),
+        }
     }
 
     async fn install_snapshot(&mut self, _meta: &SnapshotMeta, snapshot: Vec<u8>) -> io::Result<()> {
-        let snapshot = decode::<pb::Snapshot>(&snapshot)?;
-        self.keep(&snapshot).await?;
-        self.restore(&snapshot)
+        let (meta, image) = read_snapshot(&decode::<pb::Snapshot>(&snapshot)?)?;
+        keep(&self.store, &self.kept, meta.last_log_id, &snapshot).await?;
+        self.applied = meta.last_log_id;
+        self.membership = meta.last_membership;
+        self.image.send_replace(Arc::new(image));
+        Ok(())
     }
 
     async fn get_current_snapshot(&mut self) -> io::Result<Option<Snapshot>> {
-        match self.store.get(Slot::Snapshot)? {
+        match self.store.read(Slot::Snapshot)? {
             Some(bytes) => Ok(Some(snapshot_from_pb(&decode::<pb::Snapshot>(&bytes)?)?)),
             None => Ok(None),
         }
     }
 }
 
-impl RaftSnapshotBuilder<TypeConfig> for StateMachine {
+impl RaftSnapshotBuilder<TypeConfig> for SnapshotBuilder {
     type SnapshotData = Vec<u8>;
 
     async fn build_snapshot(&mut self) -> io::Result<Snapshot> {
-        let snapshot = self.snapshot();
-        self.keep(&snapshot).await?;
-        tracing::debug!(index = snapshot.image_index, format = FORMAT, "metadata snapshot");
-        snapshot_from_pb(&snapshot)
+        let meta = SnapshotMeta {
+            last_log_id: self.applied,
+            last_membership: self.membership.clone(),
+        };
+        let snapshot = pb::Snapshot {
+            meta: Some(snapshot_meta_to_pb(&meta)),
+            image_index: self.image.index.0,
+            records: Bytes::from(metadata::encode_records(&self.image.to_snapshot())),
+        };
+        let snapshot = snapshot_from_pb(&snapshot)?;
+        keep(&self.store, &self.kept, self.applied, &snapshot.snapshot).await?;
+        tracing::debug!(
+            index = self.image.index.0,
+            bytes = snapshot.snapshot.len(),
+            "metadata snapshot"
+        );
+        Ok(snapshot)
     }
 }

@@ -1,56 +1,54 @@
-use bytes::Bytes;
+use async_trait::async_trait;
 use std::io;
 use std::ops::Range;
 
-/// A small value beside the log.
+/// Told once, when an append is durable or has failed.
+pub type Done = Box<dyn FnOnce(io::Result<()>) + Send>;
+
+/// A value that there is one of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Slot {
     Vote,
-    /// How far this node knows the log to be committed.
-    Committed,
-    /// The last entry that was purged.
+    /// Log id of the last purged entry.
     Purged,
-    /// The newest snapshot, metadata and content.
+    /// A hint: may be lost, never ahead of what is committed.
+    Committed,
     Snapshot,
 }
 
-/// One step of a write.
-#[derive(Debug, Clone)]
-pub enum Write {
-    Entry(u64, Bytes),
-    Set(Slot, Bytes),
-    /// Removes this entry and all behind it.
-    TruncateFrom(u64),
-    /// Removes all entries up to this one, included.
-    PurgeTo(u64),
+/// What is written at once.
+#[derive(Debug, Clone, Default)]
+pub struct Change {
+    pub puts: Vec<(Slot, Vec<u8>)>,
+    pub entries: Vec<(u64, Vec<u8>)>,
+    /// Indexes to remove, before `entries` are put.
+    pub remove: Option<Range<u64>>,
 }
 
-/// Called once the write it belongs to is durable, in the order of the writes. An error means that the store is of no
-/// more use.
-pub type Done = Box<dyn FnOnce(io::Result<()>) + Send>;
-
-/// Where the Raft log lives. Content is opaque; the formats are those of `proto/raft.proto`.
-///
-/// A write is atomic, readable when [`RaftStore::write`] returns, and durable when its `done` is called. A failed sync is
-/// final: every later write fails.
+/// Where a Raft node keeps its log, vote and snapshot, as encoded bytes. Everything written becomes durable
+/// in the order of the calls. After a failed write or fsync every later call fails: a failed fsync is never
+/// retried.
+#[async_trait]
 pub trait RaftStore: Send + Sync + 'static {
-    /// # Errors
-    /// The store failed, now or before; `done` is then not called.
-    fn write(&self, writes: Vec<Write>, done: Done) -> io::Result<()>;
+    /// The newest value written.
+    fn read(&self, slot: Slot) -> io::Result<Option<Vec<u8>>>;
+    /// Entries in ascending order, at least one if there is one, and no more than about `bytes`.
+    fn entries(&self, range: Range<u64>, bytes: usize) -> io::Result<Vec<Vec<u8>>>;
+    fn last_entry(&self) -> io::Result<Option<Vec<u8>>>;
+    /// Writes; `done` is called when it is durable.
+    fn submit(&self, change: Change, done: Done) -> io::Result<()>;
+    /// Writes without asking for durability.
+    fn hint(&self, slot: Slot, value: Vec<u8>) -> io::Result<()>;
 
-    /// Entries with these indexes that are there, ascending.
-    ///
-    /// # Errors
-    /// The store cannot be read.
-    fn entries(&self, range: Range<u64>) -> io::Result<Vec<(u64, Bytes)>>;
-
-    /// The last entry.
-    ///
-    /// # Errors
-    /// The store cannot be read.
-    fn last(&self) -> io::Result<Option<(u64, Bytes)>>;
-
-    /// # Errors
-    /// The store cannot be read.
-    fn get(&self, slot: Slot) -> io::Result<Option<Bytes>>;
+    /// Writes, and returns when it is durable.
+    async fn write(&self, change: Change) -> io::Result<()> {
+        let (told, wait) = tokio::sync::oneshot::channel();
+        self.submit(
+            change,
+            Box::new(move |result| {
+                let _ = told.send(result);
+            }),
+        )?;
+        wait.await.map_err(|_| io::Error::other("the store has stopped"))?
+    }
 }

@@ -1,26 +1,31 @@
 use crate::pb;
 use crate::pb::call_request::Call;
 use crate::pb::node_client::NodeClient;
-use crate::pb::node_server::{Node, NodeServer};
-use crate::transport::{CallError, Handler, SESSION_MESSAGES, Serving, Session, Transport};
+use crate::tonic_server;
+use crate::transport::{CallError, FAREWELL, Handler, SESSION_MESSAGES, Serving, Session, SessionEnds, Transport};
 use async_trait::async_trait;
 use metadata::Endpoint;
 use std::collections::BTreeMap;
 use std::error::Error;
 use std::io;
-use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
-use tokio::sync::mpsc;
-use tokio_stream::StreamExt;
-use tokio_stream::wrappers::{ReceiverStream, TcpListenerStream};
-use tonic::transport::{Channel, Server};
-use tonic::{Code, Request, Response, Status, Streaming};
+use tokio::sync::{Notify, mpsc};
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::transport::Channel;
+use tonic::{Code, Status, Streaming};
 use types::{Timings, limits};
 
-/// What must not wait behind what: a snapshot never holds up a heartbeat.
+/// Channels kept; more endpoints than this are no cluster, and all are forgotten.
+const CHANNELS_MAX: usize = 512;
+/// What a peer may have sent on one call, and on one connection, before it is read.
+pub(crate) const STREAM_WINDOW: u32 = 4 << 20;
+pub(crate) const CONNECTION_WINDOW: u32 = 8 << 20;
+
+/// What a connection is for: a snapshot under way must not delay a heartbeat, nor a vote wait behind entries.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Lane {
+    Heartbeat,
     Append,
     Vote,
     Snapshot,
@@ -28,71 +33,160 @@ enum Lane {
     Session,
 }
 
-/// gRPC between control planes, a lazily made connection per peer and lane.
+impl Lane {
+    fn of(request: &pb::CallRequest) -> Self {
+        match &request.call {
+            Some(Call::AppendEntries(append)) if append.entries.is_empty() => Self::Heartbeat,
+            Some(Call::AppendEntries(_)) => Self::Append,
+            Some(Call::Vote(_) | Call::PreVote(_) | Call::TransferLeader(_)) => Self::Vote,
+            Some(Call::Snapshot(_)) => Self::Snapshot,
+            Some(Call::Controller(_)) | None => Self::Controller,
+        }
+    }
+}
+
+/// gRPC over TCP. One lazily dialled connection per endpoint and purpose; tasks run on the runtime of the
+/// caller that was first to use it.
+#[derive(Debug)]
 pub struct TonicTransport {
     timings: Timings,
-    channels: Mutex<BTreeMap<(Endpoint, Lane), NodeClient<Channel>>>,
+    channels: Mutex<BTreeMap<(Endpoint, Lane), Channel>>,
 }
 
 impl TonicTransport {
     #[must_use]
     pub fn new(timings: Timings) -> Self {
-        Self { timings, channels: Mutex::default() }
+        Self {
+            timings,
+            channels: Mutex::default(),
+        }
     }
 
     fn client(&self, to: &Endpoint, lane: Lane) -> Result<NodeClient<Channel>, CallError> {
         let mut channels = self.channels.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(client) = channels.get(&(to.clone(), lane)) {
-            return Ok(client.clone());
-        }
-        let host = if to.host.contains(':') { format!("[{}]", to.host) } else { to.host.clone() };
-        let channel = tonic::transport::Endpoint::from_shared(format!("http://{host}:{}", to.port))
-            .map_err(|error| CallError::Unreachable(error.to_string()))?
+        let key = (to.clone(), lane);
+        let channel = match channels.get(&key) {
+            Some(channel) => channel.clone(),
+            None => {
+                let channel = self.channel(to)?;
+                if channels.len() >= CHANNELS_MAX {
+                    channels.clear();
+                }
+                channels.insert(key, channel.clone());
+                channel
+            }
+        };
+        Ok(NodeClient::new(channel)
+            .max_decoding_message_size(limits::CONTROL_MESSAGE_BYTES_MAX)
+            .max_encoding_message_size(limits::CONTROL_MESSAGE_BYTES_MAX))
+    }
+
+    fn channel(&self, to: &Endpoint) -> Result<Channel, CallError> {
+        let host = if to.host.contains(':') {
+            format!("[{}]", to.host)
+        } else {
+            to.host.clone()
+        };
+        let endpoint = Channel::from_shared(format!("http://{host}:{}", to.port))
+            .map_err(|error| CallError::Unreachable(error.to_string()))?;
+        Ok(endpoint
             .tcp_nodelay(true)
             .connect_timeout(self.timings.dial_timeout)
-            .http2_keep_alive_interval(self.timings.broker_session / 3)
-            .keep_alive_timeout(self.timings.broker_session / 3)
+            .http2_keep_alive_interval(self.timings.stream_keep_alive)
+            .keep_alive_timeout(self.timings.stream_silence)
             .keep_alive_while_idle(true)
-            .connect_lazy();
-        let client = NodeClient::new(channel)
-            .max_decoding_message_size(limits::CONTROL_MESSAGE_BYTES_MAX)
-            .max_encoding_message_size(limits::CONTROL_MESSAGE_BYTES_MAX);
-        channels.insert((to.clone(), lane), client.clone());
-        Ok(client)
+            .initial_stream_window_size(STREAM_WINDOW)
+            .initial_connection_window_size(CONNECTION_WINDOW)
+            .connect_lazy())
     }
 }
 
-fn lane(request: &pb::CallRequest) -> Lane {
-    match &request.call {
-        Some(Call::AppendEntries(_)) => Lane::Append,
-        Some(Call::Vote(_) | Call::PreVote(_) | Call::TransferLeader(_)) => Lane::Vote,
-        Some(Call::Snapshot(_)) => Lane::Snapshot,
-        Some(Call::Controller(_)) | None => Lane::Controller,
-    }
-}
-
-/// What a failed call means. A refusal to connect is looked for in the chain of causes: it is evidence that nobody
-/// listens.
+/// Why a call failed, from what gRPC and the system said.
 fn call_error(status: &Status) -> CallError {
-    let mut cause: Option<&(dyn Error + 'static)> = status.source();
-    while let Some(error) = cause {
-        if error.downcast_ref::<io::Error>().is_some_and(|error| error.kind() == io::ErrorKind::ConnectionRefused) {
+    if status.code() == Code::FailedPrecondition {
+        return CallError::Rejected(status.message().to_owned());
+    }
+    let mut text = status.message().to_owned();
+    let mut source = status.source();
+    while let Some(error) = source {
+        if error
+            .downcast_ref::<io::Error>()
+            .is_some_and(|error| error.kind() == io::ErrorKind::ConnectionRefused)
+        {
             return CallError::Refused;
         }
-        cause = error.source();
+        text = error.to_string();
+        source = error.source();
     }
-    match status.code() {
-        Code::FailedPrecondition | Code::InvalidArgument | Code::Unimplemented => CallError::Rejected(status.message().to_owned()),
-        Code::DeadlineExceeded => CallError::Timeout,
-        _ => CallError::Unreachable(status.to_string()),
+    CallError::Unreachable(text)
+}
+
+/// Carries messages between a stream and a session until either ends; `out` feeds the stream's other direction.
+pub(crate) async fn carry(
+    mut incoming: Streaming<pb::SessionMessage>,
+    ends: SessionEnds,
+    out: mpsc::Sender<pb::SessionMessage>,
+) {
+    let SessionEnds { mut sent, received } = ends;
+    let over = Notify::new();
+    {
+        let stream = &mut incoming;
+        // Owns `received`: whoever reads the session learns of the end at once, even while last words go out.
+        let inbound = async move {
+            loop {
+                tokio::select! {
+                    message = stream.message() => {
+                        let Ok(Some(message)) = message else { return };
+                        if received.send(message).await.is_err() {
+                            return;
+                        }
+                    }
+                    () = received.closed() => return,
+                }
+            }
+        };
+        let inbound = async {
+            inbound.await;
+            over.notify_one();
+            std::future::pending::<()>().await;
+        };
+        // Ends when all that was sent is on its way.
+        let outbound = async {
+            loop {
+                let message = tokio::select! {
+                    biased;
+                    message = sent.recv() => message,
+                    () = over.notified() => {
+                        sent.close();
+                        continue;
+                    }
+                    () = out.closed() => break,
+                };
+                let Some(message) = message else { return };
+                if out.send(message).await.is_err() {
+                    break;
+                }
+            }
+            // Nothing goes out any more; what has come in is still to be read.
+            sent.close();
+            over.notified().await;
+        };
+        tokio::select! {
+            () = inbound => {}
+            () = outbound => {}
+        }
     }
+    drop(out);
+    // To drop the stream before the peer has ended its half would reset it, and take the last words with it.
+    let peer_ends = async { while let Ok(Some(_)) = incoming.message().await {} };
+    let _ = tokio::time::timeout(FAREWELL, peer_ends).await;
 }
 
 #[async_trait]
 impl Transport for TonicTransport {
     async fn call(&self, to: &Endpoint, request: pb::CallRequest, ttl: Duration) -> Result<pb::CallReply, CallError> {
-        let mut client = self.client(to, lane(&request))?;
-        match tokio::time::timeout(ttl, client.call(Request::new(request))).await {
+        let mut client = self.client(to, Lane::of(&request))?;
+        match tokio::time::timeout(ttl, client.call(request)).await {
             Ok(Ok(reply)) => Ok(reply.into_inner()),
             Ok(Err(status)) => Err(call_error(&status)),
             Err(_) => Err(CallError::Timeout),
@@ -101,97 +195,23 @@ impl Transport for TonicTransport {
 
     async fn open_session(&self, to: &Endpoint, hello: pb::SessionMessage) -> Result<Session, CallError> {
         let mut client = self.client(to, Lane::Session)?;
-        let (send, outgoing) = mpsc::channel(SESSION_MESSAGES);
-        send.try_send(hello).map_err(|_| CallError::Unreachable("a session without room".to_owned()))?;
-        let open = client.session(ReceiverStream::new(outgoing));
-        let answer = tokio::time::timeout(self.timings.call_timeout, open).await.map_err(|_| CallError::Timeout)?;
-        let mut messages = answer.map_err(|status| call_error(&status))?.into_inner();
-        let (incoming, recv) = mpsc::channel(SESSION_MESSAGES);
-        tokio::spawn(async move { receive(&mut messages, &incoming).await });
-        Ok(Session { send, recv })
+        let (out, outgoing) = mpsc::channel(SESSION_MESSAGES);
+        let opened = async {
+            // There is room: nothing was sent before.
+            let _ = out.send(hello).await;
+            client.session(ReceiverStream::new(outgoing)).await
+        };
+        let incoming = match tokio::time::timeout(self.timings.call_timeout, opened).await {
+            Ok(Ok(incoming)) => incoming.into_inner(),
+            Ok(Err(status)) => return Err(call_error(&status)),
+            Err(_) => return Err(CallError::Timeout),
+        };
+        let (session, ends) = Session::new();
+        tokio::spawn(carry(incoming, ends, out));
+        Ok(session)
     }
 
     async fn serve(&self, listen: (String, u16), handler: Arc<dyn Handler>) -> io::Result<Serving> {
-        let address = tokio::net::lookup_host((listen.0.as_str(), listen.1))
-            .await?
-            .next()
-            .ok_or_else(|| io::Error::new(io::ErrorKind::NotFound, format!("{} has no address", listen.0)))?;
-        let socket = if address.is_ipv4() { tokio::net::TcpSocket::new_v4()? } else { tokio::net::TcpSocket::new_v6()? };
-        // A restarted node must get its port back while old connections are in TIME_WAIT.
-        socket.set_reuseaddr(true)?;
-        socket.bind(address)?;
-        let listener = socket.listen(1024)?;
-        let port = listener.local_addr()?.port();
-        let service = NodeServer::new(Service(handler))
-            .max_decoding_message_size(limits::CONTROL_MESSAGE_BYTES_MAX)
-            .max_encoding_message_size(limits::CONTROL_MESSAGE_BYTES_MAX);
-        let server = Server::builder()
-            .tcp_nodelay(true)
-            .http2_keepalive_interval(Some(self.timings.broker_session / 3))
-            .http2_keepalive_timeout(Some(self.timings.broker_session / 3))
-            .add_service(service);
-        let incoming = TcpListenerStream::new(listener).map(|stream| {
-            if let Ok(stream) = &stream {
-                // Best effort: latency only.
-                let _ = stream.set_nodelay(true);
-            }
-            stream
-        });
-        let task = tokio::spawn(async move {
-            if let Err(error) = server.serve_with_incoming(incoming).await {
-                tracing::error!(%error, "the control listener ended");
-            }
-        });
-        Ok(Serving { port, task })
+        tonic_server::serve(&self.timings, listen, handler).await
     }
-}
-
-async fn receive(messages: &mut Streaming<pb::SessionMessage>, incoming: &mpsc::Sender<pb::SessionMessage>) {
-    loop {
-        tokio::select! {
-            message = messages.message() => match message {
-                Ok(Some(message)) => {
-                    if incoming.send(message).await.is_err() {
-                        return;
-                    }
-                }
-                Ok(None) | Err(_) => return,
-            },
-            () = incoming.closed() => return,
-        }
-    }
-}
-
-struct Service(Arc<dyn Handler>);
-
-fn peer<T>(request: &Request<T>) -> SocketAddr {
-    request.remote_addr().unwrap_or_else(|| SocketAddr::from(([0, 0, 0, 0], 0)))
-}
-
-#[tonic::async_trait]
-impl Node for Service {
-    async fn call(&self, request: Request<pb::CallRequest>) -> Result<Response<pb::CallReply>, Status> {
-        let from = peer(&request);
-        self.0.call(from, request.into_inner()).await.map(Response::new).map_err(Status::failed_precondition)
-    }
-
-    type SessionStream = std::pin::Pin<Box<dyn futures::Stream<Item = Result<pb::SessionMessage, Status>> + Send>>;
-
-    async fn session(&self, request: Request<Streaming<pb::SessionMessage>>) -> Result<Response<Self::SessionStream>, Status> {
-        let from = peer(&request);
-        let mut messages = request.into_inner();
-        let (send, outgoing) = mpsc::channel(SESSION_MESSAGES);
-        let (incoming, recv) = mpsc::channel(SESSION_MESSAGES);
-        let handler = self.0.clone();
-        tokio::spawn(async move {
-            let Ok(Some(hello)) = messages.message().await else { return };
-            // The session ends for the handler as soon as the stream does.
-            tokio::join!(receive_owned(messages, incoming), handler.session(from, hello, Session { send, recv }));
-        });
-        Ok(Response::new(Box::pin(ReceiverStream::new(outgoing).map(Ok))))
-    }
-}
-
-async fn receive_owned(mut messages: Streaming<pb::SessionMessage>, incoming: mpsc::Sender<pb::SessionMessage>) {
-    receive(&mut messages, &incoming).await;
 }

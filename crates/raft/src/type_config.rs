@@ -1,4 +1,4 @@
-use crate::runtime::Runtime;
+use crate::runtime::SwitchRuntime;
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use std::fmt;
@@ -41,7 +41,7 @@ openraft::declare_raft_types!(
         D = Proposal,
         R = Applied,
         LeaderId = openraft::impls::leader_id_std::LeaderId<Self::Term, Self::NodeId>,
-        AsyncRuntime = Runtime,
+        AsyncRuntime = SwitchRuntime,
 );
 
 pub type LogId = openraft::alias::LogIdOf<TypeConfig>;

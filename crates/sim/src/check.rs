@@ -12,7 +12,10 @@ pub fn batches(disk: &Arc<dyn Disk>, log_dir: &Path, partition: i32) -> anyhow::
     let directory = log_dir.join(format!("{TOPIC}-{partition}"));
     let mut found = Vec::new();
     for entry in disk.read_dir(&directory)? {
-        if !Path::new(&entry.name).extension().is_some_and(|extension| extension == "log") {
+        if !Path::new(&entry.name)
+            .extension()
+            .is_some_and(|extension| extension == "log")
+        {
             continue;
         }
         let file: Arc<dyn File> = disk.open(&directory.join(&entry.name), OpenMode::Read)?;
@@ -39,7 +42,11 @@ pub fn replicas(disks: &[Arc<dyn Disk>], log_dirs: &[std::path::PathBuf]) -> Vec
                 (Err(error), _) => problems.push(format!("partition {partition} on node {node}: {error:#}")),
                 (Ok(found), None) => first = Some(found),
                 (Ok(found), Some(first)) if found != *first => {
-                    let at = first.iter().zip(&found).position(|(a, b)| a != b).unwrap_or(first.len().min(found.len()));
+                    let at = first
+                        .iter()
+                        .zip(&found)
+                        .position(|(a, b)| a != b)
+                        .unwrap_or(first.len().min(found.len()));
                     problems.push(format!(
                         "partition {partition}: node {node} differs from node 0 at batch {at}: {:?} and {:?} ({} and {} batches)",
                         found.get(at),

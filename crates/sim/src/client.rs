@@ -3,9 +3,9 @@ use host::{Net, Stream};
 use std::collections::BTreeMap;
 use std::time::Duration;
 use tokio::io::AsyncWriteExt;
+use wire::StrBytes;
 use wire::messages::metadata_request::MetadataRequestTopic;
 use wire::messages::{MetadataRequest, RequestKind, ResponseKind, TopicName};
-use wire::StrBytes;
 use wire::{ApiKey, FrameReader};
 
 const ANSWER: Duration = Duration::from_millis(1_500);
@@ -47,7 +47,13 @@ impl Client {
 
     /// # Errors
     /// Whatever went wrong; the connection is then given up.
-    pub async fn call(&mut self, node: usize, key: ApiKey, version: i16, request: &RequestKind) -> anyhow::Result<ResponseKind> {
+    pub async fn call(
+        &mut self,
+        node: usize,
+        key: ApiKey,
+        version: i16,
+        request: &RequestKind,
+    ) -> anyhow::Result<ResponseKind> {
         // The connection goes back only after a whole exchange.
         let connection = self.connections.remove(&node);
         self.correlation += 1;
@@ -55,10 +61,16 @@ impl Client {
         let exchange = async {
             let (mut stream, mut reader) = match connection {
                 Some(connection) => connection,
-                None => (self.net.dial(&self.nodes[node], self.port).await?, FrameReader::new(ANSWER_BYTES_MAX)),
+                None => (
+                    self.net.dial(&self.nodes[node], self.port).await?,
+                    FrameReader::new(ANSWER_BYTES_MAX),
+                ),
             };
             stream.write_all(&frame).await?;
-            let answer = reader.next(&mut stream).await?.ok_or_else(|| anyhow::anyhow!("closed"))?;
+            let answer = reader
+                .next(&mut stream)
+                .await?
+                .ok_or_else(|| anyhow::anyhow!("closed"))?;
             anyhow::Ok((stream, reader, answer))
         };
         let (stream, reader, answer) = tokio::time::timeout(ANSWER, exchange).await??;
@@ -72,10 +84,17 @@ impl Client {
     /// # Errors
     /// As [`Client::call`].
     pub async fn refresh(&mut self, node: usize, topic: &str) -> anyhow::Result<()> {
-        let wanted = MetadataRequestTopic::default().with_name(Some(TopicName(StrBytes::from_string(topic.to_owned()))));
-        let request = MetadataRequest::default().with_topics(Some(vec![wanted])).with_allow_auto_topic_creation(false);
-        let answer = self.call(node, ApiKey::Metadata, 9, &RequestKind::Metadata(request)).await?;
-        let ResponseKind::Metadata(answer) = answer else { anyhow::bail!("a wrong answer") };
+        let wanted =
+            MetadataRequestTopic::default().with_name(Some(TopicName(StrBytes::from_string(topic.to_owned()))));
+        let request = MetadataRequest::default()
+            .with_topics(Some(vec![wanted]))
+            .with_allow_auto_topic_creation(false);
+        let answer = self
+            .call(node, ApiKey::Metadata, 9, &RequestKind::Metadata(request))
+            .await?;
+        let ResponseKind::Metadata(answer) = answer else {
+            anyhow::bail!("a wrong answer")
+        };
         for partition in answer.topics.iter().flat_map(|topic| &topic.partitions) {
             match usize::try_from(partition.leader_id.0) {
                 Ok(leader) if leader < self.nodes.len() => self.leaders.insert(partition.partition_index, leader),

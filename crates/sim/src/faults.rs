@@ -36,7 +36,10 @@ impl Schedule {
                 _ => {
                     let others: Vec<usize> = (0..nodes).filter(|other| *other != node).collect();
                     let count = random.random_range(1..=others.len());
-                    Fault::Partition { node, others: others.into_iter().take(count).collect() }
+                    Fault::Partition {
+                        node,
+                        others: others.into_iter().take(count).collect(),
+                    }
                 }
             };
             faults.push((at, end, fault));

@@ -14,7 +14,9 @@ pub struct History {
 impl History {
     pub fn acknowledge(&mut self, partition: i32, offset: i64, value: u64) {
         if let Some(other) = self.acknowledged.entry(partition).or_default().insert(offset, value) {
-            self.problems.push(format!("partition {partition} offset {offset}: acknowledged for {other} and for {value}"));
+            self.problems.push(format!(
+                "partition {partition} offset {offset}: acknowledged for {other} and for {value}"
+            ));
         }
     }
 
@@ -23,7 +25,9 @@ impl History {
         if let Some(other) = self.read.entry(partition).or_default().insert(offset, value)
             && other != value
         {
-            self.problems.push(format!("partition {partition} offset {offset}: read {other} and later {value}"));
+            self.problems.push(format!(
+                "partition {partition} offset {offset}: read {other} and later {value}"
+            ));
         }
     }
 
@@ -50,7 +54,9 @@ impl History {
             let mut places: BTreeMap<u64, i64> = BTreeMap::new();
             for (offset, value) in records {
                 if let Some(first) = places.insert(*value, *offset) {
-                    self.problems.push(format!("partition {partition}: value {value} at offsets {first} and {offset}"));
+                    self.problems.push(format!(
+                        "partition {partition}: value {value} at offsets {first} and {offset}"
+                    ));
                 }
             }
         }
@@ -67,7 +73,10 @@ mod tests {
             history.acknowledge(0, offset, 100 + offset.cast_unsigned());
             history.see(0, offset, 100 + offset.cast_unsigned());
         }
-        (history, BTreeMap::from([(0, (0..5).map(|o: i64| (o, 100 + o.cast_unsigned())).collect())]))
+        (
+            history,
+            BTreeMap::from([(0, (0..5).map(|o: i64| (o, 100 + o.cast_unsigned())).collect())]),
+        )
     }
 
     #[test]
@@ -82,7 +91,11 @@ mod tests {
         let (mut history, mut content) = clean();
         content.get_mut(&0).unwrap().truncate(4);
         history.compare(&content);
-        assert!(history.problems[0].contains("104 was acknowledged, at the end there is None"), "{:?}", history.problems);
+        assert!(
+            history.problems[0].contains("104 was acknowledged, at the end there is None"),
+            "{:?}",
+            history.problems
+        );
 
         let (mut history, mut content) = clean();
         content.get_mut(&0).unwrap().push((5, 100));

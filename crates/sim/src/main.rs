@@ -6,7 +6,10 @@ use std::process::ExitCode;
 use std::time::Instant;
 
 #[derive(Parser)]
-#[command(about = "Runs simulated clusters", after_help = "Example: sim --seeds 200\nExample: sim --seed 7 --trace")]
+#[command(
+    about = "Runs simulated clusters",
+    after_help = "Example: sim --seeds 200\nExample: sim --seed 7 --trace"
+)]
 struct Arguments {
     /// One seed
     #[arg(long)]
@@ -29,7 +32,9 @@ struct Arguments {
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
-    let seeds = arguments.seed.map_or(arguments.from..arguments.from + arguments.seeds, |seed| seed..seed + 1);
+    let seeds = arguments
+        .seed
+        .map_or(arguments.from..arguments.from + arguments.seeds, |seed| seed..seed + 1);
     let mut failed = 0u64;
     let mut passed = 0u64;
     for seed in seeds {
@@ -44,8 +49,16 @@ fn main() -> ExitCode {
         for problem in &outcome.problems {
             println!("  seed {seed}: {problem}");
         }
-        if outcome.problems.is_empty() { passed += 1 } else { failed += 1 }
+        if outcome.problems.is_empty() {
+            passed += 1
+        } else {
+            failed += 1
+        }
     }
     println!("{passed} passed, {failed} failed");
-    if failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+    if failed == 0 {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    }
 }

@@ -48,7 +48,11 @@ pub struct Outcome {
 impl Plan {
     #[must_use]
     pub fn new(seed: u64, seconds: u64) -> Self {
-        Self { seed, duration: Duration::from_secs(seconds), filter: "info".to_owned() }
+        Self {
+            seed,
+            duration: Duration::from_secs(seconds),
+            filter: "info".to_owned(),
+        }
     }
 }
 
@@ -69,7 +73,9 @@ impl Outcome {
 
 /// FNV-1a, to compare traces.
 fn fnv(bytes: &[u8]) -> u64 {
-    bytes.iter().fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3))
+    bytes.iter().fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
+        (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3)
+    })
 }
 
 /// A seed of its own for every part.
@@ -82,7 +88,9 @@ fn name(node: usize) -> String {
 }
 
 fn settings(node: usize) -> Result<Settings, ottla::settings::SettingsError> {
-    let join: Vec<String> = (0..NODES).map(|node| format!("{}:{}", name(node), KAFKA_PORT + 10_000)).collect();
+    let join: Vec<String> = (0..NODES)
+        .map(|node| format!("{}:{}", name(node), KAFKA_PORT + 10_000))
+        .collect();
     let host = name(node);
     let flags = [
         format!("node.id={node}"),
@@ -118,7 +126,12 @@ pub fn run(plan: &Plan) -> Outcome {
         .simulation_duration(CALM_BEFORE + plan.duration + CALM_AFTER + READING + Duration::from_secs(10))
         .build();
     let machines: Vec<Rc<Machine>> = (0..NODES)
-        .map(|node| Rc::new(Machine { disk: Arc::new(SimDisk::new()), store: Arc::new(SimStore::new(mix(seed, 50, node as u64))) }))
+        .map(|node| {
+            Rc::new(Machine {
+                disk: Arc::new(SimDisk::new()),
+                store: Arc::new(SimStore::new(mix(seed, 50, node as u64))),
+            })
+        })
         .collect();
     for (node, machine) in machines.iter().enumerate() {
         let (machine, life) = (machine.clone(), Cell::new(0u64));
@@ -172,7 +185,8 @@ pub fn run(plan: &Plan) -> Outcome {
             heal(&mut sim, fault);
             current = None;
         }
-        if current.is_none() && pending.last().is_some_and(|(begin, _, _)| now >= *begin)
+        if current.is_none()
+            && pending.last().is_some_and(|(begin, _, _)| now >= *begin)
             && let Some((_, end, fault)) = pending.pop()
         {
             tracing::info!(?fault, "fault");
@@ -193,7 +207,9 @@ pub fn run(plan: &Plan) -> Outcome {
         Some(Ok(content)) => {
             history.compare(&content);
             let disks: Vec<Arc<dyn Disk>> = machines.iter().map(|machine| machine.disk.handle()).collect();
-            let log_dirs: Vec<PathBuf> = (0..NODES).map(|node| PathBuf::from(format!("/{}/data", name(node)))).collect();
+            let log_dirs: Vec<PathBuf> = (0..NODES)
+                .map(|node| PathBuf::from(format!("/{}/data", name(node))))
+                .collect();
             problems.extend(check::replicas(&disks, &log_dirs));
         }
         Some(Err(error)) => problems.push(format!("{error:#}")),

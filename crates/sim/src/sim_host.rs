@@ -79,8 +79,13 @@ impl Host for SimHost {
             let (queue, random) = (queue.clone(), self.random.clone());
             tokio::task::spawn_local(async move {
                 loop {
-                    let Some(job) = queue.lock().await.recv().await else { return };
-                    let micros = random.lock().unwrap_or_else(PoisonError::into_inner).random_range(JOB_MICROS);
+                    let Some(job) = queue.lock().await.recv().await else {
+                        return;
+                    };
+                    let micros = random
+                        .lock()
+                        .unwrap_or_else(PoisonError::into_inner)
+                        .random_range(JOB_MICROS);
                     tokio::time::sleep(Duration::from_micros(micros)).await;
                     job();
                 }

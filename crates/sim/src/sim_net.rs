@@ -23,14 +23,20 @@ struct SimStream {
 
 impl SimStream {
     fn new(stream: TcpStream) -> io::Result<Self> {
-        Ok(Self { peer: stream.peer_addr()?, local: stream.local_addr()?, stream })
+        Ok(Self {
+            peer: stream.peer_addr()?,
+            local: stream.local_addr()?,
+            stream,
+        })
     }
 }
 
 #[async_trait]
 impl Net for SimNet {
     async fn listen(&self, _host: &str, port: u16) -> io::Result<Box<dyn Listener>> {
-        Ok(Box::new(SimListener(TcpListener::bind((Ipv4Addr::UNSPECIFIED, port)).await?)))
+        Ok(Box::new(SimListener(
+            TcpListener::bind((Ipv4Addr::UNSPECIFIED, port)).await?,
+        )))
     }
 
     async fn dial(&self, host: &str, port: u16) -> io::Result<Box<dyn Stream>> {

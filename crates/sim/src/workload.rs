@@ -10,13 +10,14 @@ use std::rc::Rc;
 use std::time::Duration;
 use types::{ErrorCode, ProducerEpoch, ProducerId};
 use wire::ApiKey;
+use wire::StrBytes;
 use wire::messages::create_topics_request::CreatableTopic;
 use wire::messages::fetch_request::{FetchPartition, FetchTopic};
 use wire::messages::produce_request::{PartitionProduceData, TopicProduceData};
 use wire::messages::{
-    BrokerId, CreateTopicsRequest, FetchRequest, InitProducerIdRequest, ProduceRequest, RequestKind, ResponseKind, TopicName,
+    BrokerId, CreateTopicsRequest, FetchRequest, InitProducerIdRequest, ProduceRequest, RequestKind, ResponseKind,
+    TopicName,
 };
-use wire::StrBytes;
 
 /// The topic of the run, strict, three replicas.
 pub const TOPIC: &str = "sim";
@@ -36,11 +37,22 @@ pub async fn create(client: &mut Client, seed: u64) {
     let mut random = SmallRng::seed_from_u64(seed);
     loop {
         let node = random.random_range(0..client.nodes());
-        let creatable = CreatableTopic::default().with_name(topic()).with_num_partitions(PARTITIONS).with_replication_factor(3);
-        let request = CreateTopicsRequest::default().with_topics(vec![creatable]).with_timeout_ms(1_000);
-        if let Ok(ResponseKind::CreateTopics(answer)) = client.call(node, ApiKey::CreateTopics, 5, &RequestKind::CreateTopics(request)).await {
+        let creatable = CreatableTopic::default()
+            .with_name(topic())
+            .with_num_partitions(PARTITIONS)
+            .with_replication_factor(3);
+        let request = CreateTopicsRequest::default()
+            .with_topics(vec![creatable])
+            .with_timeout_ms(1_000);
+        if let Ok(ResponseKind::CreateTopics(answer)) = client
+            .call(node, ApiKey::CreateTopics, 5, &RequestKind::CreateTopics(request))
+            .await
+        {
             let code = answer.topics.first().map_or(-1, |topic| topic.error_code);
-            if matches!(ErrorCode::from_code(code), ErrorCode::None | ErrorCode::TopicAlreadyExists) {
+            if matches!(
+                ErrorCode::from_code(code),
+                ErrorCode::None | ErrorCode::TopicAlreadyExists
+            ) {
                 return;
             }
         }
@@ -88,8 +100,13 @@ pub async fn produce(mut client: Client, seed: u64, number: u64, history: Shared
 
 async fn init(client: &mut Client, random: &mut SmallRng) -> Option<(ProducerId, ProducerEpoch)> {
     let node = random.random_range(0..client.nodes());
-    let request = InitProducerIdRequest::default().with_transactional_id(None).with_transaction_timeout_ms(60_000);
-    match client.call(node, ApiKey::InitProducerId, 2, &RequestKind::InitProducerId(request)).await {
+    let request = InitProducerIdRequest::default()
+        .with_transactional_id(None)
+        .with_transaction_timeout_ms(60_000);
+    match client
+        .call(node, ApiKey::InitProducerId, 2, &RequestKind::InitProducerId(request))
+        .await
+    {
         Ok(ResponseKind::InitProducerId(answer)) if answer.error_code == 0 => {
             Some((ProducerId(answer.producer_id.0), ProducerEpoch(answer.producer_epoch)))
         }
@@ -111,16 +128,32 @@ async fn deliver(client: &mut Client, random: &mut SmallRng, partition: i32, bat
             tokio::time::sleep(Duration::from_millis(random.random_range(10..60))).await;
             continue;
         };
-        let data = PartitionProduceData::default().with_index(partition).with_records(Some(batch.clone()));
-        let data = TopicProduceData::default().with_name(topic()).with_partition_data(vec![data]);
-        let request = ProduceRequest::default().with_transactional_id(None).with_acks(-1).with_timeout_ms(1_000).with_topic_data(vec![data]);
-        if let Ok(ResponseKind::Produce(answer)) = client.call(leader, ApiKey::Produce, 8, &RequestKind::Produce(request)).await
-            && let Some(result) = answer.responses.iter().flat_map(|topic| &topic.partition_responses).next()
+        let data = PartitionProduceData::default()
+            .with_index(partition)
+            .with_records(Some(batch.clone()));
+        let data = TopicProduceData::default()
+            .with_name(topic())
+            .with_partition_data(vec![data]);
+        let request = ProduceRequest::default()
+            .with_transactional_id(None)
+            .with_acks(-1)
+            .with_timeout_ms(1_000)
+            .with_topic_data(vec![data]);
+        if let Ok(ResponseKind::Produce(answer)) = client
+            .call(leader, ApiKey::Produce, 8, &RequestKind::Produce(request))
+            .await
+            && let Some(result) = answer
+                .responses
+                .iter()
+                .flat_map(|topic| &topic.partition_responses)
+                .next()
         {
             match ErrorCode::from_code(result.error_code) {
                 ErrorCode::None => return Some(result.base_offset),
                 // The producer's state is gone or ahead: this id is of no more use.
-                ErrorCode::OutOfOrderSequenceNumber | ErrorCode::UnknownProducerId | ErrorCode::InvalidProducerEpoch => return None,
+                ErrorCode::OutOfOrderSequenceNumber
+                | ErrorCode::UnknownProducerId
+                | ErrorCode::InvalidProducerEpoch => return None,
                 _ => {}
             }
         }
@@ -162,8 +195,15 @@ pub async fn consume(mut client: Client, seed: u64, history: SharedHistory, unti
 ///
 /// # Errors
 /// Anything but an answer with records or none.
-pub async fn fetch(client: &mut Client, partition: i32, position: i64, wait_ms: i32) -> anyhow::Result<Vec<(i64, u64)>> {
-    let leader = client.leader(partition).ok_or_else(|| anyhow::anyhow!("no leader known"))?;
+pub async fn fetch(
+    client: &mut Client,
+    partition: i32,
+    position: i64,
+    wait_ms: i32,
+) -> anyhow::Result<Vec<(i64, u64)>> {
+    let leader = client
+        .leader(partition)
+        .ok_or_else(|| anyhow::anyhow!("no leader known"))?;
     let wanted = FetchPartition::default()
         .with_partition(partition)
         .with_current_leader_epoch(-1)
@@ -177,8 +217,12 @@ pub async fn fetch(client: &mut Client, partition: i32, position: i64, wait_ms: 
         .with_max_bytes(1 << 20)
         .with_session_epoch(-1)
         .with_topics(vec![wanted]);
-    let answer = client.call(leader, ApiKey::Fetch, 11, &RequestKind::Fetch(request)).await?;
-    let ResponseKind::Fetch(answer) = answer else { anyhow::bail!("a wrong answer") };
+    let answer = client
+        .call(leader, ApiKey::Fetch, 11, &RequestKind::Fetch(request))
+        .await?;
+    let ResponseKind::Fetch(answer) = answer else {
+        anyhow::bail!("a wrong answer")
+    };
     let mut found = Vec::new();
     for data in answer.responses.into_iter().flat_map(|topic| topic.partitions) {
         anyhow::ensure!(data.error_code == 0, "error {}", data.error_code);
@@ -186,7 +230,11 @@ pub async fn fetch(client: &mut Client, partition: i32, position: i64, wait_ms: 
             let Ok(batch) = batch else { break };
             for record in decode_records(&batch, 1 << 20)? {
                 if record.offset.0 >= position {
-                    let value = record.value.as_deref().and_then(|v| v.try_into().ok()).map_or(u64::MAX, u64::from_be_bytes);
+                    let value = record
+                        .value
+                        .as_deref()
+                        .and_then(|v| v.try_into().ok())
+                        .map_or(u64::MAX, u64::from_be_bytes);
                     found.push((record.offset.0, value));
                 }
             }
@@ -199,7 +247,11 @@ pub async fn fetch(client: &mut Client, partition: i32, position: i64, wait_ms: 
 ///
 /// # Errors
 /// A partition that cannot be read within the simulated minute.
-pub async fn read_all(client: &mut Client, seed: u64, least: &BTreeMap<i32, i64>) -> anyhow::Result<BTreeMap<i32, Vec<(i64, u64)>>> {
+pub async fn read_all(
+    client: &mut Client,
+    seed: u64,
+    least: &BTreeMap<i32, i64>,
+) -> anyhow::Result<BTreeMap<i32, Vec<(i64, u64)>>> {
     let mut random = SmallRng::seed_from_u64(seed);
     let mut content: BTreeMap<i32, Vec<(i64, u64)>> = BTreeMap::new();
     let started = tokio::time::Instant::now();
@@ -208,7 +260,11 @@ pub async fn read_all(client: &mut Client, seed: u64, least: &BTreeMap<i32, i64>
         let mut idle = 0;
         // At the end of the log, or beyond everything that anyone saw, twice in a row.
         while idle < 2 {
-            anyhow::ensure!(started.elapsed() < Duration::from_secs(60), "partition {partition} cannot be read; {} records", records.len());
+            anyhow::ensure!(
+                started.elapsed() < Duration::from_secs(60),
+                "partition {partition} cannot be read; {} records",
+                records.len()
+            );
             let position = records.last().map_or(0, |(offset, _)| offset + 1);
             match fetch(client, partition, position, 300).await {
                 Ok(more) if more.is_empty() => {

@@ -11,11 +11,18 @@ fn seeds_find_nothing() {
         let outcome = run(&Plan::new(seed, 40));
         println!("{}", outcome.summary(seed));
         if outcome.acknowledged < 100 {
-            failures.push(format!("seed {seed}: only {} records were acknowledged: the run proves nothing", outcome.acknowledged));
+            failures.push(format!(
+                "seed {seed}: only {} records were acknowledged: the run proves nothing",
+                outcome.acknowledged
+            ));
         }
         failures.extend(outcome.problems.iter().map(|problem| format!("seed {seed}: {problem}")));
     }
-    assert!(failures.is_empty(), "replay with `make sim SEED=n`:\n{}", failures.join("\n"));
+    assert!(
+        failures.is_empty(),
+        "replay with `make sim SEED=n`:\n{}",
+        failures.join("\n")
+    );
 }
 
 #[test]

@@ -72,7 +72,11 @@ impl FrameReader {
             }
             self.buffer.reserve(READ_BYTES_MIN);
             if stream.read_buf(&mut self.buffer).await? == 0 {
-                return if self.buffer.is_empty() { Ok(None) } else { Err(WireError::Truncated) };
+                return if self.buffer.is_empty() {
+                    Ok(None)
+                } else {
+                    Err(WireError::Truncated)
+                };
             }
         }
     }

@@ -31,7 +31,10 @@ const NOT_IN_CORES: &[&str] = &["tokio", "host", "futures", "rand", "tracing"];
 /// # Errors
 /// A manifest that cannot be read.
 pub fn violations(root: &Path) -> std::io::Result<Vec<String>> {
-    let floors: BTreeMap<&str, (u8, &[&str])> = FLOORS.iter().map(|(name, floor, same)| (*name, (*floor, *same))).collect();
+    let floors: BTreeMap<&str, (u8, &[&str])> = FLOORS
+        .iter()
+        .map(|(name, floor, same)| (*name, (*floor, *same)))
+        .collect();
     let mut found = Vec::new();
     for entry in fs::read_dir(root.join("crates"))? {
         let path = entry?.path();
@@ -39,18 +42,27 @@ pub fn violations(root: &Path) -> std::io::Result<Vec<String>> {
         if !manifest.exists() {
             continue;
         }
-        let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+        let name = path
+            .file_name()
+            .map(|name| name.to_string_lossy().into_owned())
+            .unwrap_or_default();
         let Some((floor, same)) = floors.get(name.as_str()) else {
-            found.push(format!("crates/{name} is not in the list of floors (crates/xtask/src/layers.rs)"));
+            found.push(format!(
+                "crates/{name} is not in the list of floors (crates/xtask/src/layers.rs)"
+            ));
             continue;
         };
         for dependency in dependencies(&fs::read_to_string(&manifest)?) {
             if CORES.contains(&name.as_str()) && NOT_IN_CORES.contains(&dependency.as_str()) {
                 found.push(format!("{name} is a pure core and must not depend on {dependency}"));
             }
-            let Some((below, _)) = floors.get(dependency.as_str()) else { continue };
+            let Some((below, _)) = floors.get(dependency.as_str()) else {
+                continue;
+            };
             if below > floor || (below == floor && !same.contains(&dependency.as_str())) {
-                found.push(format!("{name} (floor {floor}) must not depend on {dependency} (floor {below})"));
+                found.push(format!(
+                    "{name} (floor {floor}) must not depend on {dependency} (floor {below})"
+                ));
             }
         }
     }
@@ -89,7 +101,9 @@ mod tests {
 
     #[test]
     fn a_dependency_upwards_is_found() {
-        let names = dependencies("[package]\nname = \"x\"\n[dependencies]\ntypes.workspace = true\nbroker = { path = \"\" }\n[dev-dependencies]\nsim = \"1\"\n");
+        let names = dependencies(
+            "[package]\nname = \"x\"\n[dependencies]\ntypes.workspace = true\nbroker = { path = \"\" }\n[dev-dependencies]\nsim = \"1\"\n",
+        );
         assert_eq!(names, ["types", "broker"]);
     }
 }

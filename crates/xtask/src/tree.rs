@@ -8,7 +8,16 @@ use std::path::{Path, PathBuf};
 pub const LINES_MAX: usize = 1_000;
 
 /// File names that say nothing about what is inside.
-const NAMELESS: &[&str] = &["utils.rs", "util.rs", "helpers.rs", "helper.rs", "misc.rs", "common.rs", "impls.rs", "impl.rs"];
+const NAMELESS: &[&str] = &[
+    "utils.rs",
+    "util.rs",
+    "helpers.rs",
+    "helper.rs",
+    "misc.rs",
+    "common.rs",
+    "impls.rs",
+    "impl.rs",
+];
 
 /// Too long files and rooms without a name of their own, a line each.
 ///
@@ -20,7 +29,10 @@ pub fn violations(root: &Path) -> io::Result<Vec<String>> {
     let mut found = Vec::new();
     for file in files {
         let shown = file.strip_prefix(root).unwrap_or(&file).display().to_string();
-        let name = file.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+        let name = file
+            .file_name()
+            .map(|name| name.to_string_lossy().into_owned())
+            .unwrap_or_default();
         if NAMELESS.contains(&name.as_str()) {
             found.push(format!("{shown}: name the file after what is in it"));
         }

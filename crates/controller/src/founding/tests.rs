@@ -5,8 +5,18 @@ fn at(port: u16) -> Endpoint {
 }
 
 fn situation(position: Option<usize>, answers: &[Answer]) -> Situation {
-    let answers = answers.iter().enumerate().map(|(index, answer)| (at(index as u16), answer.clone())).collect();
-    Situation { member_of: None, position, founders: 3, found_alone: false, answers }
+    let answers = answers
+        .iter()
+        .enumerate()
+        .map(|(index, answer)| (at(index as u16), answer.clone()))
+        .collect();
+    Situation {
+        member_of: None,
+        position,
+        founders: 3,
+        found_alone: false,
+        answers,
+    }
 }
 
 fn member(id: &str) -> Answer {
@@ -25,21 +35,53 @@ fn the_rule_of_founding() {
     let for_first = || wait(&["the first of the founders has not founded the cluster"]);
     let cases = [
         ("first, all empty", situation(Some(0), &[Empty, Empty]), Decision::Found),
-        ("first, one silent", situation(Some(0), &[Empty, Silent]), wait(&["n:1 has not answered"])),
-        ("first, all silent", situation(Some(0), &[Silent, Silent]), wait(&["n:0 has not answered", "n:1 has not answered"])),
+        (
+            "first, one silent",
+            situation(Some(0), &[Empty, Silent]),
+            wait(&["n:1 has not answered"]),
+        ),
+        (
+            "first, all silent",
+            situation(Some(0), &[Silent, Silent]),
+            wait(&["n:0 has not answered", "n:1 has not answered"]),
+        ),
         (
             "first, another list",
             situation(Some(0), &[refused(), Empty]),
             wait(&["n:0: it is configured with another list of founders"]),
         ),
-        ("first, wiped", situation(Some(0), &[Empty, member("a")]), join("a", &[1])),
-        ("first, wiped, silent third", situation(Some(0), &[Silent, member("a")]), join("a", &[1])),
+        (
+            "first, wiped",
+            situation(Some(0), &[Empty, member("a")]),
+            join("a", &[1]),
+        ),
+        (
+            "first, wiped, silent third",
+            situation(Some(0), &[Silent, member("a")]),
+            join("a", &[1]),
+        ),
         ("second, all empty", situation(Some(1), &[Empty, Empty]), for_first()),
         ("second, silent", situation(Some(1), &[Silent, Silent]), for_first()),
-        ("second, founded", situation(Some(1), &[member("a"), Silent]), join("a", &[0])),
-        ("third, founded by both", situation(Some(2), &[member("a"), member("a")]), join("a", &[0, 1])),
-        ("no founder, empty", situation(None, &[Empty, Empty, Empty]), for_first()),
-        ("no founder, founded", situation(None, &[Silent, member("a"), Empty]), join("a", &[1])),
+        (
+            "second, founded",
+            situation(Some(1), &[member("a"), Silent]),
+            join("a", &[0]),
+        ),
+        (
+            "third, founded by both",
+            situation(Some(2), &[member("a"), member("a")]),
+            join("a", &[0, 1]),
+        ),
+        (
+            "no founder, empty",
+            situation(None, &[Empty, Empty, Empty]),
+            for_first(),
+        ),
+        (
+            "no founder, founded",
+            situation(None, &[Silent, member("a"), Empty]),
+            join("a", &[1]),
+        ),
         (
             "two clusters",
             situation(Some(2), &[member("a"), member("b")]),
@@ -47,25 +89,45 @@ fn the_rule_of_founding() {
         ),
         (
             "asked only one of two",
-            Situation { answers: vec![(at(0), Empty)], ..situation(Some(0), &[]) },
+            Situation {
+                answers: vec![(at(0), Empty)],
+                ..situation(Some(0), &[])
+            },
             wait(&[]),
         ),
         (
             "member",
-            Situation { member_of: Some("a".into()), ..situation(Some(0), &[Silent, member("b")]) },
+            Situation {
+                member_of: Some("a".into()),
+                ..situation(Some(0), &[Silent, member("b")])
+            },
             Decision::Start,
         ),
         (
             "alone",
-            Situation { founders: 0, found_alone: true, ..situation(None, &[]) },
+            Situation {
+                founders: 0,
+                found_alone: true,
+                ..situation(None, &[])
+            },
             Decision::Found,
         ),
-        ("the only founder", Situation { founders: 1, ..situation(Some(0), &[]) }, Decision::Found),
+        (
+            "the only founder",
+            Situation {
+                founders: 1,
+                ..situation(Some(0), &[])
+            },
+            Decision::Found,
+        ),
     ];
     for (name, situation, expected) in cases {
         assert_eq!(decide(&situation), expected, "{name}");
     }
-    let forgotten = Situation { founders: 0, ..situation(None, &[]) };
+    let forgotten = Situation {
+        founders: 0,
+        ..situation(None, &[])
+    };
     assert!(matches!(decide(&forgotten), Decision::Refuse(why) if why.contains("found=true")));
 }
 
@@ -76,7 +138,10 @@ fn a_promise_belongs_to_one_candidate() {
     assert!(promise.give(NodeId(9), "x", &[at(2), at(1)], &list).is_err());
     assert_eq!(promise.give(NodeId(1), "x", &list, &list), Ok(()));
     assert_eq!(promise.give(NodeId(1), "y", &list, &list), Ok(()));
-    assert_eq!(promise.give(NodeId(2), "y", &list, &list), Err("it has promised to be founded by node 1".into()));
+    assert_eq!(
+        promise.give(NodeId(2), "y", &list, &list),
+        Err("it has promised to be founded by node 1".into())
+    );
 }
 
 // --- every interleaving of small clusters -----------------------------------------------------
@@ -115,9 +180,22 @@ impl Model {
     fn new(lists: Vec<Vec<u8>>, crashes: u8, wipes: u8, disks: [Option<u8>; 3]) -> Self {
         let nodes = disks
             .into_iter()
-            .map(|disk| Node { up: false, disk, candidate: 0, answers: vec![None; 3], promised: None })
+            .map(|disk| Node {
+                up: false,
+                disk,
+                candidate: 0,
+                answers: vec![None; 3],
+                promised: None,
+            })
             .collect();
-        Self { nodes, lists, founded: disks.iter().flatten().take(1).copied().collect(), crashes, wipes, next_id: 10 }
+        Self {
+            nodes,
+            lists,
+            founded: disks.iter().flatten().take(1).copied().collect(),
+            crashes,
+            wipes,
+            next_id: 10,
+        }
     }
 
     fn successors(&self) -> Vec<Self> {
@@ -128,8 +206,13 @@ impl Model {
                 let mut model = self.clone();
                 let candidate = model.next_id;
                 model.next_id += 1;
-                model.nodes[i] =
-                    Node { up: true, disk: node.disk, candidate, answers: vec![None; 3], promised: None };
+                model.nodes[i] = Node {
+                    up: true,
+                    disk: node.disk,
+                    candidate,
+                    answers: vec![None; 3],
+                    promised: None,
+                };
                 next.push(model);
                 continue;
             }
@@ -178,7 +261,9 @@ impl Model {
             match asks.then(|| promise.give(NodeId(i as i32), "", &list(i), &list(j))) {
                 Some(Ok(())) => {
                     model.nodes[j].promised = Some(i as u8);
-                    Some(Said::Empty { candidate: self.nodes[i].candidate })
+                    Some(Said::Empty {
+                        candidate: self.nodes[i].candidate,
+                    })
                 }
                 _ => Some(Said::NoPromise),
             }
@@ -202,7 +287,13 @@ impl Model {
                 (at(j as u16), answer)
             })
             .collect();
-        let situation = Situation { member_of: None, position, founders: 3, found_alone: false, answers };
+        let situation = Situation {
+            member_of: None,
+            position,
+            founders: 3,
+            found_alone: false,
+            answers,
+        };
         let mut model = self.clone();
         match decide(&situation) {
             Decision::Found => {
@@ -260,7 +351,12 @@ fn three_founders_in_any_order_with_one_dying_in_the_middle_found_one_cluster() 
 
 #[test]
 fn lists_in_different_orders_never_make_two_clusters() {
-    let (states, together) = explore(Model::new(vec![vec![0, 1, 2], vec![1, 0, 2], vec![0, 1, 2]], 1, 0, [None; 3]));
+    let (states, together) = explore(Model::new(
+        vec![vec![0, 1, 2], vec![1, 0, 2], vec![0, 1, 2]],
+        1,
+        0,
+        [None; 3],
+    ));
     assert!(states > 100, "{states}");
     assert!(!together, "a founder with another list gives no promise");
 }

@@ -5,16 +5,32 @@ const EPOCH: BrokerEpoch = BrokerEpoch(7);
 const S: SessionId = SessionId(1);
 
 fn registered(fenced: bool) -> Event {
-    Event::Registered { node: A, broker_epoch: EPOCH, fenced, unfence_at: LogIndex(9) }
+    Event::Registered {
+        node: A,
+        broker_epoch: EPOCH,
+        fenced,
+        unfence_at: LogIndex(9),
+    }
 }
 fn opened(session: u64) -> Event {
-    Event::SessionOpened { node: A, broker_epoch: EPOCH, session: SessionId(session) }
+    Event::SessionOpened {
+        node: A,
+        broker_epoch: EPOCH,
+        session: SessionId(session),
+    }
 }
 fn heartbeat(applied: u64) -> Event {
-    Event::Heartbeat { node: A, session: S, applied: LogIndex(applied) }
+    Event::Heartbeat {
+        node: A,
+        session: S,
+        applied: LogIndex(applied),
+    }
 }
 fn broken(session: u64) -> Event {
-    Event::SessionBroken { node: A, session: SessionId(session) }
+    Event::SessionBroken {
+        node: A,
+        session: SessionId(session),
+    }
 }
 fn dialled(dial: u64, outcome: DialOutcome) -> Event {
     Event::Dialled { node: A, dial, outcome }
@@ -23,9 +39,16 @@ fn dial(dial: u64) -> Action {
     Action::Dial { node: A, dial }
 }
 fn fence(why: Why) -> Action {
-    Action::Fence { node: A, broker_epoch: EPOCH, why }
+    Action::Fence {
+        node: A,
+        broker_epoch: EPOCH,
+        why,
+    }
 }
-const UNFENCE: Action = Action::Unfence { node: A, broker_epoch: EPOCH };
+const UNFENCE: Action = Action::Unfence {
+    node: A,
+    broker_epoch: EPOCH,
+};
 
 /// Each step: at this millisecond, this event, exactly these actions. A tick runs every 100 ms between.
 fn check(name: &str, steps: &[(u64, Event, &[Action])]) {
@@ -142,8 +165,22 @@ fn a_new_controller_dials_who_does_not_come_back() {
             (72, dialled(2, DialOutcome::Refused), &[fence(Why::Evidence)]),
         ],
     );
-    check("back in time", &[(0, registered(false), &[]), (30, opened(1), &[]), (90, Event::Tick, &[])]);
-    check("fenced anyway", &[(0, registered(true), &[]), (90, Event::Tick, &[]), (4000, Event::Tick, &[])]);
+    check(
+        "back in time",
+        &[
+            (0, registered(false), &[]),
+            (30, opened(1), &[]),
+            (90, Event::Tick, &[]),
+        ],
+    );
+    check(
+        "fenced anyway",
+        &[
+            (0, registered(true), &[]),
+            (90, Event::Tick, &[]),
+            (4000, Event::Tick, &[]),
+        ],
+    );
 }
 
 #[test]
@@ -186,8 +223,15 @@ fn a_broker_is_unfenced_once_it_has_applied_enough() {
             (6, heartbeat(11), &[]),
         ],
     );
-    let other = Event::SessionOpened { node: A, broker_epoch: BrokerEpoch(6), session: S };
-    check("a dead self", &[(0, registered(true), &[]), (1, other, &[]), (2, heartbeat(9), &[])]);
+    let other = Event::SessionOpened {
+        node: A,
+        broker_epoch: BrokerEpoch(6),
+        session: S,
+    };
+    check(
+        "a dead self",
+        &[(0, registered(true), &[]), (1, other, &[]), (2, heartbeat(9), &[])],
+    );
 }
 
 #[test]

@@ -2,9 +2,9 @@ use super::{ClientError, Connection};
 use std::collections::BTreeMap;
 use std::time::Duration;
 use wire::ApiKey;
+use wire::StrBytes;
 use wire::messages::metadata_request::MetadataRequestTopic;
 use wire::messages::{MetadataRequest, RequestKind, ResponseKind, TopicName};
-use wire::StrBytes;
 
 /// How long a command goes on asking while leaders move.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -47,9 +47,20 @@ impl Cluster {
             .split(',')
             .map(str::trim)
             .filter(|address| !address.is_empty())
-            .map(|address| if address.contains(':') { address.to_owned() } else { format!("{address}:9092") })
+            .map(|address| {
+                if address.contains(':') {
+                    address.to_owned()
+                } else {
+                    format!("{address}:9092")
+                }
+            })
             .collect();
-        Self { bootstrap, any: None, brokers: BTreeMap::new(), leaders: BTreeMap::new() }
+        Self {
+            bootstrap,
+            any: None,
+            brokers: BTreeMap::new(),
+            leaders: BTreeMap::new(),
+        }
     }
 
     /// Asks any node.
@@ -84,10 +95,18 @@ impl Cluster {
     ///
     /// # Errors
     /// As [`Connection::call`]; [`ClientError::Unreachable`] if the id is not in the last Metadata.
-    pub async fn call_node(&mut self, node: i32, key: ApiKey, max: i16, request: RequestKind) -> Result<ResponseKind, ClientError> {
+    pub async fn call_node(
+        &mut self,
+        node: i32,
+        key: ApiKey,
+        max: i16,
+        request: RequestKind,
+    ) -> Result<ResponseKind, ClientError> {
         if !self.leaders.contains_key(&node) {
             let Some(address) = self.brokers.get(&node).cloned() else {
-                return Err(ClientError::Unreachable(format!("node {node} is not known or not alive")));
+                return Err(ClientError::Unreachable(format!(
+                    "node {node} is not known or not alive"
+                )));
             };
             self.leaders.insert(node, Connection::open(&address).await?);
         }
@@ -109,13 +128,23 @@ impl Cluster {
         let topics = names.map(|names| {
             names
                 .iter()
-                .map(|name| MetadataRequestTopic::default().with_name(Some(TopicName(StrBytes::from_string(name.clone())))))
+                .map(|name| {
+                    MetadataRequestTopic::default().with_name(Some(TopicName(StrBytes::from_string(name.clone()))))
+                })
                 .collect()
         });
-        let request = MetadataRequest::default().with_topics(topics).with_allow_auto_topic_creation(create);
+        let request = MetadataRequest::default()
+            .with_topics(topics)
+            .with_allow_auto_topic_creation(create);
         let answer = self.call(ApiKey::Metadata, 12, RequestKind::Metadata(request)).await?;
-        let ResponseKind::Metadata(answer) = answer else { return Err(ClientError::Other("a wrong answer".into())) };
-        self.brokers = answer.brokers.iter().map(|b| (b.node_id.0, format!("{}:{}", b.host, b.port))).collect();
+        let ResponseKind::Metadata(answer) = answer else {
+            return Err(ClientError::Other("a wrong answer".into()));
+        };
+        self.brokers = answer
+            .brokers
+            .iter()
+            .map(|b| (b.node_id.0, format!("{}:{}", b.host, b.port)))
+            .collect();
         let mut topics = Vec::new();
         for topic in answer.topics {
             let name = topic.name.map(|name| name.0.to_string()).unwrap_or_default();
@@ -133,7 +162,12 @@ impl Cluster {
                 })
                 .collect();
             partitions.sort_by_key(|partition| partition.index);
-            topics.push(Topic { name, id: topic.topic_id, internal: topic.is_internal, partitions });
+            topics.push(Topic {
+                name,
+                id: topic.topic_id,
+                internal: topic.is_internal,
+                partitions,
+            });
         }
         topics.sort_by(|a, b| a.name.cmp(&b.name));
         Ok(topics)
@@ -164,4 +198,3 @@ impl Cluster {
         &self.brokers
     }
 }
-

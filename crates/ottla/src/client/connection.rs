@@ -40,9 +40,19 @@ impl Connection {
             correlation: 0,
             versions: BTreeMap::new(),
         };
-        let answer = connection.exchange(ApiKey::ApiVersions, 0, &RequestKind::ApiVersions(ApiVersionsRequest::default())).await?;
+        let answer = connection
+            .exchange(
+                ApiKey::ApiVersions,
+                0,
+                &RequestKind::ApiVersions(ApiVersionsRequest::default()),
+            )
+            .await?;
         if let ResponseKind::ApiVersions(answer) = answer {
-            connection.versions = answer.api_keys.iter().map(|k| (k.api_key, (k.min_version, k.max_version))).collect();
+            connection.versions = answer
+                .api_keys
+                .iter()
+                .map(|k| (k.api_key, (k.min_version, k.max_version)))
+                .collect();
         }
         Ok(connection)
     }
@@ -59,14 +69,22 @@ impl Connection {
         self.exchange(key, version, &request).await
     }
 
-    async fn exchange(&mut self, key: ApiKey, version: i16, request: &RequestKind) -> Result<ResponseKind, ClientError> {
+    async fn exchange(
+        &mut self,
+        key: ApiKey,
+        version: i16,
+        request: &RequestKind,
+    ) -> Result<ResponseKind, ClientError> {
         use tokio::io::AsyncWriteExt;
         let address = self.address.clone();
         let broken = |error: String| ClientError::Broken(address.clone(), error);
         self.correlation = self.correlation.wrapping_add(1);
         let frame = wire::client::encode_request(key, version, self.correlation, "ottla", request)
             .map_err(|error| broken(error.to_string()))?;
-        self.stream.write_all(&frame).await.map_err(|error| broken(error.to_string()))?;
+        self.stream
+            .write_all(&frame)
+            .await
+            .map_err(|error| broken(error.to_string()))?;
         let frame = tokio::time::timeout(ANSWER, self.reader.next(&mut self.stream))
             .await
             .map_err(|_| broken("no answer".into()))?

@@ -4,10 +4,10 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 use types::{ErrorCode, limits};
 use wire::ApiKey;
+use wire::StrBytes;
 use wire::messages::fetch_request::{FetchPartition, FetchTopic};
 use wire::messages::list_offsets_request::{ListOffsetsPartition, ListOffsetsTopic};
 use wire::messages::{BrokerId, FetchRequest, ListOffsetsRequest, RequestKind, ResponseKind, TopicName};
-use wire::StrBytes;
 
 const BACKOFF: Duration = Duration::from_millis(50);
 const FETCH_BYTES: i32 = 16 * 1024 * 1024;
@@ -28,9 +28,19 @@ impl Consumer {
     ///
     /// # Errors
     /// [`ClientError`]; a partition that does not exist.
-    pub async fn new(cluster: &mut Cluster, topic: &str, partition: Option<i32>, start: i64) -> Result<Self, ClientError> {
+    pub async fn new(
+        cluster: &mut Cluster,
+        topic: &str,
+        partition: Option<i32>,
+        start: i64,
+    ) -> Result<Self, ClientError> {
         let topic = cluster.topic(topic, false).await?;
-        let wanted: Vec<i32> = topic.partitions.iter().map(|p| p.index).filter(|p| partition.is_none_or(|w| w == *p)).collect();
+        let wanted: Vec<i32> = topic
+            .partitions
+            .iter()
+            .map(|p| p.index)
+            .filter(|p| partition.is_none_or(|w| w == *p))
+            .collect();
         if wanted.is_empty() {
             return Err(ClientError::Other(format!(
                 "topic {} has partitions 0 to {}; there is no partition {}",
@@ -39,9 +49,16 @@ impl Consumer {
                 partition.unwrap_or(0)
             )));
         }
-        let mut consumer = Self { topic, positions: BTreeMap::new() };
+        let mut consumer = Self {
+            topic,
+            positions: BTreeMap::new(),
+        };
         for partition in wanted {
-            let position = if start < 0 { consumer.offset(cluster, partition, start).await? } else { start };
+            let position = if start < 0 {
+                consumer.offset(cluster, partition, start).await?
+            } else {
+                start
+            };
             consumer.positions.insert(partition, position);
         }
         Ok(consumer)
@@ -76,13 +93,28 @@ impl Consumer {
             by_leader.entry(self.leader(*partition)).or_default().push(*partition);
         }
         // Nodes are asked in turn, so only a lone one may make us wait.
-        let wait = if by_leader.len() == 1 { wait } else { wait / u32::try_from(by_leader.len()).unwrap_or(1) };
+        let wait = if by_leader.len() == 1 {
+            wait
+        } else {
+            wait / u32::try_from(by_leader.len()).unwrap_or(1)
+        };
         let mut found = Vec::new();
         for (leader, partitions) in by_leader {
             let outcome = if leader < 0 {
-                Err(ClientError::Kafka { what: self.topic.name.clone(), error: ErrorCode::LeaderNotAvailable, message: None })
+                Err(ClientError::Kafka {
+                    what: self.topic.name.clone(),
+                    error: ErrorCode::LeaderNotAvailable,
+                    message: None,
+                })
             } else {
-                self.fetch(cluster, leader, &partitions, if found.is_empty() { wait } else { Duration::ZERO }, &mut found).await
+                self.fetch(
+                    cluster,
+                    leader,
+                    &partitions,
+                    if found.is_empty() { wait } else { Duration::ZERO },
+                    &mut found,
+                )
+                .await
             };
             match outcome {
                 Ok(()) => {}
@@ -101,7 +133,11 @@ impl Consumer {
     }
 
     fn leader(&self, partition: i32) -> i32 {
-        self.topic.partitions.iter().find(|p| p.index == partition).map_or(-1, |p| p.leader)
+        self.topic
+            .partitions
+            .iter()
+            .find(|p| p.index == partition)
+            .map_or(-1, |p| p.leader)
     }
 
     async fn fetch(
@@ -122,8 +158,9 @@ impl Consumer {
                     .with_partition_max_bytes(PARTITION_BYTES)
             })
             .collect();
-        let topic =
-            FetchTopic::default().with_topic(TopicName(StrBytes::from_string(self.topic.name.clone()))).with_partitions(wanted);
+        let topic = FetchTopic::default()
+            .with_topic(TopicName(StrBytes::from_string(self.topic.name.clone())))
+            .with_partitions(wanted);
         let request = FetchRequest::default()
             .with_replica_id(BrokerId(-1))
             .with_max_wait_ms(i32::try_from(wait.as_millis()).unwrap_or(i32::MAX))
@@ -131,24 +168,40 @@ impl Consumer {
             .with_max_bytes(FETCH_BYTES)
             .with_session_epoch(-1)
             .with_topics(vec![topic]);
-        let answer = cluster.call_node(leader, ApiKey::Fetch, 11, RequestKind::Fetch(request)).await?;
-        let ResponseKind::Fetch(answer) = answer else { return Err(ClientError::Other("a wrong answer".into())) };
+        let answer = cluster
+            .call_node(leader, ApiKey::Fetch, 11, RequestKind::Fetch(request))
+            .await?;
+        let ResponseKind::Fetch(answer) = answer else {
+            return Err(ClientError::Other("a wrong answer".into()));
+        };
         ClientError::check("fetch", answer.error_code, None)?;
         let mut failed = None;
         for data in answer.responses.into_iter().flat_map(|topic| topic.partitions) {
             let partition = data.partition_index;
-            if let Err(error) = ClientError::check(format!("{} partition {partition}", self.topic.name), data.error_code, None) {
+            if let Err(error) = ClientError::check(
+                format!("{} partition {partition}", self.topic.name),
+                data.error_code,
+                None,
+            ) {
                 failed = Some(error);
                 continue;
             }
-            let Some(position) = self.positions.get_mut(&partition) else { continue };
+            let Some(position) = self.positions.get_mut(&partition) else {
+                continue;
+            };
             for batch in split_batches(&data.records.unwrap_or_default()) {
                 // The last batch may be cut off by the size limit.
                 let Ok(batch) = batch else { break };
-                let records = decode_records(&batch, limits::DECOMPRESSED_BYTES_MAX)
-                    .map_err(|error| ClientError::Other(format!("{} partition {partition}: {error}", self.topic.name)))?;
+                let records = decode_records(&batch, limits::DECOMPRESSED_BYTES_MAX).map_err(|error| {
+                    ClientError::Other(format!("{} partition {partition}: {error}", self.topic.name))
+                })?;
                 if !batch.header.is_control() {
-                    found.extend(records.into_iter().filter(|r| r.offset.0 >= *position).map(|r| (partition, r)));
+                    found.extend(
+                        records
+                            .into_iter()
+                            .filter(|r| r.offset.0 >= *position)
+                            .map(|r| (partition, r)),
+                    );
                 }
                 *position = (*position).max(batch.header.next_offset().0);
             }
@@ -173,7 +226,11 @@ impl Consumer {
         let what = format!("{} partition {partition}", self.topic.name);
         let leader = self.leader(partition);
         if leader < 0 {
-            return Err(ClientError::Kafka { what, error: ErrorCode::LeaderNotAvailable, message: None });
+            return Err(ClientError::Kafka {
+                what,
+                error: ErrorCode::LeaderNotAvailable,
+                message: None,
+            });
         }
         let wanted = ListOffsetsPartition::default()
             .with_partition_index(partition)
@@ -182,9 +239,15 @@ impl Consumer {
         let topic = ListOffsetsTopic::default()
             .with_name(TopicName(StrBytes::from_string(self.topic.name.clone())))
             .with_partitions(vec![wanted]);
-        let request = ListOffsetsRequest::default().with_replica_id(BrokerId(-1)).with_topics(vec![topic]);
-        let answer = cluster.call_node(leader, ApiKey::ListOffsets, 6, RequestKind::ListOffsets(request)).await?;
-        let ResponseKind::ListOffsets(answer) = answer else { return Err(ClientError::Other("a wrong answer".into())) };
+        let request = ListOffsetsRequest::default()
+            .with_replica_id(BrokerId(-1))
+            .with_topics(vec![topic]);
+        let answer = cluster
+            .call_node(leader, ApiKey::ListOffsets, 6, RequestKind::ListOffsets(request))
+            .await?;
+        let ResponseKind::ListOffsets(answer) = answer else {
+            return Err(ClientError::Other("a wrong answer".into()));
+        };
         let result = answer.topics.into_iter().flat_map(|topic| topic.partitions).next();
         let result = result.ok_or_else(|| ClientError::Other("an empty answer".into()))?;
         ClientError::check(what, result.error_code, None)?;
@@ -193,5 +256,11 @@ impl Consumer {
 }
 
 fn is_gone(error: &ClientError) -> bool {
-    matches!(error, ClientError::Kafka { error: ErrorCode::UnknownTopicOrPartition, .. })
+    matches!(
+        error,
+        ClientError::Kafka {
+            error: ErrorCode::UnknownTopicOrPartition,
+            ..
+        }
+    )
 }

@@ -5,9 +5,9 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 use types::{ErrorCode, ProducerEpoch, ProducerId};
 use wire::ApiKey;
+use wire::StrBytes;
 use wire::messages::produce_request::{PartitionProduceData, TopicProduceData};
 use wire::messages::{InitProducerIdRequest, ProduceRequest, RequestKind, ResponseKind, TopicName};
-use wire::StrBytes;
 
 /// How long one batch is tried before the command gives up (Kafka's `delivery.timeout.ms`).
 const DELIVERY: Duration = Duration::from_secs(120);
@@ -42,17 +42,32 @@ impl Producer {
     /// [`ClientError`].
     pub async fn new(cluster: &mut Cluster, topic: &str) -> Result<Self, ClientError> {
         let topic = cluster.topic(topic, true).await?;
-        let request = InitProducerIdRequest::default().with_transactional_id(None).with_transaction_timeout_ms(60_000);
+        let request = InitProducerIdRequest::default()
+            .with_transactional_id(None)
+            .with_transaction_timeout_ms(60_000);
         let started = tokio::time::Instant::now();
         let answer = loop {
-            let answer = cluster.call(ApiKey::InitProducerId, 4, RequestKind::InitProducerId(request.clone())).await?;
-            let ResponseKind::InitProducerId(answer) = answer else { return Err(ClientError::Other("a wrong answer".into())) };
+            let answer = cluster
+                .call(ApiKey::InitProducerId, 4, RequestKind::InitProducerId(request.clone()))
+                .await?;
+            let ResponseKind::InitProducerId(answer) = answer else {
+                return Err(ClientError::Other("a wrong answer".into()));
+            };
             match ErrorCode::from_code(answer.error_code) {
                 ErrorCode::None => break answer,
-                error if started.elapsed() < DELIVERY && (retriable(error) || error == ErrorCode::CoordinatorLoadInProgress) => {
+                error
+                    if started.elapsed() < DELIVERY
+                        && (retriable(error) || error == ErrorCode::CoordinatorLoadInProgress) =>
+                {
                     tokio::time::sleep(BACKOFF).await;
                 }
-                error => return Err(ClientError::Kafka { what: "producer id".into(), error, message: None }),
+                error => {
+                    return Err(ClientError::Kafka {
+                        what: "producer id".into(),
+                        error,
+                        message: None,
+                    });
+                }
             }
         };
         Ok(Self {
@@ -98,13 +113,17 @@ impl Producer {
                 let count = records[from..]
                     .iter()
                     .take_while(|record| {
-                        let size = record.key.as_ref().map_or(0, Bytes::len) + record.value.as_ref().map_or(0, Bytes::len) + 64;
+                        let size = record.key.as_ref().map_or(0, Bytes::len)
+                            + record.value.as_ref().map_or(0, Bytes::len)
+                            + 64;
                         let fits = bytes == 0 || bytes + size <= BATCH_BYTES;
                         bytes += size;
                         fits
                     })
                     .count();
-                let offset = self.send_batch(cluster, partition, &records[from..from + count]).await?;
+                let offset = self
+                    .send_batch(cluster, partition, &records[from..from + count])
+                    .await?;
                 written.push((partition, offset));
                 from += count;
             }
@@ -112,11 +131,21 @@ impl Producer {
         Ok(written)
     }
 
-    async fn send_batch(&mut self, cluster: &mut Cluster, partition: i32, records: &[&Outgoing]) -> Result<i64, ClientError> {
+    async fn send_batch(
+        &mut self,
+        cluster: &mut Cluster,
+        partition: i32,
+        records: &[&Outgoing],
+    ) -> Result<i64, ClientError> {
         let sequence = *self.sequences.get(&partition).unwrap_or(&0);
         let mut batch = BatchBuilder::new(Compression::None).producer(self.id, self.epoch, sequence);
         for record in records {
-            batch.push(record.timestamp, record.key.as_deref(), record.value.as_deref(), &record.headers);
+            batch.push(
+                record.timestamp,
+                record.key.as_deref(),
+                record.value.as_deref(),
+                &record.headers,
+            );
         }
         let batch = batch.build();
         let started = tokio::time::Instant::now();
@@ -144,17 +173,42 @@ impl Producer {
 
     async fn try_batch(&self, cluster: &mut Cluster, partition: i32, batch: Bytes) -> Result<i64, ClientError> {
         let what = || format!("{} partition {partition}", self.topic.name);
-        let leader = self.topic.partitions.iter().find(|p| p.index == partition).map_or(-1, |p| p.leader);
+        let leader = self
+            .topic
+            .partitions
+            .iter()
+            .find(|p| p.index == partition)
+            .map_or(-1, |p| p.leader);
         if leader < 0 {
-            return Err(ClientError::Kafka { what: what(), error: ErrorCode::LeaderNotAvailable, message: None });
+            return Err(ClientError::Kafka {
+                what: what(),
+                error: ErrorCode::LeaderNotAvailable,
+                message: None,
+            });
         }
         let data = TopicProduceData::default()
             .with_name(TopicName(StrBytes::from_string(self.topic.name.clone())))
-            .with_partition_data(vec![PartitionProduceData::default().with_index(partition).with_records(Some(batch))]);
-        let request = ProduceRequest::default().with_transactional_id(None).with_acks(-1).with_timeout_ms(REQUEST_TIMEOUT_MS).with_topic_data(vec![data]);
-        let answer = cluster.call_node(leader, ApiKey::Produce, 9, RequestKind::Produce(request)).await?;
-        let ResponseKind::Produce(answer) = answer else { return Err(ClientError::Other("a wrong answer".into())) };
-        let result = answer.responses.into_iter().flat_map(|topic| topic.partition_responses).next();
+            .with_partition_data(vec![
+                PartitionProduceData::default()
+                    .with_index(partition)
+                    .with_records(Some(batch)),
+            ]);
+        let request = ProduceRequest::default()
+            .with_transactional_id(None)
+            .with_acks(-1)
+            .with_timeout_ms(REQUEST_TIMEOUT_MS)
+            .with_topic_data(vec![data]);
+        let answer = cluster
+            .call_node(leader, ApiKey::Produce, 9, RequestKind::Produce(request))
+            .await?;
+        let ResponseKind::Produce(answer) = answer else {
+            return Err(ClientError::Other("a wrong answer".into()));
+        };
+        let result = answer
+            .responses
+            .into_iter()
+            .flat_map(|topic| topic.partition_responses)
+            .next();
         let result = result.ok_or_else(|| ClientError::Other("an empty answer".into()))?;
         ClientError::check(what(), result.error_code, result.error_message.map(|m| m.to_string()))?;
         Ok(result.base_offset)

@@ -12,9 +12,9 @@ use serde_json::{Value, json};
 use std::time::Duration;
 use types::Timings;
 use wire::ApiKey;
+use wire::StrBytes;
 use wire::messages::describe_configs_request::DescribeConfigsResource;
 use wire::messages::{DescribeConfigsRequest, RequestKind, ResponseKind};
-use wire::StrBytes;
 
 /// `ConfigResource.Type.BROKER`.
 const BROKER: i8 = 4;
@@ -98,15 +98,32 @@ async fn ask_node(cluster: &mut Cluster, transport: &TonicTransport, broker: i32
         .with_resource_name(StrBytes::from_string(broker.to_string()))
         .with_configuration_keys(Some(vec![StrBytes::from_static_str(CONTROL)]));
     let request = DescribeConfigsRequest::default().with_resources(vec![resource]);
-    let answer = cluster.call_node(broker, ApiKey::DescribeConfigs, 4, RequestKind::DescribeConfigs(request)).await?;
-    let ResponseKind::DescribeConfigs(answer) = answer else { bail!("a wrong answer") };
-    let control = answer.results.iter().flat_map(|result| &result.configs).find(|config| &*config.name == CONTROL);
-    let control = control.and_then(|config| config.value.as_ref()).context("it does not say where its control plane listens")?;
+    let answer = cluster
+        .call_node(
+            broker,
+            ApiKey::DescribeConfigs,
+            4,
+            RequestKind::DescribeConfigs(request),
+        )
+        .await?;
+    let ResponseKind::DescribeConfigs(answer) = answer else {
+        bail!("a wrong answer")
+    };
+    let control = answer
+        .results
+        .iter()
+        .flat_map(|result| &result.configs)
+        .find(|config| &*config.name == CONTROL);
+    let control = control
+        .and_then(|config| config.value.as_ref())
+        .context("it does not say where its control plane listens")?;
     let (host, port) = host_port(control).with_context(|| format!("{CONTROL}={control} is not host:port"))?;
     let request = pb::controller_request::Request::ClusterStatus(pb::ClusterStatusRequest { local: false });
     let call = pb::CallRequest {
         envelope: Some(pb::Envelope::default()),
-        call: Some(pb::call_request::Call::Controller(pb::ControllerRequest { request: Some(request.clone()) })),
+        call: Some(pb::call_request::Call::Controller(pb::ControllerRequest {
+            request: Some(request.clone()),
+        })),
     };
     let mut at = Endpoint { host, port };
     // The controller knows most; any other node says who that is.
@@ -114,7 +131,12 @@ async fn ask_node(cluster: &mut Cluster, transport: &TonicTransport, broker: i32
         match controller_reply(transport.call(&at, call.clone(), PATIENCE).await?) {
             Some(pb::controller_reply::Reply::ClusterStatus(reply)) => return Ok(ClusterStatus::from_message(reply)),
             Some(pb::controller_reply::Reply::NotController(other)) => match other.leader {
-                Some(leader) => at = Endpoint { host: leader.host, port: u16::try_from(leader.port).unwrap_or(0) },
+                Some(leader) => {
+                    at = Endpoint {
+                        host: leader.host,
+                        port: u16::try_from(leader.port).unwrap_or(0),
+                    }
+                }
                 None => break,
             },
             _ => bail!("a wrong answer"),
@@ -123,7 +145,9 @@ async fn ask_node(cluster: &mut Cluster, transport: &TonicTransport, broker: i32
     let local = pb::controller_request::Request::ClusterStatus(pb::ClusterStatusRequest { local: true });
     let call = pb::CallRequest {
         envelope: Some(pb::Envelope::default()),
-        call: Some(pb::call_request::Call::Controller(pb::ControllerRequest { request: Some(local) })),
+        call: Some(pb::call_request::Call::Controller(pb::ControllerRequest {
+            request: Some(local),
+        })),
     };
     match controller_reply(transport.call(&at, call, PATIENCE).await?) {
         Some(pb::controller_reply::Reply::ClusterStatus(reply)) => Ok(ClusterStatus::from_message(reply)),
@@ -176,9 +200,13 @@ fn sentence(status: &ClusterStatus) -> String {
         return format!("NOT HEALTHY: the metadata has no leader; {alive} of {nodes} nodes were alive when last seen.");
     }
     if is_healthy(status) {
-        return format!("Healthy: {nodes} nodes are alive, {} partitions of {} topics are in sync.", status.partitions, status.topics);
+        return format!(
+            "Healthy: {nodes} nodes are alive, {} partitions of {} topics are in sync.",
+            status.partitions, status.topics
+        );
     }
-    let count = |wanted: fn(&ProblemKind) -> bool| status.problems.iter().filter(|problem| wanted(&problem.kind)).count();
+    let count =
+        |wanted: fn(&ProblemKind) -> bool| status.problems.iter().filter(|problem| wanted(&problem.kind)).count();
     format!(
         "NOT HEALTHY: {alive} of {nodes} nodes are alive; of {} partitions {} are offline, {} under min.insync.replicas, {} under-replicated.",
         status.partitions,
@@ -205,12 +233,27 @@ fn nodes(status: &ClusterStatus) -> String {
             ]
         })
         .collect();
-    table(&["NODE", "STATE", "KAFKA", "RACK", "RAFT", "RAFT ID", "LEADS", "BROKER EPOCH"], &rows)
+    table(
+        &[
+            "NODE",
+            "STATE",
+            "KAFKA",
+            "RACK",
+            "RAFT",
+            "RAFT ID",
+            "LEADS",
+            "BROKER EPOCH",
+        ],
+        &rows,
+    )
 }
 
 fn print(status: &ClusterStatus) {
     println!("{}", sentence(status));
-    println!("Cluster {}, term {}, metadata index {}\n", status.cluster_id, status.term, status.metadata_index);
+    println!(
+        "Cluster {}, term {}, metadata index {}\n",
+        status.cluster_id, status.term, status.metadata_index
+    );
     print!("{}", nodes(status));
     if status.problems.is_empty() {
         return;
@@ -223,14 +266,19 @@ fn print(status: &ClusterStatus) {
             vec![
                 format!("{}-{}", problem.topic, problem.partition),
                 kind(&problem.kind).to_owned(),
-                problem.leader.map_or_else(|| "none".to_owned(), |leader| leader.to_string()),
+                problem
+                    .leader
+                    .map_or_else(|| "none".to_owned(), |leader| leader.to_string()),
                 numbers(&problem.replicas),
                 numbers(&problem.isr),
                 problem.reason.clone(),
             ]
         })
         .collect();
-    print!("\n{}", table(&["PARTITION", "PROBLEM", "LEADER", "REPLICAS", "ISR", "REASON"], &rows));
+    print!(
+        "\n{}",
+        table(&["PARTITION", "PROBLEM", "LEADER", "REPLICAS", "ISR", "REASON"], &rows)
+    );
 }
 
 fn to_json(status: &ClusterStatus) -> Value {

@@ -41,12 +41,18 @@ impl Consume {
         };
         let mut cluster = Cluster::new(&self.common.bootstrap);
         let mut consumer = Consumer::new(&mut cluster, &self.topic, self.partition, start).await?;
-        let ends = if self.exit { Some(consumer.ends(&mut cluster).await?) } else { None };
+        let ends = if self.exit {
+            Some(consumer.ends(&mut cluster).await?)
+        } else {
+            None
+        };
         let mut left = self.max.unwrap_or(u64::MAX);
         let mut output = std::io::stdout().lock();
         while left > 0 {
             if let Some(ends) = &ends
-                && ends.iter().all(|(partition, end)| consumer.positions().get(partition).is_none_or(|at| at >= end))
+                && ends
+                    .iter()
+                    .all(|(partition, end)| consumer.positions().get(partition).is_none_or(|at| at >= end))
             {
                 break;
             }
@@ -56,9 +62,9 @@ impl Consume {
                 }
                 left -= 1;
                 let written = match self.common.format {
-                    Format::Text => {
-                        output.write_all(record.value.as_deref().unwrap_or(b"null")).and_then(|()| output.write_all(b"\n"))
-                    }
+                    Format::Text => output
+                        .write_all(record.value.as_deref().unwrap_or(b"null"))
+                        .and_then(|()| output.write_all(b"\n")),
                     Format::Json => {
                         let json = JsonRecord {
                             partition: Some(partition),
@@ -72,7 +78,11 @@ impl Consume {
                 };
                 if let Err(error) = written {
                     // `| head` has seen enough.
-                    return if error.kind() == std::io::ErrorKind::BrokenPipe { Ok(()) } else { Err(error.into()) };
+                    return if error.kind() == std::io::ErrorKind::BrokenPipe {
+                        Ok(())
+                    } else {
+                        Err(error.into())
+                    };
                 }
             }
             output.flush()?;

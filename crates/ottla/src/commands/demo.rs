@@ -87,28 +87,57 @@ impl Demo {
         if !(1..=100).contains(&self.nodes) {
             bail!("--nodes {}: wants a number from 1 to 100", self.nodes);
         }
-        let ports: Vec<u16> =
-            if self.ports.is_empty() { (0..self.nodes).map(|index| 9092 + index).collect() } else { self.ports.clone() };
+        let ports: Vec<u16> = if self.ports.is_empty() {
+            (0..self.nodes).map(|index| 9092 + index).collect()
+        } else {
+            self.ports.clone()
+        };
         if ports.len() != usize::from(self.nodes) {
-            bail!("--ports names {} ports for {} nodes; give one for each (--nodes N)", ports.len(), self.nodes);
+            bail!(
+                "--ports names {} ports for {} nodes; give one for each (--nodes N)",
+                ports.len(),
+                self.nodes
+            );
         }
         if !self.racks.is_empty() && self.racks.len() != usize::from(self.nodes) {
-            bail!("--racks names {} racks for {} nodes; give one for each", self.racks.len(), self.nodes);
+            bail!(
+                "--racks names {} racks for {} nodes; give one for each",
+                self.racks.len(),
+                self.nodes
+            );
         }
-        if let Some(port) = ports.iter().find(|port| **port > u16::MAX - REPLICA_PORT || **port == 0) {
-            bail!("--ports {port}: wants numbers from 1 to {}, since control and replica ports lie above", u16::MAX - REPLICA_PORT);
+        if let Some(port) = ports
+            .iter()
+            .find(|port| **port > u16::MAX - REPLICA_PORT || **port == 0)
+        {
+            bail!(
+                "--ports {port}: wants numbers from 1 to {}, since control and replica ports lie above",
+                u16::MAX - REPLICA_PORT
+            );
         }
-        let join: Vec<String> = ports.iter().map(|port| format!("localhost:{}", port + CONTROL_PORT)).collect();
+        let join: Vec<String> = ports
+            .iter()
+            .map(|port| format!("localhost:{}", port + CONTROL_PORT))
+            .collect();
         let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
         let shards = (cores / usize::from(self.nodes)).clamp(1, 8);
         std::fs::create_dir_all(&self.data_dir).with_context(|| format!("--data-dir {}", self.data_dir.display()))?;
-        let data_dir = self.data_dir.canonicalize().with_context(|| format!("--data-dir {}", self.data_dir.display()))?;
+        let data_dir = self
+            .data_dir
+            .canonicalize()
+            .with_context(|| format!("--data-dir {}", self.data_dir.display()))?;
         let mut plans = Vec::new();
         for (index, port) in ports.iter().enumerate() {
             let node_id = self.first_node_id + i32::try_from(index)?;
-            for (what, port) in [("Kafka", *port), ("control", port + CONTROL_PORT), ("replica", port + REPLICA_PORT)] {
+            for (what, port) in [
+                ("Kafka", *port),
+                ("control", port + CONTROL_PORT),
+                ("replica", port + REPLICA_PORT),
+            ] {
                 if let Err(error) = std::net::TcpListener::bind(("127.0.0.1", port)) {
-                    bail!("node {node_id} needs port {port} ({what}): {error}. Stop what uses it, or choose others with --ports");
+                    bail!(
+                        "node {node_id} needs port {port} ({what}): {error}. Stop what uses it, or choose others with --ports"
+                    );
                 }
             }
             let directory = data_dir.join(format!("node-{node_id}"));
@@ -127,22 +156,40 @@ impl Demo {
                 lines.push(format!("broker.rack={rack}"));
             }
             lines.extend(self.set.iter().cloned());
-            plans.push(Plan { node_id, port: *port, directory, properties: lines.join("\n") + "\n" });
+            plans.push(Plan {
+                node_id,
+                port: *port,
+                directory,
+                properties: lines.join("\n") + "\n",
+            });
         }
         Ok(plans)
     }
 
     fn announce(&self, children: &[Child], took: Duration) {
-        let bootstrap: Vec<String> = children.iter().map(|child| format!("localhost:{}", child.plan().port)).collect();
+        let bootstrap: Vec<String> = children
+            .iter()
+            .map(|child| format!("localhost:{}", child.plan().port))
+            .collect();
         let bootstrap = bootstrap.join(",");
         let first = bootstrap.split(',').next().unwrap_or_default();
         let data = self.data_dir.display();
         if self.common.format == Format::Json {
-            let nodes: Vec<_> = children.iter().map(|c| json!({"node_id": c.plan().node_id, "port": c.plan().port, "pid": c.pid()})).collect();
-            println!("{}", json!({"ready": true, "bootstrap": bootstrap, "data_dir": data.to_string(), "nodes": nodes, "millis": took.as_millis()}));
+            let nodes: Vec<_> = children
+                .iter()
+                .map(|c| json!({"node_id": c.plan().node_id, "port": c.plan().port, "pid": c.pid()}))
+                .collect();
+            println!(
+                "{}",
+                json!({"ready": true, "bootstrap": bootstrap, "data_dir": data.to_string(), "nodes": nodes, "millis": took.as_millis()})
+            );
             return;
         }
-        let at = if first == "localhost:9092" { String::new() } else { format!(" -b {first}") };
+        let at = if first == "localhost:9092" {
+            String::new()
+        } else {
+            format!(" -b {first}")
+        };
         println!(
             "{} nodes are ready after {:.1} s.\n\n\
              Bootstrap   {bootstrap}\n\
@@ -197,7 +244,10 @@ impl Demo {
                     let index = usize::try_from(random.random_u64() % children.len() as u64).unwrap_or(0);
                     let child = &mut children[index];
                     let node_id = child.plan().node_id;
-                    println!("killing node {node_id} (process {}) with SIGKILL and starting it again", child.pid());
+                    println!(
+                        "killing node {node_id} (process {}) with SIGKILL and starting it again",
+                        child.pid()
+                    );
                     match child.kill_and_restart().await {
                         Ok(took) => println!("node {node_id} is ready again after {:.1} s", took.as_secs_f64()),
                         Err(error) => eprintln!("ottla: {error:#}"),

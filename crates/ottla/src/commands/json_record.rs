@@ -24,14 +24,17 @@ impl JsonRecord {
     /// # Errors
     /// What is wrong with the line, as a sentence.
     pub fn parse(line: &str) -> Result<Self, String> {
-        let object: Map<String, Value> = serde_json::from_str(line).map_err(|error| format!("not a JSON object: {error}"))?;
+        let object: Map<String, Value> =
+            serde_json::from_str(line).map_err(|error| format!("not a JSON object: {error}"))?;
         let mut record = Self::default();
         for (name, value) in &object {
             match name.as_str() {
                 "key" => record.key = bytes_of("key", value)?,
                 "value" => record.value = bytes_of("value", value)?,
                 "timestamp" if value.is_null() => {}
-                "timestamp" => record.timestamp = Some(value.as_i64().ok_or("timestamp: wants milliseconds since 1970")?),
+                "timestamp" => {
+                    record.timestamp = Some(value.as_i64().ok_or("timestamp: wants milliseconds since 1970")?)
+                }
                 "partition" if value.is_null() => {}
                 "partition" => {
                     let number = value.as_i64().and_then(|n| i32::try_from(n).ok()).filter(|n| *n >= 0);
@@ -39,7 +42,11 @@ impl JsonRecord {
                 }
                 "headers" => record.headers = headers_of(value)?,
                 "offset" | "topic" | "leader_epoch" => {}
-                other => return Err(format!("unknown field \"{other}\"; known: key, value, headers, timestamp, partition")),
+                other => {
+                    return Err(format!(
+                        "unknown field \"{other}\"; known: key, value, headers, timestamp, partition"
+                    ));
+                }
             }
         }
         Ok(record)
@@ -48,7 +55,11 @@ impl JsonRecord {
     /// The object, with the place where the record was found.
     #[must_use]
     pub fn to_json(&self, topic: &str, partition: i32, offset: i64) -> Value {
-        let headers: Vec<Value> = self.headers.iter().map(|(name, value)| json!([name, json_of(value.as_ref())])).collect();
+        let headers: Vec<Value> = self
+            .headers
+            .iter()
+            .map(|(name, value)| json!([name, json_of(value.as_ref())]))
+            .collect();
         json!({"topic": topic, "partition": partition, "offset": offset, "timestamp": self.timestamp,
                "key": json_of(self.key.as_ref()), "value": json_of(self.value.as_ref()), "headers": headers})
     }
@@ -59,7 +70,10 @@ fn bytes_of(name: &str, value: &Value) -> Result<Option<Bytes>, String> {
         Value::Null => Ok(None),
         Value::String(text) => Ok(Some(Bytes::from(text.clone()))),
         Value::Object(object) if object.len() == 1 => match object.get("base64").and_then(Value::as_str) {
-            Some(text) => STANDARD.decode(text).map(|b| Some(Bytes::from(b))).map_err(|e| format!("{name}: not base64: {e}")),
+            Some(text) => STANDARD
+                .decode(text)
+                .map(|b| Some(Bytes::from(b)))
+                .map_err(|e| format!("{name}: not base64: {e}")),
             None => Err(format!("{name}: wants a string, null or {{\"base64\": …}}")),
         },
         // Anything else is kept as its JSON text: {"value": {"a": 1}} writes {"a":1}.
@@ -70,7 +84,10 @@ fn bytes_of(name: &str, value: &Value) -> Result<Option<Bytes>, String> {
 fn headers_of(value: &Value) -> Result<Vec<(String, Option<Bytes>)>, String> {
     match value {
         Value::Null => Ok(Vec::new()),
-        Value::Object(object) => object.iter().map(|(name, value)| Ok((name.clone(), bytes_of(name, value)?))).collect(),
+        Value::Object(object) => object
+            .iter()
+            .map(|(name, value)| Ok((name.clone(), bytes_of(name, value)?)))
+            .collect(),
         Value::Array(pairs) => pairs
             .iter()
             .map(|pair| match pair.as_array().map(Vec::as_slice) {
@@ -121,6 +138,9 @@ mod tests {
             let error = JsonRecord::parse(line).unwrap_err();
             assert!(error.contains(part), "{line}: {error}");
         }
-        assert_eq!(JsonRecord::parse("{\"value\":{\"a\":1}}").unwrap().value.unwrap(), "{\"a\":1}");
+        assert_eq!(
+            JsonRecord::parse("{\"value\":{\"a\":1}}").unwrap().value.unwrap(),
+            "{\"a\":1}"
+        );
     }
 }

@@ -46,7 +46,10 @@ impl Produce {
         if std::io::stdin().is_terminal() && self.common.format == Format::Text {
             eprintln!("Type a record a line; end with Ctrl-D.");
         }
-        let mut input = BufReader::with_capacity(1 << 20, tokio::fs::File::open("/dev/stdin").await.context("standard input")?);
+        let mut input = BufReader::with_capacity(
+            1 << 20,
+            tokio::fs::File::open("/dev/stdin").await.context("standard input")?,
+        );
         let (mut line_number, mut acknowledged) = (0u64, 0u64);
         loop {
             let mut records = Vec::new();
@@ -59,7 +62,12 @@ impl Produce {
                     break;
                 }
                 line.clear();
-                if input.read_until(b'\n', &mut line).await.context("reading standard input")? == 0 {
+                if input
+                    .read_until(b'\n', &mut line)
+                    .await
+                    .context("reading standard input")?
+                    == 0
+                {
                     ended = true;
                     break;
                 }
@@ -71,7 +79,10 @@ impl Produce {
                     line.pop();
                 }
                 bytes += line.len();
-                if let Some(record) = self.record(&line).map_err(|problem| anyhow::anyhow!("line {line_number}: {problem}"))? {
+                if let Some(record) = self
+                    .record(&line)
+                    .map_err(|problem| anyhow::anyhow!("line {line_number}: {problem}"))?
+                {
                     records.push(record);
                 }
             }
@@ -98,7 +109,9 @@ impl Produce {
     }
 
     fn record(&self, line: &[u8]) -> Result<Option<Outgoing>, String> {
-        let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+        let now = SystemTime::now()
+            .duration_since(SystemTime::UNIX_EPOCH)
+            .unwrap_or_default();
         let now = i64::try_from(now.as_millis()).unwrap_or(i64::MAX);
         if self.input_format == InputFormat::Json {
             let text = std::str::from_utf8(line).map_err(|error| format!("not UTF-8: {error}"))?;
@@ -114,13 +127,27 @@ impl Produce {
                 headers: record.headers,
             }));
         }
-        let separator = self.key_separator.as_deref().filter(|separator| !separator.is_empty()).map(str::as_bytes);
-        let at = separator.and_then(|s| line.windows(s.len()).position(|window| window == s).map(|at| (at, at + s.len())));
+        let separator = self
+            .key_separator
+            .as_deref()
+            .filter(|separator| !separator.is_empty())
+            .map(str::as_bytes);
+        let at = separator.and_then(|s| {
+            line.windows(s.len())
+                .position(|window| window == s)
+                .map(|at| (at, at + s.len()))
+        });
         let (key, value) = match at {
             Some((end, start)) => (Some(Bytes::copy_from_slice(&line[..end])), &line[start..]),
             None => (None, line),
         };
         let value = Some(Bytes::copy_from_slice(value));
-        Ok(Some(Outgoing { partition: self.partition, timestamp: now, key, value, headers: Vec::new() }))
+        Ok(Some(Outgoing {
+            partition: self.partition,
+            timestamp: now,
+            key,
+            value,
+            headers: Vec::new(),
+        }))
     }
 }

@@ -1,6 +1,6 @@
+use crate::Node;
 use crate::logging::{self, LogFormat};
 use crate::settings::Settings;
-use crate::Node;
 use anyhow::Context;
 use clap::Args;
 use host::RealHost;
@@ -12,8 +12,10 @@ use tokio::signal::unix::{SignalKind, signal};
 pub const READY: &str = "ready";
 
 #[derive(Debug, Args)]
-#[command(after_help = "Example: ottla start --config server.properties --join a:19092,b:19092,c:19092\n\
-    Example: ottla start --set node.id=0 --set log.dirs=/var/lib/ottla --found")]
+#[command(
+    after_help = "Example: ottla start --config server.properties --join a:19092,b:19092,c:19092\n\
+    Example: ottla start --set node.id=0 --set log.dirs=/var/lib/ottla --found"
+)]
 pub struct Start {
     /// A server.properties file with Kafka's own names
     #[arg(long, short)]
@@ -50,7 +52,10 @@ impl Start {
             anyhow::bail!(
                 "control.listener ({}:{}) and replica.listener ({}:{}) can be reached from other machines, and nodes do not \
                  authenticate each other yet: bind both to loopback (control.listener=127.0.0.1:PORT, replica.listener=127.0.0.1:PORT)",
-                settings.control.host, settings.control.port, settings.replica.host, settings.replica.port
+                settings.control.host,
+                settings.control.port,
+                settings.replica.host,
+                settings.replica.port
             );
         }
         for warning in &settings.warnings {

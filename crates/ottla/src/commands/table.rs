@@ -10,7 +10,11 @@ pub fn table(headings: &[&str], rows: &[Vec<String>]) -> String {
     let mut text = String::new();
     let headings: Vec<String> = headings.iter().map(|heading| (*heading).to_owned()).collect();
     for row in std::iter::once(&headings).chain(rows) {
-        let line: String = row.iter().zip(&widths).map(|(cell, width)| format!("{cell:<width$}  ", width = *width)).collect();
+        let line: String = row
+            .iter()
+            .zip(&widths)
+            .map(|(cell, width)| format!("{cell:<width$}  ", width = *width))
+            .collect();
         text.push_str(line.trim_end());
         text.push('\n');
     }
@@ -27,7 +31,10 @@ pub fn list(numbers: &[i32]) -> String {
 mod tests {
     #[test]
     fn columns_line_up() {
-        let rows = vec![vec!["a".to_owned(), "1".to_owned()], vec!["long".to_owned(), "2".to_owned()]];
+        let rows = vec![
+            vec!["a".to_owned(), "1".to_owned()],
+            vec!["long".to_owned(), "2".to_owned()],
+        ];
         assert_eq!(super::table(&["NAME", "N"], &rows), "NAME  N\na     1\nlong  2\n");
     }
 }

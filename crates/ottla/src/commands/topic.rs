@@ -5,11 +5,13 @@ use anyhow::bail;
 use clap::{Args, Subcommand};
 use serde_json::json;
 use wire::ApiKey;
+use wire::StrBytes;
 use wire::messages::create_topics_request::{CreatableTopic, CreatableTopicConfig};
 use wire::messages::delete_topics_request::DeleteTopicState;
 use wire::messages::describe_configs_request::DescribeConfigsResource;
-use wire::messages::{CreateTopicsRequest, DeleteTopicsRequest, DescribeConfigsRequest, RequestKind, ResponseKind, TopicName};
-use wire::StrBytes;
+use wire::messages::{
+    CreateTopicsRequest, DeleteTopicsRequest, DescribeConfigsRequest, RequestKind, ResponseKind, TopicName,
+};
 
 /// `ConfigSource` of a value that was set on the topic itself (KIP-226).
 const SET_ON_TOPIC: i8 = 1;
@@ -57,8 +59,21 @@ impl Topic {
         let mut cluster = Cluster::new(&self.common.bootstrap);
         let format = self.common.format;
         match self.action {
-            Action::Create { name, partitions, replication_factor, config } => {
-                create(&mut cluster, format, &name, partitions.unwrap_or(-1), replication_factor.unwrap_or(-1), &config).await
+            Action::Create {
+                name,
+                partitions,
+                replication_factor,
+                config,
+            } => {
+                create(
+                    &mut cluster,
+                    format,
+                    &name,
+                    partitions.unwrap_or(-1),
+                    replication_factor.unwrap_or(-1),
+                    &config,
+                )
+                .await
             }
             Action::List => list_topics(&mut cluster, format).await,
             Action::Describe { name } => describe(&mut cluster, format, name).await,
@@ -77,7 +92,9 @@ async fn create(
 ) -> anyhow::Result<()> {
     let mut pairs = Vec::new();
     for config in configs {
-        let Some((key, value)) = config.split_once('=') else { bail!("--config {config}: wants name=value") };
+        let Some((key, value)) = config.split_once('=') else {
+            bail!("--config {config}: wants name=value")
+        };
         pairs.push(
             CreatableTopicConfig::default()
                 .with_name(StrBytes::from_string(key.to_owned()))
@@ -89,11 +106,21 @@ async fn create(
         .with_num_partitions(partitions)
         .with_replication_factor(replication_factor)
         .with_configs(pairs);
-    let request = CreateTopicsRequest::default().with_topics(vec![topic]).with_timeout_ms(TIMEOUT_MS);
-    let answer = cluster.call(ApiKey::CreateTopics, 7, RequestKind::CreateTopics(request)).await?;
-    let ResponseKind::CreateTopics(answer) = answer else { bail!("a wrong answer") };
+    let request = CreateTopicsRequest::default()
+        .with_topics(vec![topic])
+        .with_timeout_ms(TIMEOUT_MS);
+    let answer = cluster
+        .call(ApiKey::CreateTopics, 7, RequestKind::CreateTopics(request))
+        .await?;
+    let ResponseKind::CreateTopics(answer) = answer else {
+        bail!("a wrong answer")
+    };
     for result in answer.topics {
-        ClientError::check(format!("topic {name}"), result.error_code, result.error_message.map(|m| m.to_string()))?;
+        ClientError::check(
+            format!("topic {name}"),
+            result.error_code,
+            result.error_message.map(|m| m.to_string()),
+        )?;
         match format {
             Format::Text => println!(
                 "created topic {name}: {} partitions, {} replicas each",
@@ -139,7 +166,13 @@ async fn describe(cluster: &mut Cluster, format: Format, name: Option<String>) -
         match format {
             Format::Text => {
                 let shown: Vec<String> = configs.iter().map(|(name, value)| format!("{name}={value}")).collect();
-                println!("{}  id {}  {} partitions  {}", topic.name, topic.id, topic.partitions.len(), shown.join(" "));
+                println!(
+                    "{}  id {}  {} partitions  {}",
+                    topic.name,
+                    topic.id,
+                    topic.partitions.len(),
+                    shown.join(" ")
+                );
                 let rows: Vec<Vec<String>> = topic
                     .partitions
                     .iter()
@@ -151,7 +184,11 @@ async fn describe(cluster: &mut Cluster, format: Format, name: Option<String>) -
                         };
                         vec![
                             p.index.to_string(),
-                            if p.leader < 0 { "none".into() } else { p.leader.to_string() },
+                            if p.leader < 0 {
+                                "none".into()
+                            } else {
+                                p.leader.to_string()
+                            },
                             p.leader_epoch.to_string(),
                             list(&p.replicas),
                             list(&p.isr),
@@ -159,7 +196,10 @@ async fn describe(cluster: &mut Cluster, format: Format, name: Option<String>) -
                         ]
                     })
                     .collect();
-                print!("{}", table(&["PARTITION", "LEADER", "EPOCH", "REPLICAS", "ISR", ""], &rows));
+                print!(
+                    "{}",
+                    table(&["PARTITION", "LEADER", "EPOCH", "REPLICAS", "ISR", ""], &rows)
+                );
             }
             Format::Json => output.push(json!({
                 "name": topic.name, "id": topic.id.to_string(), "internal": topic.internal,
@@ -178,17 +218,29 @@ async fn describe(cluster: &mut Cluster, format: Format, name: Option<String>) -
 
 /// What was set on the topic itself.
 async fn configs(cluster: &mut Cluster, name: &str) -> anyhow::Result<Vec<(String, String)>> {
-    let resource =
-        DescribeConfigsResource::default().with_resource_type(TOPIC).with_resource_name(StrBytes::from_string(name.to_owned()));
+    let resource = DescribeConfigsResource::default()
+        .with_resource_type(TOPIC)
+        .with_resource_name(StrBytes::from_string(name.to_owned()));
     let request = DescribeConfigsRequest::default().with_resources(vec![resource.with_configuration_keys(None)]);
-    let answer = cluster.call(ApiKey::DescribeConfigs, 4, RequestKind::DescribeConfigs(request)).await?;
-    let ResponseKind::DescribeConfigs(answer) = answer else { bail!("a wrong answer") };
+    let answer = cluster
+        .call(ApiKey::DescribeConfigs, 4, RequestKind::DescribeConfigs(request))
+        .await?;
+    let ResponseKind::DescribeConfigs(answer) = answer else {
+        bail!("a wrong answer")
+    };
     let mut found = Vec::new();
     for result in answer.results {
-        ClientError::check(format!("topic {name}"), result.error_code, result.error_message.map(|m| m.to_string()))?;
+        ClientError::check(
+            format!("topic {name}"),
+            result.error_code,
+            result.error_message.map(|m| m.to_string()),
+        )?;
         for config in result.configs {
             if config.config_source == SET_ON_TOPIC {
-                found.push((config.name.to_string(), config.value.map(|v| v.to_string()).unwrap_or_default()));
+                found.push((
+                    config.name.to_string(),
+                    config.value.map(|v| v.to_string()).unwrap_or_default(),
+                ));
             }
         }
     }
@@ -202,15 +254,34 @@ async fn delete(cluster: &mut Cluster, format: Format, name: &str) -> anyhow::Re
         .with_topic_names(vec![topic_name])
         .with_timeout_ms(TIMEOUT_MS);
     // Version 5 names topics in `topic_names`, 6 in `topics`; each version encodes only its own.
-    let answer = match cluster.call(ApiKey::DeleteTopics, 6, RequestKind::DeleteTopics(request.clone().with_topic_names(Vec::new()))).await {
+    let answer = match cluster
+        .call(
+            ApiKey::DeleteTopics,
+            6,
+            RequestKind::DeleteTopics(request.clone().with_topic_names(Vec::new())),
+        )
+        .await
+    {
         Err(ClientError::Version(..)) => {
-            cluster.call(ApiKey::DeleteTopics, 5, RequestKind::DeleteTopics(request.with_topics(Vec::new()))).await?
+            cluster
+                .call(
+                    ApiKey::DeleteTopics,
+                    5,
+                    RequestKind::DeleteTopics(request.with_topics(Vec::new())),
+                )
+                .await?
         }
         other => other?,
     };
-    let ResponseKind::DeleteTopics(answer) = answer else { bail!("a wrong answer") };
+    let ResponseKind::DeleteTopics(answer) = answer else {
+        bail!("a wrong answer")
+    };
     for result in answer.responses {
-        ClientError::check(format!("topic {name}"), result.error_code, result.error_message.map(|m| m.to_string()))?;
+        ClientError::check(
+            format!("topic {name}"),
+            result.error_code,
+            result.error_message.map(|m| m.to_string()),
+        )?;
     }
     match format {
         Format::Text => println!("deleted topic {name}"),

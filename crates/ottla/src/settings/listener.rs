@@ -27,7 +27,12 @@ impl Listener {
             "127.0.0.1" => (host.clone(), "localhost".to_owned()),
             _ => (host.clone(), host),
         };
-        Ok(Self { host, port, advertised_host, advertised_port: port })
+        Ok(Self {
+            host,
+            port,
+            advertised_host,
+            advertised_port: port,
+        })
     }
 
     /// # Errors
@@ -48,7 +53,11 @@ impl Listener {
     /// Only processes of this machine can connect.
     #[must_use]
     pub fn is_loopback(&self) -> bool {
-        self.host == "localhost" || self.host.parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback())
+        self.host == "localhost"
+            || self
+                .host
+                .parse::<std::net::IpAddr>()
+                .is_ok_and(|address| address.is_loopback())
     }
 }
 
@@ -63,7 +72,10 @@ fn strip_protocol(text: &str) -> Result<&str, String> {
 /// `host:port`, `[v6]:port` or `:port`.
 pub fn host_port(text: &str) -> Option<(String, u16)> {
     let (host, port) = text.rsplit_once(':')?;
-    let host = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
+    let host = host
+        .strip_prefix('[')
+        .and_then(|host| host.strip_suffix(']'))
+        .unwrap_or(host);
     Some((host.to_owned(), port.parse().ok()?))
 }
 
@@ -81,7 +93,11 @@ mod tests {
             ("[::1]:7", "::1", 7, "::1:7"),
         ] {
             let listener = Listener::parse(text, 1).unwrap();
-            assert_eq!((listener.host.as_str(), listener.port, listener.advertised().as_str()), (host, port, advertised), "{text}");
+            assert_eq!(
+                (listener.host.as_str(), listener.port, listener.advertised().as_str()),
+                (host, port, advertised),
+                "{text}"
+            );
         }
         assert!(Listener::parse("SSL://a:1", 1).unwrap_err().contains("SSL"));
         assert!(Listener::parse("a:b", 1).is_err());

@@ -43,82 +43,399 @@ const MAX: i64 = i64::MAX;
 const INT: i64 = i32::MAX as i64;
 
 const fn property(name: &'static str, default: Option<&'static str>, kind: Kind, meaning: &'static str) -> Property {
-    Property { name, default, kind, meaning }
+    Property {
+        name,
+        default,
+        kind,
+        meaning,
+    }
 }
 
 /// Every property that has an effect. Kafka's names where Kafka has one.
 pub const PROPERTIES: &[Property] = &[
-    property("node.id", None, Kind::Number(0, INT), "Number of this node, what Kafka clients see as the broker id."),
-    property("broker.rack", None, Kind::Text, "Rack or zone of this node; replicas and voters are spread over racks."),
-    property("listeners", Some("PLAINTEXT://127.0.0.1:9092"), Kind::Text, "Where Kafka clients connect."),
-    property("advertised.listeners", None, Kind::Text, "Name and port told to Kafka clients, if not those of listeners."),
-    property("control.listener", None, Kind::Text, "gRPC between nodes; by default the Kafka host and port + 10000."),
-    property("control.advertised.listener", None, Kind::Text, "Name and port of control.listener told to other nodes."),
-    property("replica.listener", None, Kind::Text, "Replica streams; by default the Kafka host and port + 20000."),
-    property("replica.advertised.listener", None, Kind::Text, "Name and port of replica.listener told to other nodes."),
-    property("log.dirs", None, Kind::Text, "Directories of the partitions' logs, separated by commas."),
-    property("log.dir", None, Kind::Text, "One directory for the partitions' logs, if log.dirs is not set."),
-    property("metadata.log.dir", None, Kind::Text, "Directory of the metadata log (Raft)."),
-    property("join", None, Kind::Text, "Control addresses of the founders, host:port,…, in the same order on every node."),
-    property("found", Some("false"), Kind::Flag, "Found a new cluster alone although others could reach this node."),
-    property("num.shards", None, Kind::Number(1, 256), "Threads that own partitions; by default one per core, at most 8."),
-    property("timings.profile", Some("lan"), Kind::Word(&["lan", "wan"]), "Which column of the table of timings applies."),
-    property("broker.heartbeat.interval.ms", None, Kind::Number(1, INT), "Interval of a broker's heartbeats to the controller."),
-    property("broker.session.timeout.ms", None, Kind::Number(1, INT), "Silence after which a broker is fenced."),
-    property("replica.lag.time.max.ms", None, Kind::Number(1, INT), "A follower behind for longer leaves the ISR."),
-    property("log.flush.stall.ms", None, Kind::Number(1, INT), "A leader whose flush takes longer gives up leadership."),
-    property("num.partitions", Some("1"), Kind::Number(1, 10_000), "Partitions of a topic that does not say."),
-    property("default.replication.factor", Some("3"), Kind::Number(1, 100), "Replicas of a topic that does not say; fewer while fewer brokers are registered."),
-    property("min.insync.replicas", Some("2"), Kind::Number(1, 100), "Replicas that must have a record before acks=all succeeds."),
-    property("auto.create.topics.enable", Some("true"), Kind::Flag, "Create a topic when a client first names it."),
-    property("delete.topic.enable", Some("true"), Kind::Flag, "Whether topics may be deleted."),
-    property("unclean.leader.election.enable", Some("false"), Kind::Flag, "Let a replica lead that may lack acknowledged records."),
-    property("log.flush.interval.messages", Some("1"), Kind::Number(1, MAX), "1: strict, an acknowledged record is on disk on every in-sync replica."),
-    property("log.flush.interval.ms", None, Kind::Number(0, MAX), "Longest time that a relaxed topic's record stays unflushed."),
-    property("log.segment.bytes", Some("1073741824"), Kind::Number(1_048_576, INT), "Size at which a segment file is rolled."),
-    property("log.roll.ms", None, Kind::Number(1, MAX), "Age at which a segment file is rolled."),
-    property("log.roll.hours", Some("168"), Kind::Number(1, INT), "The same in hours."),
-    property("log.retention.ms", None, Kind::Number(-1, MAX), "Age at which records may be deleted."),
-    property("log.retention.minutes", None, Kind::Number(-1, INT), "The same in minutes."),
-    property("log.retention.hours", Some("168"), Kind::Number(-1, INT), "The same in hours."),
-    property("log.retention.bytes", Some("-1"), Kind::Number(-1, MAX), "Size of a partition beyond which old segments may be deleted."),
-    property("log.index.interval.bytes", Some("4096"), Kind::Number(0, INT), "Bytes between two entries of a segment's index."),
-    property("log.index.size.max.bytes", Some("10485760"), Kind::Number(4, INT), "Size of an index at which its segment is rolled."),
-    property("log.cleanup.policy", Some("delete"), Kind::Word(&["delete", "compact", "compact,delete", "delete,compact"]), "What becomes of old records."),
-    property("log.message.timestamp.type", Some("CreateTime"), Kind::Word(&["CreateTime", "LogAppendTime"]), "Whose clock stamps records."),
-    property("log.message.timestamp.before.max.ms", Some("9223372036854775807"), Kind::Number(0, MAX), "How far in the past a timestamp may lie."),
-    property("log.message.timestamp.after.max.ms", Some("3600000"), Kind::Number(0, MAX), "How far in the future a timestamp may lie."),
-    property("message.max.bytes", Some("1048588"), Kind::Number(0, INT), "Largest record batch."),
-    property("compression.type", Some("producer"), Kind::Word(&["producer", "uncompressed", "gzip", "snappy", "lz4", "zstd"]), "Codec of stored batches."),
-    property("producer.id.expiration.ms", Some("86400000"), Kind::Number(1, INT), "Idle time after which a producer's sequence is forgotten."),
-    property("socket.request.max.bytes", Some("104857600"), Kind::Number(1, INT), "Largest request frame."),
-    property("queued.max.request.bytes", Some("268435456"), Kind::Number(1, MAX), "Memory for requests that are being served."),
-    property("max.connections", Some("15000"), Kind::Number(1, INT), "Client connections of this node."),
-    property("max.connections.per.ip", Some("15000"), Kind::Number(1, INT), "Client connections from one address."),
-    property("connections.max.idle.ms", Some("600000"), Kind::Number(1, MAX), "An idle client connection is closed after this."),
-    property("fetch.max.bytes", Some("57671680"), Kind::Number(1024, INT), "Most bytes of one fetch answer."),
-    property("max.incremental.fetch.session.cache.slots", Some("1000"), Kind::Number(0, INT), "Fetch sessions kept."),
+    property(
+        "node.id",
+        None,
+        Kind::Number(0, INT),
+        "Number of this node, what Kafka clients see as the broker id.",
+    ),
+    property(
+        "broker.rack",
+        None,
+        Kind::Text,
+        "Rack or zone of this node; replicas and voters are spread over racks.",
+    ),
+    property(
+        "listeners",
+        Some("PLAINTEXT://127.0.0.1:9092"),
+        Kind::Text,
+        "Where Kafka clients connect.",
+    ),
+    property(
+        "advertised.listeners",
+        None,
+        Kind::Text,
+        "Name and port told to Kafka clients, if not those of listeners.",
+    ),
+    property(
+        "control.listener",
+        None,
+        Kind::Text,
+        "gRPC between nodes; by default the Kafka host and port + 10000.",
+    ),
+    property(
+        "control.advertised.listener",
+        None,
+        Kind::Text,
+        "Name and port of control.listener told to other nodes.",
+    ),
+    property(
+        "replica.listener",
+        None,
+        Kind::Text,
+        "Replica streams; by default the Kafka host and port + 20000.",
+    ),
+    property(
+        "replica.advertised.listener",
+        None,
+        Kind::Text,
+        "Name and port of replica.listener told to other nodes.",
+    ),
+    property(
+        "log.dirs",
+        None,
+        Kind::Text,
+        "Directories of the partitions' logs, separated by commas.",
+    ),
+    property(
+        "log.dir",
+        None,
+        Kind::Text,
+        "One directory for the partitions' logs, if log.dirs is not set.",
+    ),
+    property(
+        "metadata.log.dir",
+        None,
+        Kind::Text,
+        "Directory of the metadata log (Raft).",
+    ),
+    property(
+        "join",
+        None,
+        Kind::Text,
+        "Control addresses of the founders, host:port,…, in the same order on every node.",
+    ),
+    property(
+        "found",
+        Some("false"),
+        Kind::Flag,
+        "Found a new cluster alone although others could reach this node.",
+    ),
+    property(
+        "num.shards",
+        None,
+        Kind::Number(1, 256),
+        "Threads that own partitions; by default one per core, at most 8.",
+    ),
+    property(
+        "timings.profile",
+        Some("lan"),
+        Kind::Word(&["lan", "wan"]),
+        "Which column of the table of timings applies.",
+    ),
+    property(
+        "broker.heartbeat.interval.ms",
+        None,
+        Kind::Number(1, INT),
+        "Interval of a broker's heartbeats to the controller.",
+    ),
+    property(
+        "broker.session.timeout.ms",
+        None,
+        Kind::Number(1, INT),
+        "Silence after which a broker is fenced.",
+    ),
+    property(
+        "replica.lag.time.max.ms",
+        None,
+        Kind::Number(1, INT),
+        "A follower behind for longer leaves the ISR.",
+    ),
+    property(
+        "log.flush.stall.ms",
+        None,
+        Kind::Number(1, INT),
+        "A leader whose flush takes longer gives up leadership.",
+    ),
+    property(
+        "num.partitions",
+        Some("1"),
+        Kind::Number(1, 10_000),
+        "Partitions of a topic that does not say.",
+    ),
+    property(
+        "default.replication.factor",
+        Some("3"),
+        Kind::Number(1, 100),
+        "Replicas of a topic that does not say; fewer while fewer brokers are registered.",
+    ),
+    property(
+        "min.insync.replicas",
+        Some("2"),
+        Kind::Number(1, 100),
+        "Replicas that must have a record before acks=all succeeds.",
+    ),
+    property(
+        "auto.create.topics.enable",
+        Some("true"),
+        Kind::Flag,
+        "Create a topic when a client first names it.",
+    ),
+    property(
+        "delete.topic.enable",
+        Some("true"),
+        Kind::Flag,
+        "Whether topics may be deleted.",
+    ),
+    property(
+        "unclean.leader.election.enable",
+        Some("false"),
+        Kind::Flag,
+        "Let a replica lead that may lack acknowledged records.",
+    ),
+    property(
+        "log.flush.interval.messages",
+        Some("1"),
+        Kind::Number(1, MAX),
+        "1: strict, an acknowledged record is on disk on every in-sync replica.",
+    ),
+    property(
+        "log.flush.interval.ms",
+        None,
+        Kind::Number(0, MAX),
+        "Longest time that a relaxed topic's record stays unflushed.",
+    ),
+    property(
+        "log.segment.bytes",
+        Some("1073741824"),
+        Kind::Number(1_048_576, INT),
+        "Size at which a segment file is rolled.",
+    ),
+    property(
+        "log.roll.ms",
+        None,
+        Kind::Number(1, MAX),
+        "Age at which a segment file is rolled.",
+    ),
+    property(
+        "log.roll.hours",
+        Some("168"),
+        Kind::Number(1, INT),
+        "The same in hours.",
+    ),
+    property(
+        "log.retention.ms",
+        None,
+        Kind::Number(-1, MAX),
+        "Age at which records may be deleted.",
+    ),
+    property(
+        "log.retention.minutes",
+        None,
+        Kind::Number(-1, INT),
+        "The same in minutes.",
+    ),
+    property(
+        "log.retention.hours",
+        Some("168"),
+        Kind::Number(-1, INT),
+        "The same in hours.",
+    ),
+    property(
+        "log.retention.bytes",
+        Some("-1"),
+        Kind::Number(-1, MAX),
+        "Size of a partition beyond which old segments may be deleted.",
+    ),
+    property(
+        "log.index.interval.bytes",
+        Some("4096"),
+        Kind::Number(0, INT),
+        "Bytes between two entries of a segment's index.",
+    ),
+    property(
+        "log.index.size.max.bytes",
+        Some("10485760"),
+        Kind::Number(4, INT),
+        "Size of an index at which its segment is rolled.",
+    ),
+    property(
+        "log.cleanup.policy",
+        Some("delete"),
+        Kind::Word(&["delete", "compact", "compact,delete", "delete,compact"]),
+        "What becomes of old records.",
+    ),
+    property(
+        "log.message.timestamp.type",
+        Some("CreateTime"),
+        Kind::Word(&["CreateTime", "LogAppendTime"]),
+        "Whose clock stamps records.",
+    ),
+    property(
+        "log.message.timestamp.before.max.ms",
+        Some("9223372036854775807"),
+        Kind::Number(0, MAX),
+        "How far in the past a timestamp may lie.",
+    ),
+    property(
+        "log.message.timestamp.after.max.ms",
+        Some("3600000"),
+        Kind::Number(0, MAX),
+        "How far in the future a timestamp may lie.",
+    ),
+    property(
+        "message.max.bytes",
+        Some("1048588"),
+        Kind::Number(0, INT),
+        "Largest record batch.",
+    ),
+    property(
+        "compression.type",
+        Some("producer"),
+        Kind::Word(&["producer", "uncompressed", "gzip", "snappy", "lz4", "zstd"]),
+        "Codec of stored batches.",
+    ),
+    property(
+        "producer.id.expiration.ms",
+        Some("86400000"),
+        Kind::Number(1, INT),
+        "Idle time after which a producer's sequence is forgotten.",
+    ),
+    property(
+        "socket.request.max.bytes",
+        Some("104857600"),
+        Kind::Number(1, INT),
+        "Largest request frame.",
+    ),
+    property(
+        "queued.max.request.bytes",
+        Some("268435456"),
+        Kind::Number(1, MAX),
+        "Memory for requests that are being served.",
+    ),
+    property(
+        "max.connections",
+        Some("15000"),
+        Kind::Number(1, INT),
+        "Client connections of this node.",
+    ),
+    property(
+        "max.connections.per.ip",
+        Some("15000"),
+        Kind::Number(1, INT),
+        "Client connections from one address.",
+    ),
+    property(
+        "connections.max.idle.ms",
+        Some("600000"),
+        Kind::Number(1, MAX),
+        "An idle client connection is closed after this.",
+    ),
+    property(
+        "fetch.max.bytes",
+        Some("57671680"),
+        Kind::Number(1024, INT),
+        "Most bytes of one fetch answer.",
+    ),
+    property(
+        "max.incremental.fetch.session.cache.slots",
+        Some("1000"),
+        Kind::Number(0, INT),
+        "Fetch sessions kept.",
+    ),
 ];
 
 /// Names of Apache Kafka that change nothing here; a line that ends in `.` or `-` stands for all that begin so.
 pub const IGNORED: &[&str] = &[
-    "process.roles", "controller.", "inter.broker.", "listener.", "num.io.threads", "num.network.threads",
-    "num.recovery.threads.per.data.dir", "num.replica.", "num.replica.fetchers", "background.threads", "replica.fetch.",
-    "replica.socket.", "replica.high.", "replica.selector.class", "socket.", "zookeeper.", "offsets.", "transaction.",
-    "transactional.", "group.", "share.", "log.cleaner.", "log.retention.check.interval.ms", "log.flush.", "log.roll.",
-    "log.preallocate", "log.segment.delete.delay.ms", "log.message.", "metadata.", "metric", "metrics.", "auto.leader.rebalance.enable",
-    "leader.imbalance.", "queued.max.requests", "quota.", "security.", "ssl.", "sasl.", "super.users", "authorizer.",
-    "authorizer.class.name", "controlled.shutdown.", "compression.", "connection.", "connections.", "broker.", "remote.",
-    "telemetry.", "errors.", "early.start.listeners", "initial.broker.registration.timeout.ms", "request.timeout.ms",
-    "server.max.startup.time.ms", "unstable.", "confluent.", "cordoned.log.dirs", "max.connection.creation.rate",
-    "max.connections.per.ip.overrides", "reserved.broker.max.id", "fetch.purgatory.", "producer.purgatory.", "delete.records.",
-    "client.quota.", "create.topic.policy.class.name", "alter.config.policy.class.name", "password.encoder.", "principal.builder.class",
+    "process.roles",
+    "controller.",
+    "inter.broker.",
+    "listener.",
+    "num.io.threads",
+    "num.network.threads",
+    "num.recovery.threads.per.data.dir",
+    "num.replica.",
+    "num.replica.fetchers",
+    "background.threads",
+    "replica.fetch.",
+    "replica.socket.",
+    "replica.high.",
+    "replica.selector.class",
+    "socket.",
+    "zookeeper.",
+    "offsets.",
+    "transaction.",
+    "transactional.",
+    "group.",
+    "share.",
+    "log.cleaner.",
+    "log.retention.check.interval.ms",
+    "log.flush.",
+    "log.roll.",
+    "log.preallocate",
+    "log.segment.delete.delay.ms",
+    "log.message.",
+    "metadata.",
+    "metric",
+    "metrics.",
+    "auto.leader.rebalance.enable",
+    "leader.imbalance.",
+    "queued.max.requests",
+    "quota.",
+    "security.",
+    "ssl.",
+    "sasl.",
+    "super.users",
+    "authorizer.",
+    "authorizer.class.name",
+    "controlled.shutdown.",
+    "compression.",
+    "connection.",
+    "connections.",
+    "broker.",
+    "remote.",
+    "telemetry.",
+    "errors.",
+    "early.start.listeners",
+    "initial.broker.registration.timeout.ms",
+    "request.timeout.ms",
+    "server.max.startup.time.ms",
+    "unstable.",
+    "confluent.",
+    "cordoned.log.dirs",
+    "max.connection.creation.rate",
+    "max.connections.per.ip.overrides",
+    "reserved.broker.max.id",
+    "fetch.purgatory.",
+    "producer.purgatory.",
+    "delete.records.",
+    "client.quota.",
+    "create.topic.policy.class.name",
+    "alter.config.policy.class.name",
+    "password.encoder.",
+    "principal.builder.class",
 ];
 
 /// Whether `name` is Apache Kafka's and means nothing here.
 #[must_use]
 pub fn is_ignored(name: &str) -> bool {
-    IGNORED.iter().any(|known| if known.ends_with('.') { name.starts_with(known) } else { name == *known })
+    IGNORED.iter().any(|known| {
+        if known.ends_with('.') {
+            name.starts_with(known)
+        } else {
+            name == *known
+        }
+    })
 }
 
 /// `OTTLA_NODE_ID` → `node.id`, for variables that name a property.
@@ -131,7 +448,10 @@ pub fn name_of_variable(variable: &str) -> Option<String> {
 /// The known name with the fewest edits, if it is near enough to be meant.
 #[must_use]
 pub fn nearest(name: &str) -> Option<String> {
-    let (distance, nearest) = PROPERTIES.iter().map(|known| (edits(name, known.name), known.name)).min()?;
+    let (distance, nearest) = PROPERTIES
+        .iter()
+        .map(|known| (edits(name, known.name), known.name))
+        .min()?;
     (distance <= name.len() / 3 + 1).then(|| nearest.to_owned())
 }
 
@@ -161,7 +481,11 @@ mod tests {
             if let Some(default) = property.default {
                 assert_eq!(property.check(default), Ok(()), "{}", property.name);
             }
-            assert!(!is_ignored(property.name) || property.name.contains('.'), "{}", property.name);
+            assert!(
+                !is_ignored(property.name) || property.name.contains('.'),
+                "{}",
+                property.name
+            );
         }
     }
 
@@ -178,6 +502,13 @@ mod tests {
     fn values() {
         let partitions = PROPERTIES.iter().find(|p| p.name == "num.partitions").unwrap();
         assert_eq!(partitions.check("0").unwrap_err(), "wants a number from 1 to 10000");
-        assert!(PROPERTIES.iter().find(|p| p.name == "delete.topic.enable").unwrap().check("yes").is_err());
+        assert!(
+            PROPERTIES
+                .iter()
+                .find(|p| p.name == "delete.topic.enable")
+                .unwrap()
+                .check("yes")
+                .is_err()
+        );
     }
 }

@@ -46,23 +46,34 @@ impl Child {
         fs::create_dir_all(directory).with_context(|| format!("cannot create {}", directory.display()))?;
         let config = directory.join("server.properties");
         fs::write(&config, &plan.properties).with_context(|| format!("cannot write {}", config.display()))?;
-        let log = fs::OpenOptions::new().create(true).append(true).open(plan.log()).with_context(|| format!("cannot write {}", plan.log().display()))?;
-        let mut process = tokio::process::Command::new(std::env::current_exe().context("cannot find this program's file")?)
-            .arg("start")
-            .arg("--config")
-            .arg(&config)
-            .args(["--announce-ready", "--die-with-parent"])
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .stderr(log)
-            // Ctrl-C goes to the whole foreground group: the demo alone shall get it and stop the nodes in order.
-            .process_group(0)
-            .spawn()
-            .with_context(|| format!("cannot start node {}", plan.node_id))?;
+        let log = fs::OpenOptions::new()
+            .create(true)
+            .append(true)
+            .open(plan.log())
+            .with_context(|| format!("cannot write {}", plan.log().display()))?;
+        let mut process =
+            tokio::process::Command::new(std::env::current_exe().context("cannot find this program's file")?)
+                .arg("start")
+                .arg("--config")
+                .arg(&config)
+                .args(["--announce-ready", "--die-with-parent"])
+                .stdin(Stdio::null())
+                .stdout(Stdio::piped())
+                .stderr(log)
+                // Ctrl-C goes to the whole foreground group: the demo alone shall get it and stop the nodes in order.
+                .process_group(0)
+                .spawn()
+                .with_context(|| format!("cannot start node {}", plan.node_id))?;
         let pid = process.id().context("the node ended at once")?;
         fs::write(directory.join("ottla.pid"), format!("{pid}\n")).context("cannot write ottla.pid")?;
         let output = process.stdout.take().context("the node has no output")?;
-        Ok(Self { plan, process, pid, output: BufReader::new(output).lines(), gone: false })
+        Ok(Self {
+            plan,
+            process,
+            pid,
+            output: BufReader::new(output).lines(),
+            gone: false,
+        })
     }
 
     pub fn plan(&self) -> &Plan {
@@ -81,7 +92,11 @@ impl Child {
             }
         }
         self.gone = true;
-        bail!("node {} ended before it was ready. {}", self.plan.node_id, self.last_lines());
+        bail!(
+            "node {} ended before it was ready. {}",
+            self.plan.node_id,
+            self.last_lines()
+        );
     }
 
     /// Resolves when the process has ended; never again after that was reported.

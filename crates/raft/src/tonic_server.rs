@@ -1,0 +1,185 @@
+use crate::pb;
+use crate::pb::node_server::{Node, NodeServer};
+use crate::tonic_transport::{CONNECTION_WINDOW, STREAM_WINDOW, carry};
+use crate::transport::{Handler, SESSION_MESSAGES, Serving, Session};
+use async_trait::async_trait;
+use futures::future::BoxFuture;
+use futures::{FutureExt, StreamExt, stream};
+use host::{Listener, Net, RealNet};
+use std::io;
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::sync::{mpsc, watch};
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::transport::Server;
+use tonic::transport::server::Connected;
+use tonic::{Request, Response, Status, Streaming};
+use types::{Timings, limits};
+
+/// Calls and sessions under way on one connection.
+const STREAMS_MAX: u32 = 1_024;
+/// Pause after a failed accept: out of file descriptors, most likely, and nothing tells when there are some.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(10);
+
+/// A connection that breaks when the server stops.
+struct Served {
+    stream: Box<dyn host::Stream>,
+    stopped: BoxFuture<'static, ()>,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Peer(SocketAddr);
+
+impl Connected for Served {
+    type ConnectInfo = Peer;
+
+    fn connect_info(&self) -> Peer {
+        Peer(self.stream.peer_addr())
+    }
+}
+
+impl AsyncRead for Served {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        if self.stopped.as_mut().poll(cx).is_ready() {
+            // A finished future must not be polled again.
+            self.stopped = std::future::ready(()).boxed();
+            return Poll::Ready(Err(io::ErrorKind::ConnectionAborted.into()));
+        }
+        Pin::new(&mut self.stream).poll_read(cx, buf)
+    }
+}
+
+impl AsyncWrite for Served {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write(cx, buf)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write_vectored(cx, bufs)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(cx)
+    }
+}
+
+struct Service {
+    handler: Arc<dyn Handler>,
+    hello_timeout: Duration,
+}
+
+/// The peer's address, which every connection of this server carries.
+fn peer<T>(request: &Request<T>) -> Result<SocketAddr, Status> {
+    request
+        .extensions()
+        .get::<Peer>()
+        .map(|peer| peer.0)
+        .ok_or_else(|| Status::internal("no peer address"))
+}
+
+#[async_trait]
+impl Node for Service {
+    type SessionStream = stream::BoxStream<'static, Result<pb::SessionMessage, Status>>;
+
+    async fn call(&self, request: Request<pb::CallRequest>) -> Result<Response<pb::CallReply>, Status> {
+        let from = peer(&request)?;
+        // This code is used for nothing else: the caller reads it as `CallError::Rejected`.
+        self.handler
+            .call(from, request.into_inner())
+            .await
+            .map(Response::new)
+            .map_err(Status::failed_precondition)
+    }
+
+    async fn session(
+        &self,
+        request: Request<Streaming<pb::SessionMessage>>,
+    ) -> Result<Response<Self::SessionStream>, Status> {
+        let from = peer(&request)?;
+        let mut incoming = request.into_inner();
+        let hello = tokio::time::timeout(self.hello_timeout, incoming.message())
+            .await
+            .map_err(|_| Status::deadline_exceeded("no hello"))??
+            .ok_or_else(|| Status::failed_precondition("a session without a hello"))?;
+        let (session, ends) = Session::new();
+        let (out, outgoing) = mpsc::channel(SESSION_MESSAGES);
+        tokio::spawn(carry(incoming, ends, out));
+        let handler = self.handler.clone();
+        tokio::spawn(async move { handler.session(from, hello, session).await });
+        Ok(Response::new(ReceiverStream::new(outgoing).map(Ok).boxed()))
+    }
+}
+
+async fn stopped(mut stop: watch::Receiver<()>) {
+    // An error means that the `Serving` is gone, which is the same.
+    let _ = stop.changed().await;
+}
+
+async fn accept(listener: &mut Box<dyn Listener>, stop: &watch::Receiver<()>) -> Served {
+    loop {
+        let accepted = listener.accept().await.and_then(host::Incoming::attach);
+        match accepted {
+            Ok(stream) => {
+                return Served {
+                    stream,
+                    stopped: stopped(stop.clone()).boxed(),
+                };
+            }
+            Err(error) => {
+                tracing::warn!(%error, "cannot accept a connection of a control plane");
+                tokio::time::sleep(ACCEPT_PAUSE).await;
+            }
+        }
+    }
+}
+
+/// Listens and serves on the current runtime until the result is dropped.
+pub(crate) async fn serve(
+    timings: &Timings,
+    (host, port): (String, u16),
+    handler: Arc<dyn Handler>,
+) -> io::Result<Serving> {
+    let listener = RealNet.listen(&host, port).await?;
+    let port = listener.local_addr()?.port();
+    let (stop, stopping) = watch::channel(());
+    let service = NodeServer::new(Service {
+        handler,
+        hello_timeout: timings.call_timeout,
+    })
+    .max_decoding_message_size(limits::CONTROL_MESSAGE_BYTES_MAX)
+    .max_encoding_message_size(limits::CONTROL_MESSAGE_BYTES_MAX);
+    let server = Server::builder()
+        .http2_keepalive_interval(Some(timings.stream_keep_alive))
+        .http2_keepalive_timeout(Some(timings.stream_silence))
+        .initial_stream_window_size(STREAM_WINDOW)
+        .initial_connection_window_size(CONNECTION_WINDOW)
+        .max_concurrent_streams(STREAMS_MAX)
+        .add_service(service);
+    let shutdown = stopped(stopping.clone());
+    let incoming = stream::unfold((listener, stopping), |(mut listener, stop)| async move {
+        let served = accept(&mut listener, &stop).await;
+        Some((Ok::<_, io::Error>(served), (listener, stop)))
+    });
+    tokio::spawn(async move {
+        if let Err(error) = server.serve_with_incoming_shutdown(incoming, shutdown).await {
+            tracing::error!(%error, "the server of the control plane has ended");
+        }
+    });
+    Ok(Serving { port, stop })
+}
