@@ -43,8 +43,10 @@ def main():
         os.kill(pid, signal.SIGKILL)
         while "node 1" not in (line := demo.stderr.readline()):
             assert line, "the demo ended"
-        status = json.loads(cli("cluster", "status", "--format", "json"))
-        assert not status["healthy"], status
+        end = time.monotonic() + 10
+        while (status := json.loads(cli("cluster", "status", "--format", "json")))["healthy"]:
+            assert time.monotonic() < end, status
+            time.sleep(0.02)
         assert sorted(cli("consume", "t", "--from-beginning", "--exit").split()) == ["one", "two"]
         stop(demo)
         demo, ready, again = start(directory, ports)

@@ -253,6 +253,10 @@ impl Term {
 
     fn session(&mut self, event: SessionEvent) {
         let now = self.shared.host.now();
+        // A session is opened on a registration that the image has: it must be known before its session is.
+        if matches!(event, SessionEvent::Opened { .. }) {
+            self.registrations(&self.shared.image());
+        }
         let event = match event {
             SessionEvent::Opened {
                 node,
