@@ -182,7 +182,7 @@ class Shared:
                         self.duplicates += 1
                         if self.dropped[batch] != offset:
                             self.wrong.append((batch, self.dropped[batch], offset))
-            drop = self.drops < DROPS and self.random.random() < 0.2 and any(e == 0 for e, _ in answers.values())
+            drop = self.drops < DROPS and self.random.random() < 0.4 and any(e == 0 for e, _ in answers.values())
             if drop:
                 self.drops += 1
                 for place, (error, offset) in answers.items():
@@ -200,7 +200,8 @@ def main():
         cluster.start()
         # The command line asks through the proxies' ports as soon as it follows Metadata; they forward.
         create_topic(cluster, "twice", PARTITIONS)
-        load = kill.Load(",".join(f"localhost:{p}" for p in proxies), "twice", **{"retry.backoff.ms": 10, "reconnect.backoff.ms": 10})
+        load = kill.Load(",".join(f"localhost:{p}" for p in proxies), "twice", **{"retry.backoff.ms": 10, "reconnect.backoff.ms": 10,
+                                                                                           "reconnect.backoff.max.ms": 50, "retry.backoff.max.ms": 50})
         load.start()
         end = time.monotonic() + 120
         while shared.drops < DROPS or shared.duplicates < DUPLICATES_MIN:
