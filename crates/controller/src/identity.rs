@@ -76,7 +76,7 @@ impl IdentityFile {
             path: path.clone(),
             error,
         };
-        disk.create_dir_all(directory).map_err(io)?;
+        disk.create_dir_durably(directory).map_err(io)?;
         let identity = if disk.exists(&path) {
             let file = disk.open(&path, OpenMode::Read).map_err(io)?;
             if file.len().map_err(io)? > BYTES_MAX as u64 {

@@ -57,6 +57,26 @@ pub trait Disk: Send + Sync + 'static {
         Ok(bytes)
     }
 
+    /// Creates the directory and its parents so that they outlive a power loss: what is durable inside a directory
+    /// is lost with the name of the directory itself. Names that were there already are synced too, since the
+    /// process that made them may have been killed before it could.
+    fn create_dir_durably(&self, path: &Path) -> io::Result<()> {
+        self.create_dir_all(path)?;
+        for parent in path.ancestors().skip(1) {
+            let parent = if parent.as_os_str().is_empty() {
+                Path::new(".")
+            } else {
+                parent
+            };
+            match self.sync_dir(parent) {
+                // Not ours to read, so not made by us.
+                Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {}
+                other => other?,
+            }
+        }
+        Ok(())
+    }
+
     /// Replaces a small file atomically and durably: temporary file, sync, rename, sync of the directory.
     fn write_durably(&self, path: &Path, content: &[u8]) -> io::Result<()> {
         let temporary = path.with_extension("tmp");

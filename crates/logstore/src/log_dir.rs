@@ -36,7 +36,7 @@ impl LogDir {
             path: path.to_owned(),
             error,
         };
-        disk.create_dir_all(path).map_err(failed)?;
+        disk.create_dir_durably(path).map_err(failed)?;
         let lock = disk.lock(&path.join(".lock")).map_err(|error| match error.kind() {
             io::ErrorKind::WouldBlock => LogDirError::Locked(path.to_owned()),
             _ => failed(error),

@@ -21,7 +21,7 @@ const KAFKA_PORT: u16 = 9092;
 /// The cluster founds and settles before the first fault.
 const CALM_BEFORE: Duration = Duration::from_secs(4);
 /// After the last fault everything must heal within this.
-const CALM_AFTER: Duration = Duration::from_secs(30);
+const CALM_AFTER: Duration = Duration::from_secs(12);
 /// Time to read everything back.
 const READING: Duration = Duration::from_secs(90);
 

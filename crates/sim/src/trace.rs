@@ -12,7 +12,9 @@ impl Trace {
     /// Everything so far.
     #[must_use]
     pub fn text(&self) -> String {
-        String::from_utf8_lossy(&self.0.lock().unwrap_or_else(PoisonError::into_inner)).into_owned()
+        without_instants(&String::from_utf8_lossy(
+            &self.0.lock().unwrap_or_else(PoisonError::into_inner),
+        ))
     }
 
     /// Makes this thread's log lines go here until the guard is dropped.
@@ -26,6 +28,27 @@ impl Trace {
             .finish();
         tracing::subscriber::set_default(subscriber)
     }
+}
+
+/// Simulated instants count from a real one, the start of the process, and openraft prints them with it: as
+/// `Instant { tv_sec: 1, tv_nsec: 2 }` and as `@10:48:22.197458`.
+fn without_instants(text: &str) -> String {
+    const BEGIN: &str = "Instant { tv_sec: ";
+    let mut parts = text.split(BEGIN);
+    let mut clean = parts.next().unwrap_or_default().to_owned();
+    for part in parts {
+        clean.push_str("Instant {");
+        clean.push_str(part.find(" }").map_or(part, |end| &part[end..]));
+    }
+    let mut parts = clean.split('@');
+    let mut without = parts.next().unwrap_or_default().to_owned();
+    for part in parts {
+        let time = part.bytes().take_while(|byte| b"0123456789:.".contains(byte)).count();
+        let is_time = part.get(..time).is_some_and(|time| time.matches(':').count() == 2);
+        without.push('@');
+        without.push_str(if is_time { &part[time..] } else { part });
+    }
+    without
 }
 
 impl io::Write for Trace {
@@ -56,5 +79,18 @@ impl FormatTime for SimTime {
     fn format_time(&self, w: &mut Writer<'_>) -> std::fmt::Result {
         let elapsed = turmoil::sim_elapsed().unwrap_or_default();
         write!(w, "{}.{:06}", elapsed.as_secs(), elapsed.subsec_micros())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::without_instants;
+
+    #[test]
+    fn instants_are_left_out() {
+        let text = "a Instant { tv_sec: 1, tv_nsec: 2 } b TokioInstant(Instant { tv_sec: 3, tv_nsec: 4 }), c";
+        assert_eq!(without_instants(text), "a Instant { } b TokioInstant(Instant { }), c");
+        let text = "<T1-N1:->@10:48:22.197458, me@host:9092 @";
+        assert_eq!(without_instants(text), "<T1-N1:->@, me@host:9092 @");
     }
 }

@@ -1,4 +1,4 @@
-//! Seeded runs of three nodes. Unoptimised builds run few and short ones; `make test` runs this with the `sim` profile.
+//! Seeded runs of three nodes, short ones; `make sim` runs more and longer.
 
 use sim::{Plan, run};
 
@@ -8,7 +8,7 @@ const SEEDS: u64 = 20;
 fn seeds_find_nothing() {
     let mut failures = Vec::new();
     for seed in 1..=SEEDS {
-        let outcome = run(&Plan::new(seed, 40));
+        let outcome = run(&Plan::new(seed, 15));
         println!("{}", outcome.summary(seed));
         if outcome.acknowledged < 100 {
             failures.push(format!(
@@ -27,7 +27,7 @@ fn seeds_find_nothing() {
 
 #[test]
 fn the_same_seed_gives_the_same_trace() {
-    let mut plan = Plan::new(3, 20);
+    let mut plan = Plan::new(3, 12);
     plan.filter = "debug".to_owned();
     let (first, second) = (run(&plan).trace, run(&plan).trace);
     assert!(first.lines().count() > 100, "the trace is empty");

@@ -225,3 +225,15 @@ fn a_life_ends_in_the_middle() {
     sim.crash(0);
     assert!(sim.handle().exists(Path::new("/")));
 }
+
+#[test]
+fn a_directory_made_durably_keeps_its_parents() {
+    for seed in 0..20 {
+        let world = SimDisk::new();
+        let disk = world.handle();
+        disk.create_dir_durably(Path::new("/a/b/c")).unwrap();
+        disk.write_durably(Path::new("/a/b/c/f"), b"x").unwrap();
+        world.crash(seed);
+        assert_eq!(content(&world.handle(), "/a/b/c/f"), Some(b"x".to_vec()), "seed {seed}");
+    }
+}

@@ -69,13 +69,15 @@ fn bytes_of(name: &str, value: &Value) -> Result<Option<Bytes>, String> {
     match value {
         Value::Null => Ok(None),
         Value::String(text) => Ok(Some(Bytes::from(text.clone()))),
-        Value::Object(object) if object.len() == 1 => match object.get("base64").and_then(Value::as_str) {
-            Some(text) => STANDARD
-                .decode(text)
-                .map(|b| Some(Bytes::from(b)))
-                .map_err(|e| format!("{name}: not base64: {e}")),
-            None => Err(format!("{name}: wants a string, null or {{\"base64\": …}}")),
-        },
+        Value::Object(object) if object.len() == 1 && object.contains_key("base64") => {
+            match object["base64"].as_str() {
+                Some(text) => STANDARD
+                    .decode(text)
+                    .map(|b| Some(Bytes::from(b)))
+                    .map_err(|e| format!("{name}: not base64: {e}")),
+                None => Err(format!("{name}: {{\"base64\": …}} wants a string")),
+            }
+        }
         // Anything else is kept as its JSON text: {"value": {"a": 1}} writes {"a":1}.
         other => Ok(Some(Bytes::from(other.to_string()))),
     }
@@ -134,6 +136,7 @@ mod tests {
             ("{\"partition\":-1}", "partition"),
             ("{\"headers\":3}", "headers"),
             ("{\"key\":{\"base64\":\"!\"}}", "not base64"),
+            ("{\"key\":{\"base64\":1}}", "wants a string"),
         ] {
             let error = JsonRecord::parse(line).unwrap_err();
             assert!(error.contains(part), "{line}: {error}");

@@ -445,12 +445,18 @@ pub fn name_of_variable(variable: &str) -> Option<String> {
     PROPERTIES.iter().any(|property| property.name == name).then_some(name)
 }
 
-/// The known name with the fewest edits, if it is near enough to be meant.
+/// The known name with the fewest edits, if it is near enough to be meant; among equals, one of the same length.
 #[must_use]
 pub fn nearest(name: &str) -> Option<String> {
-    let (distance, nearest) = PROPERTIES
+    let (distance, _, nearest) = PROPERTIES
         .iter()
-        .map(|known| (edits(name, known.name), known.name))
+        .map(|known| {
+            (
+                edits(name, known.name),
+                name.len().abs_diff(known.name.len()),
+                known.name,
+            )
+        })
         .min()?;
     (distance <= name.len() / 3 + 1).then(|| nearest.to_owned())
 }
