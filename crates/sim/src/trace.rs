@@ -31,24 +31,38 @@ impl Trace {
 }
 
 /// Simulated instants count from a real one, the start of the process, and openraft prints them with it: as
-/// `Instant { tv_sec: 1, tv_nsec: 2 }` and as `@10:48:22.197458`.
+/// `Instant { tv_sec: 1, tv_nsec: 2 }` and as `10:48:22.197458`.
 fn without_instants(text: &str) -> String {
     const BEGIN: &str = "Instant { tv_sec: ";
-    let mut parts = text.split(BEGIN);
-    let mut clean = parts.next().unwrap_or_default().to_owned();
-    for part in parts {
-        clean.push_str("Instant {");
-        clean.push_str(part.find(" }").map_or(part, |end| &part[end..]));
+    const TIME: &[u8] = b"00:00:00.000000";
+    let mut clean = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some(next) = rest.find([':', 'I']) {
+        if rest[next..].starts_with(BEGIN) {
+            clean.push_str(&rest[..next]);
+            clean.push_str("Instant {");
+            rest = rest[next..].find(" }").map_or("", |end| &rest[next + end..]);
+            continue;
+        }
+        // A time of day begins two digits before its first colon.
+        let begin = next.saturating_sub(2);
+        let is_time = rest.as_bytes().get(begin..begin + TIME.len()).is_some_and(|found| {
+            found
+                .iter()
+                .zip(TIME)
+                .all(|(byte, pattern)| byte == pattern || (*pattern == b'0' && byte.is_ascii_digit()))
+        });
+        if is_time {
+            clean.push_str(&rest[..begin]);
+            clean.push_str("TIME");
+            rest = &rest[begin + TIME.len()..];
+        } else {
+            clean.push_str(&rest[..=next]);
+            rest = &rest[next + 1..];
+        }
     }
-    let mut parts = clean.split('@');
-    let mut without = parts.next().unwrap_or_default().to_owned();
-    for part in parts {
-        let time = part.bytes().take_while(|byte| b"0123456789:.".contains(byte)).count();
-        let is_time = part.get(..time).is_some_and(|time| time.matches(':').count() == 2);
-        without.push('@');
-        without.push_str(if is_time { &part[time..] } else { part });
-    }
-    without
+    clean.push_str(rest);
+    clean
 }
 
 impl io::Write for Trace {
@@ -90,7 +104,7 @@ mod tests {
     fn instants_are_left_out() {
         let text = "a Instant { tv_sec: 1, tv_nsec: 2 } b TokioInstant(Instant { tv_sec: 3, tv_nsec: 4 }), c";
         assert_eq!(without_instants(text), "a Instant { } b TokioInstant(Instant { }), c");
-        let text = "<T1-N1:->@10:48:22.197458, me@host:9092 @";
-        assert_eq!(without_instants(text), "<T1-N1:->@, me@host:9092 @");
+        let text = "<T1-N1:->@10:48:22.197458, now: 10:48:22.197458, me@host:9092 I: 1:2";
+        assert_eq!(without_instants(text), "<T1-N1:->@TIME, now: TIME, me@host:9092 I: 1:2");
     }
 }
