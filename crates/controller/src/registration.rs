@@ -71,7 +71,7 @@ async fn register(shared: &Shared, incarnation: u128) -> Option<BrokerEpoch> {
     let request = pb::RegisterBrokerRequest {
         node_id: options.node_id.0,
         raft_id: shared.membership().1,
-        incarnation: incarnation.to_be_bytes().to_vec().into(),
+        incarnation: incarnation.to_be_bytes().to_vec(),
         rack: options.rack.clone().unwrap_or_default(),
         kafka: Some(envelope::address(&options.kafka_advertised)),
         replica: Some(envelope::address(&options.replica)),
@@ -81,7 +81,7 @@ async fn register(shared: &Shared, incarnation: u128) -> Option<BrokerEpoch> {
             .directories
             .iter()
             .map(|directory| pb::DirectoryRecovery {
-                directory_id: directory.id.0.as_bytes().to_vec().into(),
+                directory_id: directory.id.0.as_bytes().to_vec(),
                 outcome: match directory.outcome {
                     DirectoryOutcome::Intact => 0,
                     DirectoryOutcome::Missing => 1,
@@ -110,7 +110,7 @@ async fn sessions(shared: &Shared, broker_epoch: BrokerEpoch, incarnation: u128)
             let hello = pb::BrokerHello {
                 node_id: shared.options.node_id.0,
                 broker_epoch: broker_epoch.0,
-                incarnation: incarnation.to_be_bytes().to_vec().into(),
+                incarnation: incarnation.to_be_bytes().to_vec(),
             };
             let mut hello = message(Message::Hello(hello));
             let (cluster_id, raft_id) = shared.membership();

@@ -12,9 +12,9 @@ pub fn batches(disk: &Arc<dyn Disk>, log_dir: &Path, partition: i32) -> anyhow::
     let directory = log_dir.join(format!("{TOPIC}-{partition}"));
     let mut found = Vec::new();
     for entry in disk.read_dir(&directory)? {
-        if !Path::new(&entry.name)
+        if Path::new(&entry.name)
             .extension()
-            .is_some_and(|extension| extension == "log")
+            .is_none_or(|extension| extension != "log")
         {
             continue;
         }
