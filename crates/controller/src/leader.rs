@@ -17,8 +17,10 @@ use types::{BrokerEpoch, ErrorCode, LogIndex, NodeId, RaftId};
 
 /// Commands planned together for one entry.
 const BATCH: usize = 512;
-/// Members are looked after this often while the controller leads.
+/// Members are looked after this often while the group is not what it should be.
 const MEMBERS: Duration = Duration::from_millis(50);
+/// And this often while it is; a change of the image is looked at at once.
+const MEMBERS_SETTLED: Duration = Duration::from_secs(1);
 /// `metadata.version` that a new cluster is founded with.
 const METADATA_VERSION: u16 = 1;
 
@@ -120,7 +122,10 @@ impl Term {
                 self.commit().await;
             }
             let now = self.shared.host.now();
-            let until = self.liveness.deadline().map_or(MEMBERS, |deadline| deadline.since(now));
+            let until = self
+                .liveness
+                .deadline()
+                .map_or(MEMBERS_SETTLED, |deadline| deadline.since(now));
             tokio::select! {
                 changed = leadership.changed() => {
                     if changed.is_err() || !leadership.borrow_and_update().i_lead {
@@ -148,8 +153,12 @@ impl Term {
                     }
                     let image = image.borrow_and_update().clone();
                     self.registrations(&image);
+                    members.reset_immediately();
                 }
-                _ = members.tick() => self.members(),
+                _ = members.tick() => {
+                    self.members();
+                    members.reset_after(if self.settled() { MEMBERS_SETTLED } else { MEMBERS });
+                }
                 () = tokio::time::sleep(until) => self.event(Event::Tick),
             }
         }
@@ -526,6 +535,12 @@ impl Term {
             return;
         }
         self.work.extend(old.into_iter().map(Work::RemoveMember));
+    }
+
+    /// As many voters as wanted, and no change under way.
+    fn settled(&self) -> bool {
+        let status = self.raft.status();
+        self.changing.is_none() && status.settled && status.voters.len() >= self.shared.options.voters_wanted()
     }
 
     fn change(&mut self, voters: BTreeSet<RaftId>, remove: BTreeSet<RaftId>) {

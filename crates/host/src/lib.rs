@@ -7,6 +7,7 @@
 //! [`Host::now`] reads the same clock.
 
 mod disk;
+mod huge_pages;
 mod net;
 mod pool;
 mod real_disk;
@@ -15,6 +16,7 @@ mod real_net;
 pub mod sim_disk;
 
 pub use disk::{DirEntry, Disk, File, OpenMode};
+pub use huge_pages::disable_huge_pages;
 pub use net::{Incoming, Listener, Net, Stream, poll_copy_file};
 pub use pool::{Pool, PoolExt};
 pub use real_disk::RealDisk;

@@ -1,4 +1,4 @@
-use crate::raft_status::RaftStatus;
+use crate::network::endpoint;
 use crate::type_config::TypeConfig;
 use metadata::Endpoint;
 use openraft::RaftMetrics;
@@ -14,16 +14,17 @@ pub struct Leadership {
 }
 
 impl Leadership {
+    /// Metrics change with every heartbeat: nothing here may cost more than a look.
     pub(crate) fn of(metrics: &RaftMetrics<TypeConfig>) -> Self {
-        let status = RaftStatus::of(metrics);
         let running = metrics.running_state.is_ok();
-        let leader = status.leader.filter(|_| running);
+        let leader = metrics.current_leader.filter(|_| running);
+        let node = leader.and_then(|id| metrics.membership_config.membership().get_node(&id));
         let own_term_applied = metrics
             .last_applied
             .is_some_and(|id| id.leader_id.term == metrics.current_term);
         Self {
-            leader: leader.and_then(|id| Some((id, status.members.get(&id)?.clone()))),
-            term: status.term,
+            leader: leader.and_then(|id| Some((RaftId(id), endpoint(&node?.addr)?))),
+            term: metrics.current_term,
             i_lead: running && metrics.state.is_leader() && own_term_applied,
         }
     }

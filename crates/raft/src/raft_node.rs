@@ -117,12 +117,10 @@ impl RaftNode {
             .await
             .map_err(fatal)?;
         let mut metrics = raft.metrics();
-        let first = metrics.borrow_watched().clone();
-        let (leads, seen) = watch::channel(Leadership::of(&first));
+        let (leads, seen) = watch::channel(Leadership::of(&metrics.borrow_watched()));
         runtime::spawn(async move {
             while metrics.changed().await.is_ok() {
-                let next = metrics.borrow_watched().clone();
-                let next = Leadership::of(&next);
+                let next = Leadership::of(&metrics.borrow_watched());
                 leads.send_if_modified(|last| {
                     let differs = *last != next;
                     *last = next;

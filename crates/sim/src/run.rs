@@ -179,6 +179,7 @@ pub fn run(plan: &Plan) -> Outcome {
     let mut current: Option<(Duration, Fault)> = None;
     loop {
         let now = sim.elapsed();
+        trace.stand(now);
         if let Some((end, fault)) = &current
             && now >= *end
         {
@@ -193,7 +194,7 @@ pub fn run(plan: &Plan) -> Outcome {
             strike(&mut sim, &machines, &fault, mix(seed, 104, pending.len() as u64));
             current = Some((end, fault));
         }
-        match sim.step() {
+        match trace.stepping(|| sim.step()) {
             Ok(false) => {}
             Ok(true) => break,
             Err(error) => {
@@ -216,6 +217,7 @@ pub fn run(plan: &Plan) -> Outcome {
         None => problems.push("nobody read everything back".to_owned()),
     }
     problems.append(&mut history.problems);
+    trace.stand(sim.elapsed());
     drop(sim);
     Outcome {
         problems,

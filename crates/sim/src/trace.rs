@@ -1,20 +1,44 @@
 use std::io;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 use tracing_subscriber::fmt::MakeWriter;
 use tracing_subscriber::fmt::format::Writer;
 use tracing_subscriber::fmt::time::FormatTime;
 
 /// Collects the log lines of all simulated nodes with simulated time: the trace of a run.
 #[derive(Debug, Clone, Default)]
-pub struct Trace(Arc<Mutex<Vec<u8>>>);
+pub struct Trace {
+    lines: Arc<Mutex<Vec<u8>>>,
+    clock: Clock,
+}
+
+/// Between two steps of the simulation, where machines crash and tasks are dropped, its clock would be the real one.
+#[derive(Debug, Clone, Default)]
+struct Clock(Arc<AtomicU64>);
+
+/// The simulation runs: its own clock tells.
+const RUNNING: u64 = u64::MAX;
 
 impl Trace {
     /// Everything so far.
     #[must_use]
     pub fn text(&self) -> String {
         without_instants(&String::from_utf8_lossy(
-            &self.0.lock().unwrap_or_else(PoisonError::into_inner),
+            &self.lines.lock().unwrap_or_else(PoisonError::into_inner),
         ))
+    }
+
+    /// Runs `step` with the simulation's own clock.
+    pub fn stepping<T>(&self, step: impl FnOnce() -> T) -> T {
+        self.clock.0.store(RUNNING, Ordering::Relaxed);
+        step()
+    }
+
+    /// The clock stands at `now` until the next step.
+    pub fn stand(&self, now: Duration) {
+        let micros = u64::try_from(now.as_micros()).unwrap_or(RUNNING - 1);
+        self.clock.0.store(micros, Ordering::Relaxed);
     }
 
     /// Makes this thread's log lines go here until the guard is dropped.
@@ -23,7 +47,7 @@ impl Trace {
         let subscriber = tracing_subscriber::fmt()
             .with_env_filter(tracing_subscriber::EnvFilter::new(filter))
             .with_writer(self.clone())
-            .with_timer(SimTime)
+            .with_timer(self.clock.clone())
             .with_ansi(false)
             .finish();
         tracing::subscriber::set_default(subscriber)
@@ -67,7 +91,7 @@ fn without_instants(text: &str) -> String {
 
 impl io::Write for Trace {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0
+        self.lines
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .extend_from_slice(bytes);
@@ -87,11 +111,12 @@ impl MakeWriter<'_> for Trace {
     }
 }
 
-struct SimTime;
-
-impl FormatTime for SimTime {
+impl FormatTime for Clock {
     fn format_time(&self, w: &mut Writer<'_>) -> std::fmt::Result {
-        let elapsed = turmoil::sim_elapsed().unwrap_or_default();
+        let elapsed = match self.0.load(Ordering::Relaxed) {
+            RUNNING => turmoil::sim_elapsed().unwrap_or_default(),
+            standing => Duration::from_micros(standing),
+        };
         write!(w, "{}.{:06}", elapsed.as_secs(), elapsed.subsec_micros())
     }
 }

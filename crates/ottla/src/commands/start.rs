@@ -46,6 +46,7 @@ impl Start {
             rustix::process::set_parent_process_death_signal(Some(rustix::process::Signal::KILL))
                 .context("cannot ask to be told of the parent's end")?;
         }
+        host::disable_huge_pages();
         logging::start(self.log_format);
         let settings = self.settings()?;
         if !settings.inter_node_on_loopback() {
