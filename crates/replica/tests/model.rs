@@ -6,6 +6,7 @@
 //! - a leader's high watermark never goes back; a follower's never passes what is committed;
 //! - two leaders never commit different records at one offset.
 //!
+//! Then one node stays away, and the other two must commit everything without it, whatever was proposed before.
 //! In the end everything is healed, and then all records must be committed and everybody in the ISR.
 //! A failure prints its seed.
 
@@ -30,6 +31,7 @@ fn run(durability: Durability, seeds: std::ops::Range<u64>, steps: usize) {
             for _ in 0..steps {
                 world.step();
             }
+            world.settle_without_one();
             world.heal();
             (world.committed(), world.elections())
         });
