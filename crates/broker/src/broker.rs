@@ -146,8 +146,9 @@ impl Broker {
         let mut replicas: Vec<Vec<NewReplica>> = (0..shards).map(|_| Vec::new()).collect();
         for input in options.directories {
             flushers.insert(input.dir.id(), input.dir.start_flusher(&host, input.flush));
-            let recovered = input.recovered;
-            let ready = cold.run(move || recovered.into_iter().map(replica_of).collect::<Result<Vec<_>, _>>());
+            let (recovered, now_ms) = (input.recovered, host.wall_ms());
+            let replicas_of = move || recovered.into_iter().map(move |log| replica_of(log, now_ms));
+            let ready = cold.run(move || replicas_of().collect::<Result<Vec<_>, _>>());
             for replica in ready.await.map_err(LogError::Io)?? {
                 let shard = replica.log.topic_partition().shard(shards);
                 replicas[usize::from(shard)].push(replica);
@@ -378,12 +379,12 @@ fn write_all(directories: &[Arc<LogDir>]) {
     }
 }
 
-fn replica_of(recovered: Recovered) -> Result<NewReplica, LogError> {
+fn replica_of(recovered: Recovered, now_ms: i64) -> Result<NewReplica, LogError> {
     let log = recovered.log;
     // A damaged log is copied anew; its records are not read.
     let producers = match log.corrupt_at() {
         Some(_) => replica::ProducerStates::new(recovered::PRODUCER_EXPIRATION_MS),
-        None => recovered::producers(&log)?,
+        None => recovered::producers(&log, now_ms)?,
     };
     let high_watermark = log.high_watermark_checkpoint().unwrap_or(log.log_start_offset());
     Ok(NewReplica {

@@ -5,18 +5,19 @@ use types::Offset;
 /// `producer.id.expiration.ms`, Kafka's default.
 pub(crate) const PRODUCER_EXPIRATION_MS: i64 = 86_400_000;
 
-/// Producer states of a log: its newest snapshot, and every batch behind it. Blocking.
+/// Producer states of a log: its newest snapshot, and every batch behind it, which counts as appended at
+/// `now_ms`, the wall clock. Blocking.
 ///
 /// # Errors
 /// The log cannot be read.
-pub(crate) fn producers(log: &Log) -> Result<ProducerStates, LogError> {
+pub(crate) fn producers(log: &Log, now_ms: i64) -> Result<ProducerStates, LogError> {
     let mut states = ProducerStates::new(PRODUCER_EXPIRATION_MS);
     let (snapshot, tail) = log.recovered_tail()?;
     if let Some((_, entries)) = snapshot {
         states.restore(entries.iter().map(entry).collect());
     }
     for header in tail {
-        states.update(&header?);
+        states.update(&header?, now_ms);
     }
     Ok(states)
 }
@@ -35,10 +36,9 @@ fn entry(stored: &ProducerSnapshotEntry) -> ProducerEntry {
             last_sequence: stored.last_sequence,
             base_offset,
             last_offset: stored.last_offset,
-            max_timestamp: stored.timestamp,
         }]
         .into(),
-        last_timestamp: stored.timestamp,
+        last_append_ms: stored.timestamp,
         coordinator_epoch: stored.coordinator_epoch,
         current_txn_first_offset: (stored.current_txn_first_offset >= 0)
             .then_some(Offset(stored.current_txn_first_offset)),
@@ -55,7 +55,7 @@ pub(crate) fn snapshot(states: &ProducerStates) -> Vec<ProducerSnapshotEntry> {
             last_sequence: last.last_sequence,
             last_offset: last.last_offset,
             offset_delta: i32::try_from(last.last_offset.0 - last.base_offset.0).unwrap_or(0),
-            timestamp: entry.last_timestamp,
+            timestamp: entry.last_append_ms,
             coordinator_epoch: entry.coordinator_epoch,
             current_txn_first_offset: entry.current_txn_first_offset.map_or(-1, |offset| offset.0),
         })

@@ -5,7 +5,7 @@ use crate::founding::{Answer, Decision, Situation, decide};
 use crate::identity::{Identity, IdentityFile, Membership};
 use crate::leader;
 use crate::options::ControlOptions;
-use crate::registration::keep_registered;
+use crate::registration::{Start, keep_registered};
 use crate::sessions::Answering;
 use crate::shared::{Shared, lock};
 use host::HostRef;
@@ -134,6 +134,11 @@ async fn run(
             return Err(error);
         }
     };
+    let old_copies = identity.stamp(&shared.options.directories).map_err(failed)?;
+    for directory in old_copies.ids() {
+        tracing::error!(node_id = %shared.options.node_id, %directory,
+            "a log directory is an old copy of itself: its replicas leave ISR and ELR and are copied anew");
+    }
     let membership = belong(&shared, &mut identity).await?;
     shared.set_membership(membership.cluster_id.clone(), membership.raft_id.0);
     let options = RaftOptions {
@@ -161,8 +166,13 @@ async fn run(
     tokio::task::spawn_local(forward_all(shared.clone(), forwards));
     tokio::task::spawn_local(leader::serve(shared.clone(), raft.clone(), commands, sessions));
     tokio::task::spawn_local(be_admitted(shared.clone(), raft.clone()));
-    let incarnation = identity.identity().incarnation(shared.host.random_u64());
-    tokio::task::spawn_local(keep_registered(shared.clone(), incarnation, registration));
+    let start = Start {
+        incarnation: identity.identity().incarnation(shared.host.random_u64()),
+        stamp: identity.boot_stamp(),
+        old_copies,
+        told: false,
+    };
+    tokio::task::spawn_local(keep_registered(shared.clone(), start, registration));
     let (mut leadership, mut images) = (raft.leadership(), raft.image());
     shared.image.send_replace(images.borrow_and_update().clone());
     shared.leadership.send_replace(leadership.borrow_and_update().clone());

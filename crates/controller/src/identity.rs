@@ -1,3 +1,5 @@
+use crate::boot_stamp::{BootStamp, OldCopies};
+use crate::options::LogDirectory;
 use host::{Disk, OpenMode};
 use std::io;
 use std::path::{Path, PathBuf};
@@ -18,6 +20,7 @@ const BYTES_MAX: usize = 64 * 1024;
 /// directory.id=<uuid>     the metadata directory; another one after a wipe
 /// lineage=<u32>           random, one per life of the directory
 /// boots=<u32>             starts of this directory; durable before each registration
+/// stamped=<u32>           the last of them that every log directory knows of; 0 if absent
 /// cluster.id=…            absent: in no cluster
 /// raft.id=…
 /// founder=true|false      founded the cluster
@@ -29,6 +32,7 @@ pub struct Identity {
     pub directory_id: DirectoryId,
     pub lineage: u32,
     pub boots: u32,
+    pub stamped: u32,
     pub membership: Option<Membership>,
 }
 
@@ -106,6 +110,7 @@ impl IdentityFile {
                 directory_id: DirectoryId(Uuid::from_u128(host.random_uuid())),
                 lineage: (host.random_u64() >> 32) as u32,
                 boots: 1,
+                stamped: 0,
                 membership: None,
             }
         };
@@ -117,6 +122,34 @@ impl IdentityFile {
     #[must_use]
     pub fn identity(&self) -> &Identity {
         &self.identity
+    }
+
+    /// Writes this start into the log directories, then remembers that they know of it. Returns those that do not
+    /// know of the last start that was remembered so: old copies. To be called before the registration.
+    ///
+    /// # Errors
+    /// [`IdentityError::Io`].
+    pub(crate) fn stamp(&mut self, directories: &[LogDirectory]) -> Result<OldCopies, IdentityError> {
+        let disk = self.disk.clone();
+        let old = self
+            .boot_stamp()
+            .stamp(&*disk, directories, self.identity.stamped)
+            .map_err(|error| IdentityError::Io {
+                path: self.path.clone(),
+                error,
+            })?;
+        self.write(Identity {
+            stamped: self.identity.boots,
+            ..self.identity.clone()
+        })?;
+        Ok(old)
+    }
+
+    pub(crate) fn boot_stamp(&self) -> BootStamp {
+        BootStamp {
+            lineage: self.identity.lineage,
+            boots: self.identity.boots,
+        }
     }
 
     /// Makes the membership durable, then remembers it.
@@ -182,14 +215,18 @@ impl Identity {
             directory_id: DirectoryId(directory),
             lineage: number("lineage", get("lineage"))?,
             boots: number("boots", get("boots"))?,
+            stamped: match get("stamped") {
+                None => 0,
+                stamped => number("stamped", stamped)?,
+            },
             membership,
         })
     }
 
     fn to_text(&self) -> String {
         let mut text = format!(
-            "version={VERSION}\nnode.id={}\ndirectory.id={}\nlineage={}\nboots={}\n",
-            self.node_id, self.directory_id, self.lineage, self.boots
+            "version={VERSION}\nnode.id={}\ndirectory.id={}\nlineage={}\nboots={}\nstamped={}\n",
+            self.node_id, self.directory_id, self.lineage, self.boots, self.stamped
         );
         if let Some(membership) = &self.membership {
             text.push_str(&format!(
@@ -283,6 +320,7 @@ mod tests {
                 directory_id: DirectoryId::ZERO,
                 lineage,
                 boots,
+                stamped: 0,
                 membership: None,
             }
             .incarnation(random)
@@ -299,5 +337,56 @@ mod tests {
         for (recorded, now, expected) in cases {
             assert_eq!(remembers(recorded, now), expected, "{recorded:x} {now:x}");
         }
+    }
+
+    /// ◆ An old copy of a log directory is found out, also if the node dies before it could tell anybody, and
+    /// nothing else is taken for one. Fails if the old copy is stamped at once.
+    #[test]
+    fn an_old_copy_of_a_log_directory_is_found_out() {
+        let root = tempfile::tempdir().unwrap();
+        let host: host::HostRef = Arc::new(RealHost::new());
+        let log_directory = |number: u128, new| {
+            let path = root.path().join(format!("data-{number}"));
+            std::fs::create_dir_all(&path).unwrap();
+            let report = metadata::DirectoryReport {
+                id: DirectoryId(Uuid::from_u128(number)),
+                ..Default::default()
+            };
+            LogDirectory {
+                path,
+                new,
+                report,
+                damaged: Vec::new(),
+            }
+        };
+        let start = |directories: &[LogDirectory]| {
+            let mut identity = IdentityFile::open(&host, &root.path().join("raft"), NodeId(1)).unwrap();
+            let old = identity.stamp(directories).unwrap();
+            (old, identity.boot_stamp())
+        };
+        let ids = |old: &OldCopies| old.ids().map(|id| id.0.as_u128()).collect::<Vec<_>>();
+        let stamp_file = root.path().join("data-1/.ottla_boot");
+        assert_eq!(ids(&start(&[log_directory(1, true)]).0), [0u128; 0]);
+        let copy = std::fs::read(&stamp_file).unwrap();
+        let both = [log_directory(1, false), log_directory(2, true)];
+        assert_eq!(ids(&start(&both).0), [0u128; 0]);
+        let both = [log_directory(1, false), log_directory(2, false)];
+        assert_eq!(ids(&start(&both).0), [0u128; 0]);
+
+        std::fs::write(&stamp_file, &copy).unwrap();
+        assert_eq!(ids(&start(&both).0), [1]);
+        let (mut old, stamp) = start(&both);
+        assert_eq!(ids(&old), [1], "it died before it registered");
+        old.take_back(&*host.disk(), stamp).unwrap();
+        assert!(old.ids().next().is_none());
+        assert_eq!(ids(&start(&both).0), [0u128; 0]);
+        // No stamp at all, or none that can be read: not what was written last.
+        std::fs::remove_file(&stamp_file).unwrap();
+        assert_eq!(ids(&start(&both).0), [1]);
+        std::fs::write(&stamp_file, "version=1\nlineage=x\nboots=99\n").unwrap();
+        assert_eq!(ids(&start(&both).0), [1]);
+        // A new metadata directory knows of nothing; the controller finds that out (`remembers`).
+        std::fs::remove_dir_all(root.path().join("raft")).unwrap();
+        assert_eq!(ids(&start(&both).0), [0u128; 0]);
     }
 }

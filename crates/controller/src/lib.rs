@@ -6,6 +6,7 @@
 //!   registration ──► session ──────► liveness: fence by silence or evidence, unfence
 //! ```
 
+mod boot_stamp;
 mod cluster_status;
 mod commands;
 mod control_handle;
@@ -31,4 +32,4 @@ pub use commands::{
 };
 pub use control_handle::ControlHandle;
 pub use control_plane::{ControlError, ControlPlane, Failure};
-pub use options::ControlOptions;
+pub use options::{ControlOptions, LogDirectory};

@@ -1,7 +1,7 @@
 use metadata::{DirectoryReport, Endpoint};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
-use types::{NodeId, Timings};
+use types::{NodeId, Timings, TopicPartition};
 
 /// What the control plane of a node is told when it starts.
 #[derive(Debug, Clone)]
@@ -22,7 +22,7 @@ pub struct ControlOptions {
     /// May found a cluster although no founders are listed.
     pub found_alone: bool,
     /// The log directories and what recovery found in them.
-    pub directories: Vec<DirectoryReport>,
+    pub directories: Vec<LogDirectory>,
     pub shards: u16,
     /// Where the identity is kept, beside the Raft store.
     pub metadata_dir: PathBuf,
@@ -30,6 +30,18 @@ pub struct ControlOptions {
     /// Broker properties that planners need: `num.partitions`, `default.replication.factor`,
     /// `min.insync.replicas` and the rest of the synonyms of topic configs.
     pub defaults: BTreeMap<String, String>,
+}
+
+/// A log directory, and what recovery found in it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LogDirectory {
+    pub path: PathBuf,
+    /// Made by this start.
+    pub new: bool,
+    pub report: DirectoryReport,
+    /// Replicas whose logs miss something below their durable marks, at most
+    /// [`types::limits::DAMAGED_REPLICAS_MAX`].
+    pub damaged: Vec<TopicPartition>,
 }
 
 impl ControlOptions {

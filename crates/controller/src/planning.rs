@@ -131,6 +131,17 @@ fn register_broker(image: &Image, register: &pb::RegisterBrokerRequest, context:
             clean: report.clean,
         })
         .collect();
+    let damaged = register.directories.iter().flat_map(|report| {
+        let of = directory(&report.directory_id);
+        report.damaged.iter().map(move |replica| {
+            let tp = TopicPartition {
+                topic: topic_id(&replica.topic_id),
+                partition: replica.partition,
+            };
+            (of, tp)
+        })
+    });
+    let damaged = damaged.collect();
     let command = plan::RegisterBroker {
         registration: BrokerRegistration {
             node_id: node,
@@ -149,6 +160,7 @@ fn register_broker(image: &Image, register: &pb::RegisterBrokerRequest, context:
         previous_broker_epoch: recorded
             .filter(|broker| remembers(broker.incarnation, incarnation))
             .map(|broker| broker.broker_epoch),
+        damaged,
         session_alive: (context.session_alive)(node),
     };
     match plan::register_broker(image, &command) {

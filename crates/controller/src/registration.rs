@@ -1,5 +1,8 @@
+use crate::boot_stamp::{BootStamp, OldCopies};
 use crate::envelope;
 use crate::forwarding::ask_controller;
+use crate::messages::bytes_of;
+use crate::options::LogDirectory;
 use crate::sessions::{broker_message, message};
 use crate::shared::Shared;
 use metadata::{DirectoryOutcome, Image};
@@ -10,23 +13,33 @@ use raft::{Session, pb};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::watch;
-use types::{BrokerEpoch, NodeId};
+use types::{BrokerEpoch, NodeId, TopicPartition};
 
 /// How long one registration looks for a controller before it is tried anew.
 const DEADLINE: Duration = Duration::from_secs(10);
 /// Pause after a refusal or a lost session, unless leadership changes first.
 const PAUSE: Duration = Duration::from_millis(20);
 
+/// This start of the node, as it registers.
+pub(crate) struct Start {
+    pub incarnation: u128,
+    pub stamp: BootStamp,
+    pub old_copies: OldCopies,
+    /// What recovery found is told once: from the registration on, the logs are what replication makes of them.
+    pub told: bool,
+}
+
 /// Keeps this broker registered and its session with the controller open, until the node stops.
 pub(crate) async fn keep_registered(
     shared: Arc<Shared>,
-    incarnation: u128,
+    mut start: Start,
     registration: watch::Sender<Option<BrokerEpoch>>,
 ) {
+    let incarnation = start.incarnation;
     let mut image = shared.image.subscribe();
     loop {
         registration.send_replace(None);
-        let Some(broker_epoch) = register(&shared, incarnation).await else {
+        let Some(broker_epoch) = register(&shared, &start).await else {
             tokio::time::sleep(PAUSE).await;
             continue;
         };
@@ -45,6 +58,13 @@ pub(crate) async fn keep_registered(
         }
         if !mine(&shared.image()) {
             continue;
+        }
+        start.told = true;
+        // Before anything is copied into them: the copies must not be taken for lost too.
+        if let Err(error) = start.old_copies.take_back(&*shared.host.disk(), start.stamp) {
+            tracing::error!(node_id = %shared.options.node_id, %error,
+                "a log directory cannot be written: the node does not serve");
+            return;
         }
         tracing::info!(node_id = %shared.options.node_id, %broker_epoch, "registered");
         registration.send_replace(Some(broker_epoch));
@@ -66,12 +86,12 @@ fn registered_as(image: &Image, node: NodeId, broker_epoch: BrokerEpoch, incarna
         .is_some_and(|broker| broker.broker_epoch == broker_epoch && broker.incarnation == incarnation)
 }
 
-async fn register(shared: &Shared, incarnation: u128) -> Option<BrokerEpoch> {
+async fn register(shared: &Shared, start: &Start) -> Option<BrokerEpoch> {
     let options = &shared.options;
     let request = pb::RegisterBrokerRequest {
         node_id: options.node_id.0,
         raft_id: shared.membership().1,
-        incarnation: incarnation.to_be_bytes().to_vec(),
+        incarnation: start.incarnation.to_be_bytes().to_vec(),
         rack: options.rack.clone().unwrap_or_default(),
         kafka: Some(envelope::address(&options.kafka_advertised)),
         replica: Some(envelope::address(&options.replica)),
@@ -80,15 +100,7 @@ async fn register(shared: &Shared, incarnation: u128) -> Option<BrokerEpoch> {
         directories: options
             .directories
             .iter()
-            .map(|directory| pb::DirectoryRecovery {
-                directory_id: directory.id.0.as_bytes().to_vec(),
-                outcome: match directory.outcome {
-                    DirectoryOutcome::Intact => 0,
-                    DirectoryOutcome::Missing => 1,
-                    DirectoryOutcome::Failed => 2,
-                },
-                clean: directory.clean,
-            })
+            .map(|directory| recovery(directory, start))
             .collect(),
     };
     match ask_controller(shared, Request::RegisterBroker(request), DEADLINE).await {
@@ -98,6 +110,29 @@ async fn register(shared: &Shared, incarnation: u128) -> Option<BrokerEpoch> {
             tracing::warn!(node_id = %options.node_id, %error, "the controller does not register this broker yet");
             None
         }
+    }
+}
+
+fn recovery(directory: &LogDirectory, start: &Start) -> pb::DirectoryRecovery {
+    let outcome = match directory.report.outcome {
+        DirectoryOutcome::Intact if start.old_copies.contains(directory.report.id) => DirectoryOutcome::Missing,
+        DirectoryOutcome::Missing if start.told => DirectoryOutcome::Intact,
+        outcome => outcome,
+    };
+    let damaged = if start.told { &[][..] } else { &directory.damaged };
+    let replica = |tp: &TopicPartition| pb::DamagedReplica {
+        topic_id: bytes_of(tp.topic.0),
+        partition: tp.partition,
+    };
+    pb::DirectoryRecovery {
+        directory_id: bytes_of(directory.report.id.0),
+        outcome: match outcome {
+            DirectoryOutcome::Intact => 0,
+            DirectoryOutcome::Missing => 1,
+            DirectoryOutcome::Failed => 2,
+        },
+        clean: directory.report.clean,
+        damaged: damaged.iter().map(replica).collect(),
     }
 }
 

@@ -20,6 +20,7 @@ const LOG_STARTS: &str = "log-start-offset-checkpoint";
 pub struct LogDir {
     dir: Arc<Directory>,
     meta: MetaProperties,
+    new: bool,
     _lock: Arc<dyn File>,
 }
 
@@ -45,7 +46,9 @@ impl LogDir {
             path: path.to_owned(),
             error,
         };
-        let (meta, marks) = match MetaProperties::read(&*disk, path)? {
+        let known = MetaProperties::read(&*disk, path)?;
+        let new = known.is_none();
+        let (meta, marks) = match known {
             Some(meta) => {
                 let marks = MarksJournal::open(&disk, path, meta.directory_id).map_err(marks_failed)?;
                 (meta, marks)
@@ -59,6 +62,7 @@ impl LogDir {
         Ok(Self {
             dir: Arc::new(dir),
             meta,
+            new,
             _lock: lock,
         })
     }
@@ -114,6 +118,12 @@ impl LogDir {
     #[must_use]
     pub fn meta(&self) -> &MetaProperties {
         &self.meta
+    }
+
+    /// Whether this very opening made the directory: it never held anything.
+    #[must_use]
+    pub fn is_new(&self) -> bool {
+        self.new
     }
 
     /// Whether a write or sync has failed; it stays so until a restart.

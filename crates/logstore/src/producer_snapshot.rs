@@ -9,6 +9,8 @@ pub struct ProducerSnapshotEntry {
     pub last_offset: Offset,
     /// Last offset − base offset of the last batch.
     pub offset_delta: i32,
+    /// What expiry counts from. Kafka's own broker writes the largest timestamp of the last batch here; ours the
+    /// wall clock at which it was appended, which no client can choose.
     pub timestamp: i64,
     pub coordinator_epoch: i32,
     /// −1: no transaction is open.

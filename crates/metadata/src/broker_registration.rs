@@ -17,10 +17,10 @@ impl fmt::Display for Endpoint {
 /// What recovery found in a log directory.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Default)]
 pub enum DirectoryOutcome {
-    /// Nothing is missing below the durable marks.
+    /// Nothing is missing below the durable marks, but in replicas that are named one by one.
     #[default]
     Intact,
-    /// Something below a durable mark is missing or corrupt.
+    /// Anything may be missing: the directory is an old copy, or too much of it is damaged to be named.
     Missing,
     /// Recovery failed: the directory is offline.
     Failed,

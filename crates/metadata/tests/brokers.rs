@@ -5,7 +5,8 @@ mod fixture;
 use fixture::{Cluster, TP, disk, nodes};
 use metadata::plan::{self, Heartbeat, RegisterBroker};
 use metadata::{DirectoryOutcome, Record};
-use types::{BrokerEpoch, ErrorCode, LeaderEpoch, LogIndex, NodeId, PartitionEpoch};
+use types::{BrokerEpoch, ErrorCode, LeaderEpoch, LogIndex, NodeId, PartitionEpoch, TopicId, TopicPartition};
+use uuid::Uuid;
 
 const RELAXED: (&str, &str) = ("flush.messages", "1000");
 type Change = fn(&mut RegisterBroker);
@@ -63,6 +64,31 @@ fn who_stays_in_the_isr_over_a_restart() {
         assert_eq!(cluster.state(), expected, "case {at}");
         let kept = cluster.partition().isr.contains(&NodeId(1)) && configs.is_empty();
         assert_eq!(cluster.partition().strict.contains(&NodeId(1)), kept, "case {at}");
+    }
+}
+
+/// ◆ One damaged log costs that replica its place, and no other replica of the directory. Fails if damage counts for
+/// the directory.
+#[test]
+fn only_the_damaged_replica_of_a_directory_is_lost() {
+    let other = TopicPartition {
+        topic: TopicId(Uuid::from_u128(0x71)),
+        partition: 0,
+    };
+    // (which log of which directory, what becomes of partition 0 of TOPIC)
+    let cases = [
+        ((disk(0xd1).id, TP), "2@1 isr 2,3 elr "),
+        ((disk(0xd1).id, other), "2@1 isr 1,2,3 elr "),
+        // A stray copy elsewhere says nothing of the replica.
+        ((disk(0xee).id, TP), "2@1 isr 1,2,3 elr "),
+    ];
+    for (damaged, expected) in cases {
+        let mut cluster = Cluster::with_topic(&[]);
+        cluster.restart(1, |command| {
+            command.registration.directories.push(disk(0xee));
+            command.damaged.insert(damaged);
+        });
+        assert_eq!(cluster.state(), expected, "{damaged:?}");
     }
 }
 

@@ -250,12 +250,24 @@ fn isr_proposals() {
     for (at, (change, code)) in cases.into_iter().enumerate() {
         assert_eq!(propose(&cluster, change), Err(code), "case {at}");
     }
-    // Unchanged: nothing to write.
-    assert!(propose(&cluster, |_| {}).unwrap().0.is_empty());
+    // ◆ Unchanged: the partition epoch rises all the same, and kills an earlier proposal that is still under way
+    // (the leader does not know its outcome).
+    let (records, after) = propose(&cluster, |_| {}).unwrap();
+    assert_eq!(records.len(), 1);
+    cluster.apply(&records);
+    assert_eq!(cluster.state(), "1@0 isr 1,2,3 elr ");
+    assert_eq!(
+        (after.partition_epoch, cluster.partition().partition_epoch),
+        (PartitionEpoch(1), PartitionEpoch(1))
+    );
+    assert_eq!(
+        propose(&cluster, |asked| asked.partition_epoch = PartitionEpoch(0)),
+        Err(ErrorCode::InvalidUpdateVersion)
+    );
     let (records, after) = propose(&cluster, |asked| asked.isr.truncate(1)).unwrap();
     cluster.apply(&records);
     assert_eq!(cluster.state(), "1@0 isr 1 elr 2,3");
-    assert_eq!((after.partition_epoch, after.isr), (PartitionEpoch(1), nodes(&[1])));
+    assert_eq!((after.partition_epoch, after.isr), (PartitionEpoch(2), nodes(&[1])));
     // KIP-841: a fenced broker may not join.
     cluster.fence(3);
     assert_eq!(propose(&cluster, |_| {}), Err(ErrorCode::IneligibleReplica));

@@ -1,7 +1,7 @@
 use crate::settings::Settings;
 use api::{Api, ApiSettings, KafkaConnections};
 use broker::{Broker, BrokerOptions, DirectoryInput};
-use controller::{ControlHandle, ControlOptions, ControlPlane, Failure};
+use controller::{ControlHandle, ControlOptions, ControlPlane, Failure, LogDirectory};
 use host::{HostRef, Listener, PoolExt};
 use logstore::{LogDir, Recovered, RecoveryOutcome};
 use metadata::{DirectoryOutcome, DirectoryReport, Endpoint, Image};
@@ -10,6 +10,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
+use types::limits;
 
 /// Pause after the system refused to accept a connection (too many open files).
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
@@ -92,7 +93,7 @@ impl Node {
             control_listen: endpoint(&settings.control.host, settings.control.port),
             control_advertised: endpoint(&settings.control.advertised_host, settings.control.advertised_port),
             founders: settings.join.iter().map(|(host, port)| endpoint(host, *port)).collect(),
-            found_alone: settings.found || (settings.join.is_empty() && settings.inter_node_on_loopback()),
+            found_alone: settings.found_alone(),
             directories: reports,
             shards: settings.shards,
             metadata_dir: settings.metadata_dir.clone(),
@@ -271,7 +272,7 @@ fn defaults(properties: &BTreeMap<String, String>) -> BTreeMap<String, String> {
         .collect()
 }
 
-async fn open(host: &HostRef, path: PathBuf) -> Result<(LogDir, Vec<Recovered>, DirectoryReport), StartError> {
+async fn open(host: &HostRef, path: PathBuf) -> Result<(LogDir, Vec<Recovered>, LogDirectory), StartError> {
     let shown = path.display().to_string();
     let failed = |problem: String| StartError::LogDir {
         path: shown.clone(),
@@ -292,18 +293,25 @@ async fn open(host: &HostRef, path: PathBuf) -> Result<(LogDir, Vec<Recovered>, 
         }
         let damaged = recovered
             .iter()
-            .any(|found| matches!(found.outcome, RecoveryOutcome::Corrupt { .. }));
-        let outcome = if damaged {
-            DirectoryOutcome::Missing
-        } else {
-            DirectoryOutcome::Intact
-        };
+            .filter(|found| matches!(found.outcome, RecoveryOutcome::Corrupt { .. }));
+        let mut damaged: Vec<_> = damaged.map(|found| found.log.topic_partition()).collect();
+        let mut outcome = DirectoryOutcome::Intact;
+        if damaged.len() > limits::DAMAGED_REPLICAS_MAX {
+            outcome = DirectoryOutcome::Missing;
+            damaged.clear();
+        }
         let report = DirectoryReport {
             id: dir.id(),
             outcome,
             clean,
         };
-        Ok((dir, recovered, report))
+        let directory = LogDirectory {
+            new: dir.is_new(),
+            path,
+            report,
+            damaged,
+        };
+        Ok((dir, recovered, directory))
     };
     host.pool("recovery", 1)
         .run(job)

@@ -245,6 +245,13 @@ impl Settings {
         })
     }
 
+    /// ◆ Whether the node may found a cluster by itself: only where that was asked for, or where there is no list of
+    /// founders and no other machine can reach it, so that a forgotten flag never makes a second cluster.
+    #[must_use]
+    pub fn found_alone(&self) -> bool {
+        self.found || (self.join.is_empty() && self.inter_node_on_loopback())
+    }
+
     /// Whether every socket between nodes is bound to loopback, so that no stranger can acknowledge or vote.
     #[must_use]
     pub fn inter_node_on_loopback(&self) -> bool {

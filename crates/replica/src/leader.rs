@@ -225,7 +225,8 @@ impl Leader {
         }
     }
 
-    /// Time passed: proposes to drop members that lag for more than `lag_max`, and whoever waits to join.
+    /// Time passed: proposes to drop members that lag for more than `lag_max`, and whoever waits to join, or asks
+    /// again where an outcome is unknown.
     /// A quarter of `lag_max` is a good interval.
     pub fn on_tick(&mut self, now: Monotonic) -> Vec<Action> {
         self.proposals.release();
@@ -268,6 +269,7 @@ impl Leader {
                 if partition_epoch <= self.view.partition_epoch {
                     // Makes no sense while the proposal is pending; then only an image can tell.
                     self.proposals.keep_as_unknown(proposal);
+                    self.proposals.hold();
                     return Vec::new();
                 }
                 let Some(isr) = self.proposals.take(proposal) else {
@@ -430,7 +432,7 @@ impl Leader {
 
     fn advance_and_expand(&mut self) -> Vec<Action> {
         let mut actions: Vec<Action> = self.advance().into_iter().collect();
-        if self.somebody_waits() {
+        if self.proposal_due() {
             let target = self.joined();
             actions.extend(self.propose(&target));
         }

@@ -12,8 +12,6 @@ pub struct ProducerBatch {
     pub last_sequence: i32,
     pub base_offset: Offset,
     pub last_offset: Offset,
-    /// Largest timestamp in the batch, milliseconds since 1970.
-    pub max_timestamp: i64,
 }
 
 /// What a replica knows of one producer id; plain data for snapshots.
@@ -23,8 +21,10 @@ pub struct ProducerEntry {
     pub producer_epoch: ProducerEpoch,
     /// Its last batches in this epoch, oldest first, at most [`limits::PRODUCER_BATCHES_KEPT`].
     pub batches: VecDeque<ProducerBatch>,
-    /// Largest timestamp of its last batch; expiry counts from it.
-    pub last_timestamp: i64,
+    /// Wall clock of this replica when it last took in a batch of the producer, milliseconds since 1970; expiry
+    /// counts from it. ◆ Not the records' timestamps: those are the client's to choose, and one that writes
+    /// old ones would be forgotten at once, its repetitions written twice.
+    pub last_append_ms: i64,
     /// Epoch of the transaction coordinator that last wrote a marker, −1 for none.
     pub coordinator_epoch: i32,
     /// First offset of its open transaction.
@@ -131,8 +131,9 @@ impl ProducerStates {
     }
 
     /// Takes a batch in that was appended, on the leader, on a follower, or while a log is read at start.
-    /// Offsets must be final. Sequences are not checked: the leader did.
-    pub fn update(&mut self, header: &BatchHeader) {
+    /// Offsets must be final. Sequences are not checked: the leader did. `now_ms` is the wall clock now, whenever
+    /// the batch was written first.
+    pub fn update(&mut self, header: &BatchHeader, now_ms: i64) {
         if !header.is_idempotent() {
             return;
         }
@@ -143,7 +144,7 @@ impl ProducerStates {
                 producer_id: header.producer_id,
                 producer_epoch: header.producer_epoch,
                 batches: VecDeque::new(),
-                last_timestamp: header.max_timestamp,
+                last_append_ms: now_ms,
                 coordinator_epoch: -1,
                 current_txn_first_offset: None,
             });
@@ -154,14 +155,14 @@ impl ProducerStates {
             entry.producer_epoch = header.producer_epoch;
             entry.batches.clear();
         }
-        entry.last_timestamp = header.max_timestamp;
+        // A clock that is set back makes nobody older.
+        entry.last_append_ms = entry.last_append_ms.max(now_ms);
         if !header.is_control() {
             entry.batches.push_back(ProducerBatch {
                 base_sequence: header.base_sequence,
                 last_sequence: header.last_sequence(),
                 base_offset: header.base_offset,
                 last_offset: header.last_offset(),
-                max_timestamp: header.max_timestamp,
             });
             if entry.batches.len() > limits::PRODUCER_BATCHES_KEPT {
                 entry.batches.pop_front();
@@ -184,13 +185,9 @@ impl ProducerStates {
             if entry.current_txn_first_offset.is_some_and(|first| first >= end) {
                 entry.current_txn_first_offset = None;
             }
-            let before = entry.batches.len();
             entry.batches.retain(|batch| batch.last_offset < end);
             match entry.batches.back() {
                 Some(last) => {
-                    if before != entry.batches.len() {
-                        entry.last_timestamp = last.max_timestamp;
-                    }
                     self.by_last_offset.insert(last.last_offset, *producer);
                 }
                 None => complete = false,
@@ -207,11 +204,11 @@ impl ProducerStates {
     }
 
     /// Forgets producers that were silent for `producer.id.expiration.ms` and have no open transaction.
-    /// `now_ms` is wall clock, as the timestamps are.
+    /// `now_ms` is wall clock, as in [`Self::update`].
     pub fn expire(&mut self, now_ms: i64) {
         let expiration_ms = self.expiration_ms;
         self.producers.retain(|_, entry| {
-            entry.current_txn_first_offset.is_some() || now_ms.saturating_sub(entry.last_timestamp) < expiration_ms
+            entry.current_txn_first_offset.is_some() || now_ms.saturating_sub(entry.last_append_ms) < expiration_ms
         });
         self.by_last_offset
             .retain(|_, producer| self.producers.contains_key(producer));

@@ -6,7 +6,8 @@
 //! - a leader's high watermark never goes back; a follower's never passes what is committed;
 //! - two leaders never commit different records at one offset.
 //!
-//! In the end everything is healed, and then all records must be committed and everybody in the ISR.
+//! In the end everything is healed, and then all records must be committed and everybody in the ISR. With some
+//! seeds one node is then proposed and stays away before the outcome is known: the other two must go on.
 //! A failure prints its seed.
 
 #[path = "model/checks.rs"]
@@ -31,6 +32,11 @@ fn run(durability: Durability, seeds: std::ops::Range<u64>, steps: usize) {
                 world.step();
             }
             world.heal();
+            // Slow, and little depends on the seed.
+            if seed % 4 == 0 {
+                world.settle_without_one();
+                world.heal();
+            }
             (world.committed(), world.elections())
         });
         match outcome {

@@ -34,6 +34,8 @@ pub const CONTROL_MESSAGE_BYTES_MAX: usize = 64 * 1024 * 1024;
 pub const CONTROLLER_QUEUE_MAX: usize = 4_096;
 /// Partitions that one CreateTopics request may ask for, as in Kafka's controller.
 pub const CREATE_PARTITIONS_MAX: usize = 10_000;
+/// Damaged replicas that a starting broker names one by one; with more, the whole directory counts as damaged.
+pub const DAMAGED_REPLICAS_MAX: usize = 10_000;
 /// Length of a topic name (Kafka's `Topic.MAX_NAME_LENGTH`).
 pub const TOPIC_NAME_MAX: usize = 249;
 /// Recent bytes of a partition kept in memory for followers and tail readers.

@@ -179,7 +179,7 @@ impl Partition {
             }
         };
         // At once, so that the next batch of the same drain is checked against this one.
-        self.producers.update(&written);
+        self.producers.update(&written, wall_ms);
         let appended = Appended {
             base_offset: round.next,
             log_append_time,

@@ -240,7 +240,7 @@ impl Partition {
         self.unsnapshot_bytes += batches.len();
         let mut records = 0;
         for batch in split_batches(batches).flatten() {
-            self.producers.update(&batch.header);
+            self.producers.update(&batch.header, wall_ms);
             records += i64::from(batch.header.record_count);
         }
         self.note_unflushed(records, wall_ms);
@@ -290,7 +290,7 @@ impl Partition {
             return;
         }
         let Some(log) = self.log.as_ref() else { return };
-        match crate::recovered::producers(log) {
+        match crate::recovered::producers(log, self.links.host.wall_ms()) {
             Ok(producers) => {
                 self.producers = producers;
                 self.producers_incomplete = false;

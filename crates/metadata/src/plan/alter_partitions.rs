@@ -134,14 +134,16 @@ fn alter(
         .copied()
         .filter(|node| members.contains(node))
         .collect();
-    if isr.len() == recorded.isr.len() && recorded.isr.iter().all(|node| members.contains(node)) {
-        return Ok(AlteredPartition::of(recorded));
-    }
     let mut after = AlteredPartition::of(recorded);
-    draft.change(asked.tp, |partition| {
-        Rules::of(image, topic).set_isr(partition, isr);
-        after = AlteredPartition::of(partition);
-    });
+    // ◆ Also where the ISR is already this: the leader asks so because it does not know what became of an earlier
+    // proposal. The new partition epoch tells it, and refuses that proposal should it still arrive.
+    draft.touch(asked.tp);
+    if isr.len() != recorded.isr.len() || !recorded.isr.iter().all(|node| members.contains(node)) {
+        draft.change(asked.tp, |partition| {
+            Rules::of(image, topic).set_isr(partition, isr);
+            after = AlteredPartition::of(partition);
+        });
+    }
     after.partition_epoch = PartitionEpoch(after.partition_epoch.0.saturating_add(1));
     Ok(after)
 }

@@ -1,6 +1,6 @@
 use super::rules::Rules;
 use crate::{Image, PartitionImage, Record};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use types::{NodeId, PartitionEpoch, TopicPartition};
 
 /// Changes of partitions while a command is planned: however many touch a partition, it gets one record and
@@ -8,6 +8,8 @@ use types::{NodeId, PartitionEpoch, TopicPartition};
 pub(crate) struct Draft<'a> {
     image: &'a Image,
     changed: BTreeMap<TopicPartition, PartitionImage>,
+    /// Get a record and a new partition epoch even if nothing else changes.
+    touched: BTreeSet<TopicPartition>,
 }
 
 impl<'a> Draft<'a> {
@@ -15,6 +17,7 @@ impl<'a> Draft<'a> {
         Self {
             image,
             changed: BTreeMap::new(),
+            touched: BTreeSet::new(),
         }
     }
 
@@ -29,9 +32,15 @@ impl<'a> Draft<'a> {
             return;
         };
         change(&mut partition);
-        if recorded.is_some_and(|recorded| **recorded != partition) {
+        if self.touched.contains(&tp) || recorded.is_some_and(|recorded| **recorded != partition) {
             self.changed.insert(tp, partition);
         }
+    }
+
+    /// Raises the partition epoch of one partition, if it exists, whether or not anything else changes.
+    pub(crate) fn touch(&mut self, tp: TopicPartition) {
+        self.touched.insert(tp);
+        self.change(tp, |_| {});
     }
 
     /// Changes every partition with a replica on `node`.
@@ -55,7 +64,7 @@ impl<'a> Draft<'a> {
         }
     }
 
-    /// One record per partition that differs from the image, in the order of topic id and number.
+    /// One record per partition that differs from the image or was touched, in the order of topic id and number.
     pub(crate) fn into_records(self) -> Vec<Record> {
         let record = |(tp, mut partition): (TopicPartition, PartitionImage)| {
             partition.partition_epoch = PartitionEpoch(partition.partition_epoch.0.saturating_add(1));

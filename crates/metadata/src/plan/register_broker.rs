@@ -2,6 +2,7 @@ use super::draft::Draft;
 use super::rules::Candidates;
 use super::{Plan, PlanError};
 use crate::{BrokerRegistration, DirectoryOutcome, DirectoryReport, Image, PartitionImage, Record};
+use std::collections::BTreeSet;
 use types::{BrokerEpoch, DirectoryId, ErrorCode, TopicPartition};
 
 /// A broker that starts.
@@ -12,6 +13,9 @@ pub struct RegisterBroker {
     /// The epoch of the last registration that the broker's directories remember. One older than the recorded
     /// one, or none, is that of a restored or empty disk.
     pub previous_broker_epoch: Option<BrokerEpoch>,
+    /// Replicas whose own log misses something below its durable mark, with the directory that holds it: these
+    /// alone are lost where the directory's outcome is `Intact`.
+    pub damaged: BTreeSet<(DirectoryId, TopicPartition)>,
     /// The broker registered under this node id is heard of: its session has not run out.
     pub session_alive: bool,
 }
@@ -19,7 +23,8 @@ pub struct RegisterBroker {
 /// Registers a broker, fenced, and settles in the same entry what that means for its replicas:
 ///
 /// * every partition that it led gets a new leader epoch, with another leader or none (KAFKA-10527);
-/// * a replica whose directory is gone or damaged, or whose disk is an old image, leaves ISR and ELR;
+/// * a replica whose log is damaged, whose directory is gone or failed, or whose disk is an old image, leaves ISR
+///   and ELR;
 /// * so does a relaxed one after an unclean stop (KIP-966); a strict one stays: nothing that it acknowledged
 ///   was in memory only.
 ///
@@ -61,8 +66,12 @@ pub fn register_broker(image: &Image, command: &RegisterBroker) -> Result<Plan<O
 
     let mut draft = Draft::new(image);
     draft.change_replicas_of(node, |rules, tp, partition| {
-        let report = report_of(&new.directories, partition.directory(node).unwrap_or_default());
-        let lost = forgot || report.outcome != DirectoryOutcome::Intact;
+        let directory = partition.directory(node).unwrap_or_default();
+        let report = report_of(&new.directories, directory);
+        // Without a directory of record it may be in any.
+        let damaged = command.damaged.contains(&(directory, tp))
+            || (directory.is_zero() && command.damaged.iter().any(|(_, damaged)| *damaged == tp));
+        let lost = forgot || damaged || report.outcome != DirectoryOutcome::Intact;
         let strict = rules.strict && partition.strict.contains(&node);
         if lost || !(strict || report.clean) {
             rules.expel(partition, node, lost);

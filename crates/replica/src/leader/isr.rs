@@ -57,6 +57,10 @@ impl Proposals {
         self.pending.is_none() && !self.held
     }
 
+    fn outcome_unknown(&self) -> bool {
+        !self.unknown.is_empty()
+    }
+
     fn start(&mut self, isr: BTreeSet<NodeId>) -> ProposalId {
         assert!(self.pending.is_none(), "one ISR proposal at a time");
         self.last += 1;
@@ -67,17 +71,15 @@ impl Proposals {
 }
 
 impl Leader {
-    /// Whether a proposal is possible and would name somebody new. Asked at every acknowledgement, so it
-    /// comes before any set is made.
-    pub(super) fn somebody_waits(&self) -> bool {
+    /// Whether a proposal is possible, and would name somebody new or settle an earlier one. Asked at every
+    /// acknowledgement, so it comes before any set is made.
+    pub(super) fn proposal_due(&self) -> bool {
         let outside = |node: &&NodeId| !self.view.isr.contains(node);
-        self.proposals.may_propose()
-            && self
-                .view
-                .replicas
-                .iter()
-                .filter(outside)
-                .any(|node| self.may_join(*node))
+        let somebody_waits = || {
+            let mut outside = self.view.replicas.iter().filter(outside);
+            outside.any(|node| self.may_join(*node))
+        };
+        self.proposals.may_propose() && (self.proposals.outcome_unknown() || somebody_waits())
     }
 
     /// The committed ISR and everybody worthy of joining it.
@@ -119,10 +121,15 @@ impl Leader {
         self.view.isr.iter().copied().filter(lags).collect()
     }
 
-    /// ◆ Proposes `target` unless it is what is committed, or a proposal is pending.
+    /// ◆ Proposes `target`, unless a proposal is pending or it is what is committed and nothing is unknown.
+    ///
+    /// While an outcome is unknown, what is committed is proposed too: a proposal that is taken raises the
+    /// partition epoch even if it changes nothing, and with it every earlier one is committed or never will be.
+    /// Otherwise a member that was proposed and then died would hold HW back until it returns.
     pub(super) fn propose(&mut self, target: &BTreeSet<NodeId>) -> Option<Action> {
         let committed: BTreeSet<NodeId> = self.view.isr.iter().copied().collect();
-        if *target == committed || !self.proposals.may_propose() {
+        let needless = *target == committed && !self.proposals.outcome_unknown();
+        if needless || !self.proposals.may_propose() {
             return None;
         }
         // Members keep the broker epoch of the image: a joining one was checked to speak under it.

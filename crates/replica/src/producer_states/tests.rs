@@ -4,6 +4,7 @@ use super::*;
 use types::LeaderEpoch;
 
 const APPEND: Result<ProducerCheck, ErrorCode> = Ok(ProducerCheck::Append);
+const NOW: i64 = 1_000_000;
 const GAP: Result<ProducerCheck, ErrorCode> = Err(ErrorCode::OutOfOrderSequenceNumber);
 
 fn batch(producer: i64, epoch: i16, sequence: i32, count: i32, offset: i64) -> BatchHeader {
@@ -16,7 +17,7 @@ fn batch(producer: i64, epoch: i16, sequence: i32, count: i32, offset: i64) -> B
         attributes: 0,
         last_offset_delta: count - 1,
         base_timestamp: 1000,
-        max_timestamp: 1000 + offset,
+        max_timestamp: 1000,
         producer_id: ProducerId(producer),
         producer_epoch: ProducerEpoch(epoch),
         base_sequence: sequence,
@@ -30,7 +31,7 @@ fn states(batches: i32) -> ProducerStates {
     for index in 0..batches {
         let header = batch(7, 2, index * 10, 10, 100 + i64::from(index) * 10);
         assert_eq!(states.check(&header), APPEND, "batch {index}");
-        states.update(&header);
+        states.update(&header, NOW);
     }
     states
 }
@@ -69,7 +70,7 @@ fn what_comes_after_seven_batches() {
 #[test]
 fn a_new_epoch_forgets_the_batches_of_the_old() {
     let mut states = states(3);
-    states.update(&batch(7, 3, 0, 5, 130));
+    states.update(&batch(7, 3, 0, 5, 130), NOW);
     assert_eq!(states.check(&batch(7, 3, 5, 1, 0)), APPEND);
     let again = ProducerCheck::Duplicate {
         base_offset: Offset(130),
@@ -86,12 +87,12 @@ fn a_new_epoch_forgets_the_batches_of_the_old() {
 #[test]
 fn sequences_wrap_at_the_end() {
     let mut states = ProducerStates::new(1);
-    states.update(&batch(7, 0, i32::MAX - 4, 5, 0));
+    states.update(&batch(7, 0, i32::MAX - 4, 5, 0), NOW);
     assert_eq!(states.check(&batch(7, 0, 0, 3, 0)), APPEND);
     assert_eq!(states.check(&batch(7, 0, 1, 3, 0)), GAP);
     // One batch may straddle it.
     let mut states = ProducerStates::new(1);
-    states.update(&batch(7, 0, i32::MAX - 1, 5, 0));
+    states.update(&batch(7, 0, i32::MAX - 1, 5, 0), NOW);
     assert_eq!(states.check(&batch(7, 0, 3, 1, 0)), APPEND);
     let again = ProducerCheck::Duplicate {
         base_offset: Offset(0),
@@ -109,7 +110,7 @@ fn a_marker_opens_an_epoch_without_sequences() {
         ..batch(7, 3, -1, 1, 110)
     };
     assert_eq!(states.check(&marker), APPEND);
-    states.update(&marker);
+    states.update(&marker, NOW);
     assert_eq!(states.check(&batch(7, 3, 10, 1, 0)), GAP);
     assert_eq!(states.check(&batch(7, 3, 0, 1, 0)), APPEND);
 }
@@ -117,33 +118,35 @@ fn a_marker_opens_an_epoch_without_sequences() {
 #[test]
 fn truncation_forgets_what_was_cut() {
     let mut states = states(3);
-    states.update(&batch(9, 0, 0, 1, 130));
+    states.update(&batch(9, 0, 0, 1, 130), NOW);
     assert!(states.clone().truncate(Offset(131)));
     let mut cut = states.clone();
     assert!(!cut.truncate(Offset(120)), "9 has lost all: rebuild");
     assert_eq!(cut.check(&batch(7, 2, 20, 10, 0)), APPEND, "no longer a duplicate");
-    assert_eq!(cut.get(ProducerId(7)).map(|entry| entry.last_timestamp), Some(1110));
     assert!(cut.get(ProducerId(9)).is_none());
     // A batch that straddles the cut is gone as a whole, as the log's is.
     assert!(!states.truncate(Offset(119)));
     assert_eq!(states.check(&batch(7, 2, 10, 10, 0)), APPEND);
 }
 
+/// ◆ Silence counts from the append, on this replica's clock. Fails if the records' timestamps (1000) count.
 #[test]
 fn silence_expires() {
     let mut states = ProducerStates::new(500);
-    states.update(&batch(7, 0, 0, 1, 0));
-    states.update(&batch(8, 0, 0, 1, 100));
-    states.expire(1499);
+    states.update(&batch(7, 0, 0, 1, 0), NOW);
+    states.update(&batch(8, 0, 0, 1, 100), NOW + 100);
+    // The clock was set back since.
+    states.update(&batch(8, 0, 1, 1, 101), NOW - 5_000);
+    states.expire(NOW + 499);
     assert_eq!(states.len(), 2);
-    states.expire(1500);
+    states.expire(NOW + 500);
     assert_eq!(
         states
             .snapshot()
             .iter()
-            .map(|entry| entry.producer_id)
+            .map(|entry| (entry.producer_id, entry.last_append_ms))
             .collect::<Vec<_>>(),
-        [ProducerId(8)]
+        [(ProducerId(8), NOW + 100)]
     );
     let mut open = states.snapshot();
     open[0].current_txn_first_offset = Some(Offset(100));
@@ -155,7 +158,7 @@ fn silence_expires() {
 #[test]
 fn snapshots_round_trip() {
     let mut states = states(7);
-    states.update(&batch(9, 1, 0, 1, 200));
+    states.update(&batch(9, 1, 0, 1, 200), NOW);
     let mut restored = ProducerStates::new(86_400_000);
     restored.restore(states.snapshot());
     assert_eq!(restored, states);
@@ -175,10 +178,10 @@ fn producers_are_bounded_and_the_silent_go_first() {
     let mut states = ProducerStates::new(i64::MAX);
     let most = i64::try_from(limits::PRODUCERS_PER_PARTITION_MAX).expect("fits");
     for producer in 0..most {
-        states.update(&batch(producer, 0, 0, 1, producer));
+        states.update(&batch(producer, 0, 0, 1, producer), NOW);
     }
-    states.update(&batch(0, 0, 1, 1, most));
-    states.update(&batch(most, 0, 0, 1, most + 1));
+    states.update(&batch(0, 0, 1, 1, most), NOW);
+    states.update(&batch(most, 0, 0, 1, most + 1), NOW);
     assert_eq!(states.len(), limits::PRODUCERS_PER_PARTITION_MAX);
     assert!(states.get(ProducerId(0)).is_some(), "spoke last but one");
     assert!(states.get(ProducerId(1)).is_none(), "was silent longest");

@@ -520,26 +520,45 @@ impl World {
         }
     }
 
-    /// All faults end: soon everybody is in the ISR and everything is committed.
-    pub fn heal(&mut self) {
-        for _ in 0..60 {
-            for id in [1, 2, 3].map(NodeId) {
-                self.start(id);
-                if self.controller.view.unfenced(id).is_none() {
-                    self.controller.unfence(id);
-                }
-                self.see_image(id);
-                self.tick(id);
-                self.send(id);
-                for _ in 0..20 {
-                    self.receive_up(id);
-                    self.receive_down(id);
-                    self.flush(id);
-                }
-                self.decide();
-                self.check();
+    /// A node is proposed for the ISR, what became of that is unknown, it dies and stays away: soon the other two
+    /// commit everything without it.
+    pub fn settle_without_one(&mut self) {
+        let down = self.any_node();
+        let up: Vec<NodeId> = self.nodes.keys().copied().filter(|node| *node != down).collect();
+        self.crash(down);
+        self.controller.fence(down);
+        self.run_on(&up);
+        for id in [1, 2, 3].map(NodeId).into_iter().cycle().take(30) {
+            self.round(id);
+        }
+        let names_it = |flight: &InFlight| flight.proposal.isr.iter().any(|(node, _)| *node == down);
+        assert!(
+            self.proposals.iter().any(names_it),
+            "{down} is back and was not proposed"
+        );
+        for mut flight in std::mem::take(&mut self.proposals) {
+            self.answer(&flight, IsrAnswer::Unknown);
+            if self.below(2) == 0 {
+                flight.given_up = true;
+                self.proposals.push(flight);
             }
         }
+        for id in up.iter().copied() {
+            self.append(id);
+        }
+        self.crash(down);
+        self.controller.fence(down);
+        self.run_on(&up);
+        assert_eq!(self.controller.view.isr, up, "whoever is up is in the ISR");
+        for id in up {
+            let (held, committed) = (self.nodes[&id].log.len(), self.committed.len());
+            assert_eq!(held, committed, "{id} with {down} down");
+        }
+    }
+
+    /// All faults end: soon everybody is in the ISR and everything is committed.
+    pub fn heal(&mut self) {
+        self.run_on(&[1, 2, 3].map(NodeId));
         let end = self.committed.len();
         for node in self.nodes.values() {
             assert_eq!(
@@ -551,5 +570,31 @@ impl World {
             );
         }
         assert_eq!(self.controller.view.isr.len(), 3, "everybody is back");
+    }
+
+    /// These nodes run without faults, for long enough.
+    fn run_on(&mut self, nodes: &[NodeId]) {
+        for _ in 0..60 {
+            for id in nodes.iter().copied() {
+                self.round(id);
+                self.decide();
+                self.check();
+            }
+        }
+    }
+
+    fn round(&mut self, id: NodeId) {
+        self.start(id);
+        if self.controller.view.unfenced(id).is_none() {
+            self.controller.unfence(id);
+        }
+        self.see_image(id);
+        self.tick(id);
+        self.send(id);
+        for _ in 0..20 {
+            self.receive_up(id);
+            self.receive_down(id);
+            self.flush(id);
+        }
     }
 }

@@ -35,6 +35,39 @@ fn an_unknown_outcome_holds_until_the_view_tells() {
     );
 }
 
+/// ◆ A proposed member that dies while the outcome is unknown must not hold HW until it returns: what is committed
+/// is proposed again, and the new partition epoch settles the old proposal. Fails without `outcome_unknown` in
+/// `propose`.
+#[test]
+fn a_dead_member_of_an_unknown_proposal_is_settled_without_it() {
+    let mut leader = connected(Durability::Relaxed, &[1, 2]);
+    leader.on_ack(&ack(3, 1, 100, 100), at(1)).expect("current");
+    leader.on_append(Offset(110), at(2));
+    leader.on_isr_answer(ProposalId(1), IsrAnswer::Unknown, at(3));
+    leader.on_stream_lost(THREE, StreamGeneration(1), at(4));
+    assert_eq!(leader.on_ack(&ack(2, 1, 110, 110), at(5)), Ok(vec![]), "held");
+    assert_eq!(leader.on_tick(at(6)), [propose(2, &[1, 2], 7)]);
+    assert_eq!(leader.on_tick(at(7)), [], "it is under way");
+    let committed = IsrAnswer::Committed {
+        partition_epoch: PartitionEpoch(8),
+    };
+    assert_eq!(leader.on_isr_answer(ProposalId(2), committed, at(8)), [commit(110)]);
+    assert_eq!(leader.on_tick(at(9)), [], "nothing is unknown any more");
+}
+
+/// The same, told by an image (3 is fenced) before the next tick.
+#[test]
+fn an_image_asks_again_where_an_outcome_is_unknown() {
+    let mut leader = connected(Durability::Relaxed, &[1, 2]);
+    leader.on_ack(&ack(3, 1, 100, 100), at(1)).expect("current");
+    leader.on_append(Offset(110), at(2));
+    leader.on_ack(&ack(2, 1, 110, 110), at(3)).expect("current");
+    leader.on_isr_answer(ProposalId(1), IsrAnswer::Unknown, at(3));
+    let mut fenced = view(Durability::Relaxed, &[1, 2], 7);
+    fenced.brokers.insert(THREE, (BrokerEpoch(13), true));
+    assert_eq!(leader.on_view(fenced, at(4)), [propose(2, &[1, 2], 7)]);
+}
+
 /// ◆ Nothing is proposed while a proposal is pending. Fails without `may_propose` (then the assert in
 /// `Proposals::start` stops it).
 #[test]
