@@ -32,7 +32,7 @@ async fn many_at_once_keep_their_order() {
     let offsets = nodes[0]
         .run(|shard| {
             Box::pin(async move {
-                let appends: Vec<_> = (0..200)
+                let appends: Vec<_> = (0..3_000)
                     .map(|index| {
                         let batch = batch_of(4, index, &"x".repeat(1000));
                         let header = records::BatchHeader::parse(&batch).unwrap();
@@ -47,8 +47,8 @@ async fn many_at_once_keep_their_order() {
         .into_iter()
         .map(|appended| appended.unwrap().base_offset.0)
         .collect();
-    assert_eq!(offsets, (1..201).collect::<Vec<_>>());
-    assert_eq!(nodes[1].read_to(201).await, nodes[0].read_to(201).await);
+    assert_eq!(offsets, (1..3_001).collect::<Vec<_>>());
+    assert_eq!(nodes[1].read_to(3_001).await, nodes[0].read_to(3_001).await);
 }
 
 #[tokio::test(flavor = "multi_thread")]
