@@ -95,7 +95,16 @@ struct Inner {
     checkpointing: Arc<AtomicBool>,
     storage_failed: watch::Sender<bool>,
     replica_addr: Mutex<Option<SocketAddr>>,
-    threads: Mutex<Vec<(oneshot::Sender<()>, oneshot::Receiver<()>)>>,
+    threads: Mutex<Vec<ShardThread>>,
+    /// Of a shutdown that is over.
+    stopped_clean: AtomicBool,
+}
+
+struct ShardThread {
+    stop: oneshot::Sender<()>,
+    /// Whether every log was whole, durable and closed at the end.
+    clean: oneshot::Receiver<bool>,
+    ended: oneshot::Receiver<()>,
 }
 
 impl Broker {
@@ -175,6 +184,7 @@ impl Broker {
                 storage_failed: watch::Sender::new(false),
                 replica_addr: Mutex::default(),
                 threads: Mutex::default(),
+                stopped_clean: AtomicBool::new(true),
             }),
         };
         let mut listen = Some(options.replica_listen);
@@ -196,6 +206,7 @@ impl Broker {
     ) -> Result<(), BrokerError> {
         let (stop, stopped) = oneshot::channel();
         let (started, start) = oneshot::channel();
+        let (end, clean) = oneshot::channel();
         let broker = self.clone();
         let body = move || -> LocalBoxFuture<'static, ()> {
             Box::pin(async move {
@@ -221,7 +232,9 @@ impl Broker {
                     shard.add_partition(idle(&links, replica));
                 }
                 if started.send(Ok(addr)).is_ok() {
-                    shard.run(queue, flushed, listener, stopped).await;
+                    let clean = shard.run(queue, flushed, listener, stopped).await;
+                    // The node may not wait for it any more.
+                    let _ = end.send(clean);
                 }
             })
         };
@@ -230,7 +243,7 @@ impl Broker {
         if let Some(addr) = addr {
             *lock(&self.inner.replica_addr) = Some(addr);
         }
-        lock(&self.inner.threads).push((stop, ended));
+        lock(&self.inner.threads).push(ShardThread { stop, clean, ended });
         Ok(())
     }
 
@@ -287,27 +300,40 @@ impl Broker {
             .expect("the broker was started on a scripted control plane")
     }
 
-    /// Orderly stop: fails what waits, flushes and closes every log. Returns when all shards have ended.
-    pub async fn shutdown(&self) {
+    /// Orderly stop: fails what waits, flushes and closes every log. Returns when all shards have ended: `true` if every
+    /// log is whole, durable and closed, so that the next start may count this stop as a clean one.
+    pub async fn shutdown(&self) -> bool {
         let threads = std::mem::take(&mut *lock(&self.inner.threads));
         let mut ended = Vec::new();
-        for (stop, end) in threads {
+        for ShardThread {
+            stop,
+            clean,
+            ended: end,
+        } in threads
+        {
             // An error means that the shard has ended by itself.
             let _ = stop.send(());
-            ended.push(end);
+            ended.push((clean, end));
         }
-        for end in ended {
+        let mut all_clean = true;
+        for (clean, end) in ended {
             if end.await.is_err() {
                 tracing::error!(node_id = self.inner.node_id.0, "a shard panicked");
             }
+            all_clean &= clean.await.unwrap_or(false);
         }
         let directories: Vec<_> = std::mem::take(&mut *lock(&self.inner.directories))
             .into_values()
             .collect();
+        all_clean &= directories.iter().all(|dir| !dir.is_offline());
         let written = self.inner.cold.run(move || write_all(&directories));
         if let Err(error) = written.await {
             tracing::warn!(%error, "no checkpoints at shutdown");
         }
+        if !all_clean {
+            self.inner.stopped_clean.store(false, Ordering::Release);
+        }
+        self.inner.stopped_clean.load(Ordering::Acquire)
     }
 
     /// `true` once every log directory is offline. The node should then stop, as Kafka's does: a peer that refuses

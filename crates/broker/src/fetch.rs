@@ -1,10 +1,11 @@
 //! Fetch: reads of all partitions, each on its owner, and the long poll around them.
 
 use crate::data::{AppendError, FetchPartition, FetchPlan, FetchedPartition};
-use crate::partition::{ReadRequest, ReadResult};
+use crate::partition::{PollId, ReadRequest, ReadResult};
 use crate::shard::ShardRef;
 use bytes::Bytes;
 use futures::future::{LocalBoxFuture, join_all};
+use logstore::LogSlice;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use tokio::sync::Notify;
@@ -16,39 +17,44 @@ struct Terms {
     max_bytes: usize,
     read_committed: bool,
     from_follower: bool,
+    poll: PollId,
     /// Told when one of the partitions may have more.
     more: Arc<Notify>,
 }
 
+/// What there is for one partition, and where its records are.
+type Found = (FetchedPartition, LogSlice);
+
 impl ShardRef {
     /// Reads; waits until `min_bytes` are there, something is wrong with a partition, or `max_wait` is over. One answer
-    /// per partition, in order.
+    /// per partition, in order. Records are read once, when it is known that they go out.
     pub async fn fetch(&self, plan: FetchPlan) -> Vec<FetchedPartition> {
         let more = Arc::new(Notify::new());
         let terms = Terms {
             max_bytes: plan.max_bytes.min(limits::FETCH_BYTES_MAX),
             read_committed: plan.read_committed,
             from_follower: plan.from_follower,
+            poll: self.next_poll(),
             more: more.clone(),
         };
         let deadline = tokio::time::Instant::now() + plan.max_wait;
         loop {
-            let fetched = self.read_all(&plan.partitions, &terms).await;
-            let bytes: usize = fetched.iter().map(|answer| answer.records.len()).sum();
+            let found = self.find_all(&plan.partitions, &terms).await;
+            let bytes: usize = found.iter().map(|(_, slice)| slice.len()).sum();
             let answer_now = bytes >= plan.min_bytes
                 || plan.partitions.is_empty()
-                || fetched
+                || found
                     .iter()
-                    .any(|answer| answer.error != ErrorCode::None || answer.diverging.is_some());
-            // Every read left `more` with its partition before it looked, so nothing is missed in between.
+                    .any(|(answer, _)| answer.error != ErrorCode::None || answer.diverging.is_some());
+            // Every look left `more` with its partition first, so nothing is missed in between.
             if answer_now || tokio::time::timeout_at(deadline, more.notified()).await.is_err() {
-                return fetched;
+                return self.load_all(found).await;
             }
         }
     }
 
-    /// One round: each owner reads its partitions, and the budget is applied in the order of the request.
-    async fn read_all(&self, partitions: &[FetchPartition], terms: &Terms) -> Vec<FetchedPartition> {
+    /// One round: each owner looks at its partitions, and the budget is applied in the order of the request.
+    async fn find_all(&self, partitions: &[FetchPartition], terms: &Terms) -> Vec<Found> {
         let mut by_owner: BTreeMap<u16, Vec<(usize, FetchPartition)>> = BTreeMap::new();
         for (index, partition) in partitions.iter().enumerate() {
             by_owner
@@ -58,13 +64,14 @@ impl ShardRef {
         }
         let rounds = by_owner.into_iter().map(|(owner, wanted)| {
             let (terms, asked) = (terms.clone(), wanted.clone());
-            let work = move |shard: ShardRef| -> LocalBoxFuture<'static, Vec<FetchedPartition>> {
-                Box::pin(async move { shard.read_own(&wanted, &terms).await })
+            let work = move |shard: ShardRef| -> LocalBoxFuture<'static, Vec<Found>> {
+                Box::pin(async move { shard.find_own(&wanted, &terms) })
             };
             async move {
                 let answers = self.on_owner(owner, work).await.unwrap_or_else(|| {
                     let gone = |(_, partition): &(usize, FetchPartition)| {
-                        FetchedPartition::failed(partition.tp, ErrorCode::NotLeaderOrFollower.into())
+                        let error = ErrorCode::NotLeaderOrFollower.into();
+                        (FetchedPartition::failed(partition.tp, error), LogSlice::Empty)
                     };
                     asked.iter().map(gone).collect()
                 });
@@ -78,20 +85,20 @@ impl ShardRef {
         let mut answers: Vec<_> = join_all(rounds).await.into_iter().flatten().collect();
         answers.sort_by_key(|(index, _)| *index);
         let mut left = terms.max_bytes;
-        let mut fetched: Vec<_> = answers.into_iter().map(|(_, answer)| answer).collect();
+        let mut found: Vec<_> = answers.into_iter().map(|(_, answer)| answer).collect();
         let mut any = false;
-        for answer in &mut fetched {
-            // Owners read at the same time, each within the whole budget. KIP-74: the first that has something keeps it.
-            if answer.records.len() > left && any {
-                answer.records = Bytes::new();
+        for (_, slice) in &mut found {
+            // Owners look at the same time, each within the whole budget. KIP-74: the first that has something keeps it.
+            if slice.len() > left && any {
+                *slice = LogSlice::Empty;
             }
-            any |= !answer.records.is_empty();
-            left = left.saturating_sub(answer.records.len());
+            any |= !slice.is_empty();
+            left = left.saturating_sub(slice.len());
         }
-        fetched
+        found
     }
 
-    async fn read_own(&self, wanted: &[(usize, FetchPartition)], terms: &Terms) -> Vec<FetchedPartition> {
+    fn find_own(&self, wanted: &[(usize, FetchPartition)], terms: &Terms) -> Vec<Found> {
         let mut left = terms.max_bytes;
         let mut any = false;
         let mut answers = Vec::with_capacity(wanted.len());
@@ -103,54 +110,61 @@ impl ShardRef {
                 read_committed: terms.read_committed,
                 from_follower: terms.from_follower,
             };
-            let answer = match self.read_one(&request, &terms.more).await {
-                Ok(answer) => answer,
-                Err(error) => FetchedPartition::failed(partition.tp, error),
-            };
-            any |= !answer.records.is_empty();
-            left = left.saturating_sub(answer.records.len());
-            answers.push(answer);
+            let (answer, slice) = self
+                .find_one(&request, terms)
+                .unwrap_or_else(|error| (FetchedPartition::failed(partition.tp, error), LogSlice::Empty));
+            any |= !slice.is_empty();
+            left = left.saturating_sub(slice.len());
+            answers.push((answer, slice));
         }
         answers
     }
 
-    async fn read_one(&self, request: &ReadRequest, more: &Arc<Notify>) -> Result<FetchedPartition, AppendError> {
+    fn find_one(&self, request: &ReadRequest, terms: &Terms) -> Result<Found, AppendError> {
         let tp = request.partition.tp;
         let partition = self.partition(tp).ok_or_else(|| self.not_served(tp))?;
-        let (
-            ReadResult {
-                bounds,
-                slice,
-                diverging,
-            },
-            leader,
-        ) = {
-            let mut partition = partition.borrow_mut();
-            partition.wait(more);
-            (partition.read(request)?, partition.leader_hint())
-        };
-        let records = if slice.is_cached() {
-            slice.bytes()
-        } else {
-            slice
-                .load(self.cold_pool())
-                .await
-                .map_err(|error| std::io::Error::other(error.to_string()))
-        };
-        let records = records.map_err(|error| {
-            tracing::error!(%tp, %error, "reading for a consumer");
-            AppendError::from(ErrorCode::KafkaStorageError)
-        })?;
-        Ok(FetchedPartition {
+        let mut partition = partition.borrow_mut();
+        partition.wait(terms.poll, &terms.more);
+        let ReadResult {
+            bounds,
+            slice,
+            diverging,
+        } = partition.read(request)?;
+        let answer = FetchedPartition {
             tp,
             error: ErrorCode::None,
             high_watermark: bounds.high_watermark,
             last_stable_offset: bounds.last_stable_offset(),
             log_start: bounds.log_start,
             diverging,
-            records,
+            records: Bytes::new(),
             // Only where the consumer asked the wrong replica (KIP-951).
-            current_leader: leader.filter(|_| diverging.is_some()),
-        })
+            current_leader: partition.leader_hint().filter(|_| diverging.is_some()),
+        };
+        Ok((answer, slice))
+    }
+
+    /// Reads the records that were found, one partition after the other.
+    async fn load_all(&self, found: Vec<Found>) -> Vec<FetchedPartition> {
+        let mut answers = Vec::with_capacity(found.len());
+        for (mut answer, slice) in found {
+            let records = if slice.is_cached() {
+                slice.bytes()
+            } else {
+                slice
+                    .load(self.cold_pool())
+                    .await
+                    .map_err(|error| std::io::Error::other(error.to_string()))
+            };
+            match records {
+                Ok(records) => answer.records = records,
+                Err(error) => {
+                    tracing::error!(tp = %answer.tp, %error, "reading for a consumer");
+                    answer = FetchedPartition::failed(answer.tp, ErrorCode::KafkaStorageError.into());
+                }
+            }
+            answers.push(answer);
+        }
+        answers
     }
 }

@@ -102,3 +102,23 @@ pub(crate) fn mark_strict(shard: &ShardRef) {
         }
     });
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_refusal_of_what_is_said_proves_that_it_was_not_committed() {
+        for (code, expected) in [
+            (ErrorCode::IneligibleReplica, IsrAnswer::Rejected),
+            (ErrorCode::InvalidRequest, IsrAnswer::Rejected),
+            (ErrorCode::UnknownTopicOrPartition, IsrAnswer::Rejected),
+            (ErrorCode::InvalidUpdateVersion, IsrAnswer::Unknown),
+            (ErrorCode::FencedLeaderEpoch, IsrAnswer::Unknown),
+            (ErrorCode::RequestTimedOut, IsrAnswer::Unknown),
+            (ErrorCode::NotController, IsrAnswer::Unknown),
+        ] {
+            assert_eq!(outcome(code), expected, "{code:?}");
+        }
+    }
+}

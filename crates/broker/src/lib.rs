@@ -12,6 +12,7 @@
 mod broker;
 mod control;
 mod data;
+mod errands;
 mod fetch;
 mod isr;
 mod links;
@@ -27,3 +28,11 @@ pub use broker::{Broker, BrokerError, BrokerOptions, ConnectionFactory, Director
 pub use control::{Altered, AlteredIsr, Control, IsrProposal};
 pub use data::{AppendError, Appended, FetchPartition, FetchPlan, FetchedPartition};
 pub use shard::ShardRef;
+
+/// The tests' cluster, for tests of what is not public.
+#[cfg(test)]
+extern crate self as subject;
+#[cfg(test)]
+#[allow(dead_code)]
+#[path = "../tests/cluster/support.rs"]
+mod support;

@@ -1,3 +1,4 @@
+use crate::partition::Errand;
 use crate::replica_stream::StreamOut;
 use host::HostRef;
 use logstore::{FlushFailed, FlushJob, Flushed, Flusher};
@@ -35,6 +36,9 @@ pub(crate) struct Links {
     flushed: mpsc::UnboundedSender<FlushResult>,
     proposals: RefCell<Vec<Proposal>>,
     pub proposed: Notify,
+    /// Logs on their way to a pool, at most one of each partition.
+    errands: RefCell<Vec<Errand>>,
+    pub errand: Notify,
     /// Partitions with produces that wait for the next drain.
     dirty: RefCell<BTreeSet<TopicPartition>>,
     pub drain: Notify,
@@ -56,6 +60,8 @@ impl Links {
             flushed,
             proposals: RefCell::default(),
             proposed: Notify::new(),
+            errands: RefCell::default(),
+            errand: Notify::new(),
             dirty: RefCell::default(),
             drain: Notify::new(),
         }
@@ -95,6 +101,15 @@ impl Links {
 
     pub fn take_dirty(&self) -> BTreeSet<TopicPartition> {
         std::mem::take(&mut self.dirty.borrow_mut())
+    }
+
+    pub fn send_away(&self, errand: Errand) {
+        self.errands.borrow_mut().push(errand);
+        self.errand.notify_one();
+    }
+
+    pub fn take_errands(&self) -> Vec<Errand> {
+        std::mem::take(&mut self.errands.borrow_mut())
     }
 
     pub fn take_proposals(&self) -> Vec<Proposal> {

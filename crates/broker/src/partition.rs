@@ -1,14 +1,18 @@
 //! One replica on this node: its log, its role, and who waits for it. Owned by one shard; nothing here awaits.
 
 mod append;
+mod errand;
 mod flush;
 mod follow;
 mod read;
 mod role;
+mod waiters;
 
-pub(crate) use follow::{Cut, Followed};
+pub(crate) use errand::Errand;
+pub(crate) use follow::Followed;
 pub(crate) use read::{ReadRequest, ReadResult};
 pub(crate) use role::RoleChange;
+pub(crate) use waiters::PollId;
 
 use crate::data::AppendError;
 use crate::links::Links;
@@ -20,14 +24,12 @@ use logstore::{Flushed, Log};
 use replica::{Durability, EntryHeader, EpochCache, Follower, Leader, LogBounds, PartitionView, ProducerStates};
 use std::collections::{BTreeMap, VecDeque};
 use std::rc::Rc;
-use std::sync::{Arc, Weak};
+use std::sync::Arc;
 use tokio::sync::Notify;
 use types::{
     DirectoryId, ErrorCode, LeaderEpoch, NodeId, Offset, ReplicaIncarnation, StreamGeneration, TopicPartition,
 };
-
-/// Fetches waiting at one partition before stale entries are thrown out.
-const WAITERS_SWEEP: usize = 32;
+use waiters::Waiters;
 
 /// What the topic's configuration means to a replica.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -48,7 +50,6 @@ pub(crate) enum Role {
     Leader(Box<Leader>),
     Follower {
         machine: Box<Follower>,
-        leader: NodeId,
     },
 }
 
@@ -58,7 +59,7 @@ pub(crate) struct Partition {
     pub incarnation: ReplicaIncarnation,
     pub directory: DirectoryId,
     links: Rc<Links>,
-    /// `None` while a slow operation (truncation) has it on a pool.
+    /// `None` while it is away on an errand.
     log: Option<Log>,
     /// Results of flushes that came while the log was away.
     late_flushes: Vec<Flushed>,
@@ -82,12 +83,16 @@ pub(crate) struct Partition {
     /// the leader's window.
     held: Option<Held>,
     inbox: VecDeque<(EntryHeader, Bytes)>,
+    inbox_bytes: usize,
+    /// As a follower: where the leader's log starts.
+    log_start_wanted: Offset,
     restate_due: bool,
     /// An invariant of ours broke: this replica does nothing any more, the node goes on.
     broken: bool,
     /// Bytes since the last producer snapshot.
     unsnapshot_bytes: usize,
-    waiters: Vec<Weak<Notify>>,
+    /// Long polls, each once.
+    waiters: Waiters,
     /// Streams of the followers that have stated their position in this leader epoch.
     pub streams: BTreeMap<NodeId, Rc<StreamOut>>,
     /// A flush job is at the flusher since then.
@@ -144,10 +149,12 @@ impl Partition {
             parked: VecDeque::new(),
             held: None,
             inbox: VecDeque::new(),
+            inbox_bytes: 0,
+            log_start_wanted: Offset::ZERO,
             restate_due: false,
             broken: false,
             unsnapshot_bytes: 0,
-            waiters: Vec::new(),
+            waiters: Waiters::default(),
             streams: BTreeMap::new(),
             flush_since: None,
             unflushed_records: 0,
@@ -169,17 +176,9 @@ impl Partition {
         self.generation = self.generation.max(least);
     }
 
-    /// Takes the log away for something slow; give it back with [`Partition::give_back`].
+    /// Takes the log for good: the replica is deleted, or the shard ends.
     pub fn take_log(&mut self) -> Option<Log> {
         self.log.take()
-    }
-
-    /// The log is back from a pool: results that came meanwhile are taken in.
-    pub fn give_back(&mut self, mut log: Log) {
-        for flushed in self.late_flushes.drain(..) {
-            log.finish_flush(&flushed);
-        }
-        self.log = Some(log);
     }
 
     pub fn leader_epoch(&self) -> LeaderEpoch {
@@ -227,19 +226,15 @@ impl Partition {
             .map_or_else(EpochCache::new, |log| EpochCache::from(log.epochs()))
     }
 
-    /// Wakes `waiter` once, when there may be more to read.
-    pub fn wait(&mut self, waiter: &Arc<Notify>) {
-        if self.waiters.len() >= WAITERS_SWEEP {
-            self.waiters.retain(|waiter| waiter.strong_count() > 0);
-        }
-        self.waiters.push(Arc::downgrade(waiter));
+    /// Wakes the long poll once, when there may be more to read.
+    pub fn wait(&mut self, poll: PollId, waiter: &Arc<Notify>) {
+        self.waiters.add(poll, waiter);
     }
 
     fn wake(&mut self) {
-        for waiter in self.waiters.drain(..) {
-            if let Some(waiter) = waiter.upgrade() {
-                waiter.notify_one();
-            }
-        }
+        self.waiters.wake();
     }
 }
+
+#[cfg(test)]
+mod tests;

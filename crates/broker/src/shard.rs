@@ -1,10 +1,10 @@
 use crate::broker::Broker;
 use crate::data::{AppendError, Appended};
 use crate::links::{FlushResult, Links};
-use crate::partition::{Partition, RoleChange};
+use crate::partition::{Partition, PollId, RoleChange};
 use crate::replica_stream::{FollowOut, StreamOut};
 use crate::shard_queue::{Call, Outbox};
-use crate::{isr, reconcile, replica_stream};
+use crate::{errands, isr, reconcile, replica_stream};
 use bytes::Bytes;
 use futures::future::LocalBoxFuture;
 use host::{Listener, Pool};
@@ -48,6 +48,7 @@ pub(crate) struct Shard {
     pub(crate) look: Notify,
     /// What the surface keeps per shard: fetch sessions and the like.
     surface: RefCell<Option<Rc<dyn std::any::Any>>>,
+    polls: Cell<u64>,
 }
 
 /// Handle to the shard that runs the caller. Not `Send`.
@@ -72,6 +73,7 @@ impl ShardRef {
             refused: RefCell::default(),
             look: Notify::new(),
             surface: RefCell::default(),
+            polls: Cell::new(0),
         }))
     }
 
@@ -99,6 +101,12 @@ impl ShardRef {
     #[must_use]
     pub fn image(&self) -> Arc<Image> {
         self.0.image.borrow().clone()
+    }
+
+    /// A number for a fetch that may wait.
+    pub(crate) fn next_poll(&self) -> PollId {
+        self.0.polls.set(self.0.polls.get() + 1);
+        (self.0.index, self.0.polls.get())
     }
 
     pub(crate) fn shards(&self) -> u16 {
@@ -303,8 +311,8 @@ impl ShardRef {
     pub(crate) fn change(&self, tp: TopicPartition, change: RoleChange) {
         match change {
             RoleChange::Nothing => {}
-            RoleChange::Unfollow { .. } => self.unfollow(tp),
-            RoleChange::Follow { leader, .. } => self.follow(tp, leader),
+            RoleChange::Unfollow => self.unfollow(tp),
+            RoleChange::Follow { leader } => self.follow(tp, leader),
         }
     }
 
@@ -340,6 +348,13 @@ impl ShardRef {
     pub(crate) fn state(&self, tp: TopicPartition) {
         if let Some(out) = self.0.following.borrow().get(&tp) {
             out.state(tp);
+        }
+    }
+
+    /// Acknowledges what a partition has, if it is followed.
+    pub(crate) fn acknowledge(&self, tp: TopicPartition) {
+        if let Some(out) = self.0.following.borrow().get(&tp) {
+            out.ack(tp);
         }
     }
 
@@ -399,17 +414,18 @@ impl ShardRef {
         }
     }
 
-    /// Runs the shard until `stop`.
+    /// Runs the shard until `stop`. True if every log is then whole, durable and closed.
     pub(crate) async fn run(
         self,
         mut queue: mpsc::Receiver<Call>,
         mut flushed: mpsc::UnboundedReceiver<FlushResult>,
         listener: Option<Box<dyn Listener>>,
         stop: oneshot::Receiver<()>,
-    ) {
+    ) -> bool {
         let shard = self.clone();
         let mut tasks = vec![tokio::task::spawn_local(reconcile::run(self.clone()))];
         tasks.push(tokio::task::spawn_local(isr::run(self.clone())));
+        tasks.push(tokio::task::spawn_local(errands::run(self.clone())));
         tasks.push(tokio::task::spawn_local(async move {
             loop {
                 shard.0.links.drain.notified().await;
@@ -439,11 +455,11 @@ impl ShardRef {
         for task in tasks {
             task.abort();
         }
-        self.stop(flushed).await;
+        self.stop(flushed).await
     }
 
     /// Orderly: nobody is led or followed, everything is flushed, then the logs are closed.
-    async fn stop(&self, mut flushed: mpsc::UnboundedReceiver<FlushResult>) {
+    async fn stop(&self, mut flushed: mpsc::UnboundedReceiver<FlushResult>) -> bool {
         for (tp, partition) in self.partitions() {
             let change = partition.borrow_mut().become_idle(ErrorCode::NotLeaderOrFollower);
             self.change(tp, change);
@@ -453,7 +469,7 @@ impl ShardRef {
             while !self
                 .partitions()
                 .iter()
-                .all(|(_, partition)| partition.borrow().is_clean())
+                .all(|(_, partition)| partition.borrow().is_settled())
             {
                 let Some(result) = flushed.recv().await else { return };
                 let tp = result.tp;
@@ -466,14 +482,18 @@ impl ShardRef {
         if tokio::time::timeout(STOP_FLUSHES, all_flushed).await.is_err() {
             tracing::warn!(shard = self.0.index, "the shard ends before its last flush did");
         }
+        let mut clean = true;
         for (_, partition) in self.partitions() {
             let mut partition = partition.borrow_mut();
             partition.checkpoint(0);
+            clean &= partition.is_clean();
             if let Some(mut log) = partition.take_log()
                 && let Err(error) = log.close()
             {
+                clean = false;
                 tracing::warn!(topic = partition.topic, partition = partition.tp.partition, %error, "a log was not closed cleanly");
             }
         }
+        clean
     }
 }

@@ -44,3 +44,44 @@ pub(crate) fn view_of(image: &Image, topic: &TopicImage, partition: &PartitionIm
         brokers: image.replica_brokers(partition),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::Arc;
+    use types::NodeId;
+
+    #[test]
+    fn a_partition_is_strict_until_no_replica_counts_as_strict() {
+        for (flush_messages, marked, expected) in [
+            ("1", &[][..], Durability::Strict),
+            ("1", &[1, 2], Durability::Strict),
+            // The topic is relaxed, but an election would still trust a disk.
+            ("1000", &[1, 2], Durability::Strict),
+            ("1000", &[2], Durability::Strict),
+            ("1000", &[], Durability::Relaxed),
+        ] {
+            let partition = PartitionImage {
+                strict: marked.iter().map(|node| NodeId(*node)).collect(),
+                ..PartitionImage::default()
+            };
+            let topic = TopicImage {
+                id: types::TopicId(uuid::Uuid::from_u128(1)),
+                name: "orders".into(),
+                internal: false,
+                configs: [("flush.messages".to_owned(), flush_messages.to_owned())].into(),
+                partitions: vec![Arc::new(partition.clone())],
+                created_short: false,
+            };
+            let view = view_of(&Image::default(), &topic, &partition);
+            assert_eq!(
+                view.durability, expected,
+                "flush.messages={flush_messages}, strict: {marked:?}"
+            );
+            assert_eq!(
+                rules_of(&Image::default(), &topic, view.durability).durability,
+                expected
+            );
+        }
+    }
+}

@@ -435,6 +435,9 @@ fn config_values_are_checked_with_kafkas_messages() {
         ("retention.ms", "-2", Some("Value must be at least -1")),
         ("segment.bytes", "5", Some("Value must be at least 1048576")),
         ("segment.bytes", "99999999999", Some("Not a number of type INT")),
+        // A longer batch does not fit into a replica frame.
+        ("max.message.bytes", "6291456", None),
+        ("max.message.bytes", "6291457", Some("Value must be no more than 6291456")),
         ("compression.gzip.level", "10", Some("Value must be no more than 9")),
         ("preallocate", "yes", Some("Expected value to be either true or false")),
         (

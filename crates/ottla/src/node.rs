@@ -243,18 +243,25 @@ impl Node {
             accepting.abort();
         }
         if let Some(broker) = self.broker.take() {
-            broker.shutdown().await;
-            let (disk, paths) = (self.host.disk(), self.settings.log_dirs.clone());
-            let written = self.host.pool("stop", 1).run(move || {
-                paths
-                    .iter()
-                    .try_for_each(|path| disk.write_durably(&path.join(CLEAN), b"1\n"))
-            });
-            if let Err(error) = written.await.and_then(|written| written) {
-                tracing::warn!(%error, "the next start counts as unclean");
+            if broker.shutdown().await {
+                self.mark_clean().await;
+            } else {
+                tracing::warn!("not every log is on disk and whole: the next start counts as unclean");
             }
         }
         self.control.stop().await;
+    }
+
+    async fn mark_clean(&self) {
+        let (disk, paths) = (self.host.disk(), self.settings.log_dirs.clone());
+        let written = self.host.pool("stop", 1).run(move || {
+            paths
+                .iter()
+                .try_for_each(|path| disk.write_durably(&path.join(CLEAN), b"1\n"))
+        });
+        if let Err(error) = written.await.and_then(|written| written) {
+            tracing::warn!(%error, "the next start counts as unclean");
+        }
     }
 }
 

@@ -21,6 +21,18 @@ pub const FETCH_SESSION_PARTITIONS_MAX: usize = 10_000;
 pub const REPLICA_FRAME_BYTES_MAX: usize = 8 * 1024 * 1024;
 /// Bytes that a leader may have sent to one follower stream without acknowledgement.
 pub const FOLLOWER_WINDOW_BYTES: usize = 16 * 1024 * 1024;
+/// Bytes of one record batch in a log: it must fit into a replica frame beside what else is in it, so no topic's
+/// `max.message.bytes` is above it.
+pub const BATCH_BYTES_MAX: usize = REPLICA_FRAME_BYTES_MAX - 2 * 1024 * 1024;
+/// Bytes that a follower keeps of one partition while its log waits for the disk; a leader that keeps to its window
+/// never gets there.
+pub const FOLLOWER_INBOX_BYTES: usize = 2 * FOLLOWER_WINDOW_BYTES;
+/// The first frame on a replica stream, from a peer that is not known yet.
+pub const REPLICA_GREETING_BYTES_MAX: usize = 64 * 1024;
+/// Positions of one follower's stream that wait for the leader's image to reach their epoch.
+pub const STREAM_EARLY_POSITIONS_MAX: usize = 10_000;
+/// Answers to positions that wait to be written to one follower: with more, the stream is closed.
+pub const STREAM_ANSWERS_MAX: usize = 100_000;
 /// Calls waiting at one shard from other shards and the control plane.
 pub const SHARD_QUEUE_MAX: usize = 1_024;
 /// Memory for request bodies that were read and not yet answered, per node and class.

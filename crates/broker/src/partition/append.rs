@@ -14,9 +14,6 @@ pub(crate) type Reply = oneshot::Sender<Result<Appended, AppendError>>;
 /// Bytes of one write to the log; a drain with more makes several.
 const ROUND_BYTES: usize = 4 * 1024 * 1024;
 
-/// A batch must fit into a replica frame beside what else is in it.
-const BATCH_BYTES_MAX: usize = limits::REPLICA_FRAME_BYTES_MAX - 2 * 1024 * 1024;
-
 /// A produce that waits until the high watermark covers its batch. ◆ It belongs to one leader epoch and fails on
 /// leaving it.
 pub(super) struct Waiting {
@@ -149,7 +146,7 @@ impl Partition {
             }
         }
         // ◆ What cannot be replicated must not be in the log.
-        if batch.len() > BATCH_BYTES_MAX {
+        if batch.len() > limits::BATCH_BYTES_MAX {
             let _ = reply.send(Err(ErrorCode::MessageTooLarge.into()));
             return;
         }

@@ -112,12 +112,20 @@ impl Partition {
         }
     }
 
-    /// Whether everything is on disk, as far as this log goes.
+    /// Everything that this replica took is on disk, and its log is whole.
     pub fn is_clean(&self) -> bool {
         self.flush_since.is_none()
-            && self
+            && self.log.as_ref().is_some_and(|log| {
+                !log.is_offline() && log.corrupt_at().is_none() && log.durable_offset() == log.log_end_offset()
+            })
+    }
+
+    /// Nothing more is to be waited for: clean, or it will not be.
+    pub fn is_settled(&self) -> bool {
+        self.is_clean()
+            || self
                 .log
                 .as_ref()
-                .is_none_or(|log| log.is_offline() || log.durable_offset() == log.log_end_offset())
+                .is_none_or(|log| log.is_offline() || log.corrupt_at().is_some())
     }
 }

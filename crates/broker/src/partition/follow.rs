@@ -1,10 +1,11 @@
+use super::errand::LogWork;
 use super::{Partition, Role};
 use bytes::Bytes;
-use logstore::{Log, LogError};
+use logstore::Log;
 use records::{BatchHeader, split_batches, verify_crc};
 use replica::{EntryHeader, FollowerAck, FollowerAction, FollowerHello, HelloAnswer};
 use std::collections::VecDeque;
-use types::{BrokerEpoch, LeaderEpoch, Offset, StreamGeneration};
+use types::{BrokerEpoch, Offset, StreamGeneration, limits};
 
 /// What a message of the leader asks of the stream.
 #[derive(Debug, PartialEq, Eq)]
@@ -14,30 +15,12 @@ pub(crate) enum Followed {
     Ack,
     /// State the position anew.
     Restate,
-    /// Take the log to a pool and cut it there, then call [`Partition::cut_done`] and state the position.
-    Cut(Cut),
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Cut {
-    To(Offset),
-    StartAt(Offset),
 }
 
 /// An append that waits for its epoch's start to be durable.
 pub(super) struct Held {
     actions: VecDeque<FollowerAction>,
     batches: Bytes,
-}
-
-impl Cut {
-    /// Blocking: the truncation is durable when this returns.
-    pub fn run(self, log: &mut Log) -> Result<(), LogError> {
-        match self {
-            Self::To(offset) => log.truncate_to(offset),
-            Self::StartAt(offset) => log.truncate_fully_and_start_at(offset),
-        }
-    }
 }
 
 impl Partition {
@@ -83,8 +66,19 @@ impl Partition {
 
     /// An entry of a frame: ◆ continuity, digest, every CRC and every epoch are checked before a byte is written.
     pub fn entry(&mut self, header: EntryHeader, batches: Bytes) -> Followed {
-        if self.log.is_none() || !matches!(self.role, Role::Follower { .. }) {
+        if !matches!(self.role, Role::Follower { .. }) {
             return Followed::Nothing;
+        }
+        // ◆ Our own window, for the leader may not keep to its.
+        self.inbox_bytes += batches.len() + size_of::<EntryHeader>();
+        if self.inbox_bytes > limits::FOLLOWER_INBOX_BYTES {
+            tracing::warn!(
+                topic = self.topic,
+                partition = self.tp.partition,
+                "the leader sends more than its window: asking for it again"
+            );
+            self.reopen();
+            return Followed::Restate;
         }
         self.inbox.push_back((header, batches));
         self.take_entries()
@@ -94,8 +88,12 @@ impl Partition {
     fn take_entries(&mut self) -> Followed {
         let mut outcome = Followed::Nothing;
         while self.held.is_none()
+            && self.log.is_some()
             && let Some((header, batches)) = self.inbox.pop_front()
         {
+            self.inbox_bytes = self
+                .inbox_bytes
+                .saturating_sub(batches.len() + size_of::<EntryHeader>());
             match self.take_entry(&header, batches) {
                 Followed::Nothing => {}
                 Followed::Ack => outcome = Followed::Ack,
@@ -134,19 +132,18 @@ impl Partition {
         }
     }
 
-    /// A flush ended: an append that waited for its epoch's start may go on. What it wrote is acknowledged by the
-    /// caller.
+    /// A flush ended or the log is back: an append that waited for its epoch's start may go on, and what came after it.
+    /// What is written is acknowledged by the caller.
     pub(super) fn resume_entries(&mut self) {
-        let Some(Held { actions, batches }) = self.held.take() else {
+        if self.log.is_none() {
             return;
-        };
-        let outcome = self.perform_follower(actions, batches);
-        let later = if outcome == Followed::Restate {
-            Followed::Restate
-        } else {
-            self.take_entries()
-        };
-        if later == Followed::Restate || outcome == Followed::Restate {
+        }
+        if let Some(Held { actions, batches }) = self.held.take()
+            && self.perform_follower(actions, batches) == Followed::Restate
+        {
+            self.restate_due = true;
+        }
+        if self.take_entries() == Followed::Restate {
             self.restate_due = true;
         }
     }
@@ -155,6 +152,7 @@ impl Partition {
     pub(super) fn drop_unappended(&mut self) {
         self.held = None;
         self.inbox.clear();
+        self.inbox_bytes = 0;
     }
 
     /// Whether a position must be stated since the last call, beside what was answered.
@@ -167,8 +165,8 @@ impl Partition {
         let mut outcome = Followed::Nothing;
         while let Some(action) = actions.pop_front() {
             match action {
-                FollowerAction::Truncate { to } => return Followed::Cut(Cut::To(to)),
-                FollowerAction::StartOver { at } => return Followed::Cut(Cut::StartAt(at)),
+                FollowerAction::Truncate { to } => self.send_away(LogWork::TruncateTo(to)),
+                FollowerAction::StartOver { at } => self.send_away(LogWork::StartOver(at)),
                 FollowerAction::Ready => outcome = Followed::Ack,
                 FollowerAction::Restate => {
                     self.drop_unappended();
@@ -245,43 +243,6 @@ impl Partition {
         }
         self.note_unflushed(records, wall_ms);
         true
-    }
-
-    fn advance_log_start(&mut self, to: Offset) {
-        let Some(log) = self.log.as_mut() else { return };
-        if let Err(error) = log.increment_log_start(to) {
-            tracing::warn!(topic = self.topic, partition = self.tp.partition, %error, "the log start does not move");
-            return;
-        }
-        let start = log.log_start_offset();
-        if let Role::Follower { machine, .. } = &mut self.role {
-            machine.on_log_start(start);
-        }
-    }
-
-    /// The log is back, cut.
-    pub fn cut_done(&mut self, log: Log, cut: Cut, outcome: Result<(), LogError>) {
-        self.give_back(log);
-        self.drop_unappended();
-        if let Err(error) = outcome {
-            tracing::error!(topic = self.topic, partition = self.tp.partition, %error, "the log cannot be cut");
-            self.become_idle(types::ErrorCode::KafkaStorageError);
-            return;
-        }
-        let (log_end, last_epoch) = self.log.as_ref().map_or((Offset::ZERO, LeaderEpoch::NONE), |log| {
-            (log.log_end_offset(), log.last_epoch())
-        });
-        tracing::info!(topic = self.topic, partition = self.tp.partition, ?cut, %log_end, "truncated to agree with the leader");
-        if matches!(cut, Cut::StartAt(_)) {
-            self.producers.clear();
-        } else if !self.producers.truncate(log_end) {
-            self.producers_incomplete = true;
-            self.rebuild_producers_if_needed();
-        }
-        if let Role::Follower { machine, .. } = &mut self.role {
-            machine.on_truncated(log_end, last_epoch);
-        }
-        self.bounds = self.bounds();
     }
 
     /// Reads producer states again from the newest snapshot and the log behind it.

@@ -1,7 +1,9 @@
+use super::errand::LogWork;
 use super::{Partition, Role, TopicRules};
 use crate::replica_stream::StreamOut;
 use replica::{
-    Follower, FollowerAck, FollowerHello, HelloAnswer, IsrAnswer, Leader, LogBounds, PartitionView, ProposalId,
+    Durability, Follower, FollowerAck, FollowerHello, HelloAnswer, IsrAnswer, Leader, LogBounds, PartitionView,
+    ProposalId,
 };
 use std::rc::Rc;
 use types::{ErrorCode, LeaderEpoch, Monotonic, NodeId, StreamGeneration};
@@ -10,15 +12,12 @@ use types::{ErrorCode, LeaderEpoch, Monotonic, NodeId, StreamGeneration};
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum RoleChange {
     Nothing,
-    /// State the position to this leader; drop what was stated to another.
+    /// State the position to this leader, once there is one to state; drop what was stated to another.
     Follow {
         leader: NodeId,
-        before: Option<NodeId>,
     },
-    /// Follow nobody any more.
-    Unfollow {
-        before: NodeId,
-    },
+    /// Follow nobody, if anybody was followed.
+    Unfollow,
 }
 
 impl Partition {
@@ -30,7 +29,16 @@ impl Partition {
         {
             log.set_config(rules.log);
         }
-        self.rules = rules;
+        let before = std::mem::replace(&mut self.rules, rules);
+        let change = self.take_view(view, now);
+        // What waits was appended when nothing asked for a flush, and nothing else may come.
+        if before.durability == Durability::Relaxed && rules.durability == Durability::Strict {
+            self.flush();
+        }
+        change
+    }
+
+    fn take_view(&mut self, view: PartitionView, now: Monotonic) -> RoleChange {
         if self.broken || self.log.as_ref().is_some_and(|log| log.is_offline()) {
             return self.become_idle(ErrorCode::KafkaStorageError);
         }
@@ -44,30 +52,18 @@ impl Partition {
             return self.update_view(view, now);
         }
         self.highest_epoch = self.highest_epoch.max(view.leader_epoch);
-        let (before, me) = (self.followed(), self.links.node_id);
         self.demote(&view);
         self.view = view;
         match self.view.leader {
-            Some(leader) if leader == me => {
+            Some(leader) if leader == self.links.node_id => {
                 self.promote(now);
-                before.map_or(RoleChange::Nothing, |before| RoleChange::Unfollow { before })
+                RoleChange::Unfollow
             }
             Some(leader) => {
                 self.follow(leader, now);
-                RoleChange::Follow {
-                    leader,
-                    before: before.filter(|before| *before != leader),
-                }
+                RoleChange::Follow { leader }
             }
-            None => before.map_or(RoleChange::Nothing, |before| RoleChange::Unfollow { before }),
-        }
-    }
-
-    /// The leader that this replica follows.
-    pub fn followed(&self) -> Option<NodeId> {
-        match &self.role {
-            Role::Follower { leader, .. } => Some(*leader),
-            _ => None,
+            None => RoleChange::Unfollow,
         }
     }
 
@@ -104,7 +100,6 @@ impl Partition {
 
     /// Nothing is led or followed; the log stays.
     pub fn become_idle(&mut self, code: ErrorCode) -> RoleChange {
-        let before = self.followed();
         self.bounds = self.bounds();
         if let Role::Follower { machine, .. } = &self.role {
             self.generation = machine.generation();
@@ -113,23 +108,22 @@ impl Partition {
         self.streams.clear();
         self.drop_unappended();
         self.fail_waiting(code, None);
-        before.map_or(RoleChange::Nothing, |before| RoleChange::Unfollow { before })
+        RoleChange::Unfollow
     }
 
     /// An invariant of ours broke in the middle of something: stops this replica for good.
     pub fn stop_broken(&mut self) -> RoleChange {
         self.broken = true;
         self.producers_incomplete = true;
-        let before = self.followed();
         self.role = Role::Idle;
         self.streams.clear();
         self.drop_unappended();
         self.fail_waiting(ErrorCode::KafkaStorageError, None);
-        before.map_or(RoleChange::Nothing, |before| RoleChange::Unfollow { before })
+        RoleChange::Unfollow
     }
 
     /// The bounds of the log itself, with the high watermark that is known.
-    fn log_bounds(&self) -> Option<LogBounds> {
+    pub(super) fn log_bounds(&self) -> Option<LogBounds> {
         let log = self.log.as_ref()?;
         let (log_start, log_end) = (log.log_start_offset(), log.log_end_offset());
         Some(LogBounds {
@@ -175,7 +169,7 @@ impl Partition {
     }
 
     fn follow(&mut self, leader: NodeId, now: Monotonic) {
-        if let Some(log) = self.log.as_mut()
+        if let Some(log) = self.log.as_ref()
             && log.corrupt_at().is_some()
         {
             tracing::warn!(
@@ -184,14 +178,12 @@ impl Partition {
                 "the log is damaged below its durable mark: copying it again from the leader"
             );
             let start = log.log_start_offset();
-            if let Err(error) = log.truncate_fully_and_start_at(start) {
-                tracing::error!(topic = self.topic, partition = self.tp.partition, %error, "the damaged log cannot be emptied");
-                return;
-            }
-            self.producers.clear();
+            self.send_away(LogWork::StartOver(start));
         }
+        // Away: the shard looks at the image again when it is back.
         let Some(bounds) = self.log_bounds() else { return };
         self.bounds = bounds;
+        self.log_start_wanted = bounds.log_start;
         self.generation = StreamGeneration(self.generation.0 + 1);
         let last_epoch = self.log.as_ref().map_or(LeaderEpoch::NONE, logstore::Log::last_epoch);
         let machine = Follower::new(
@@ -205,10 +197,11 @@ impl Partition {
         );
         self.role = Role::Follower {
             machine: Box::new(machine),
-            leader,
         };
         tracing::info!(topic = self.topic, partition = self.tp.partition, leader_epoch = %self.view.leader_epoch, %leader,
             log_end = %bounds.log_end, "following");
+        // What a relaxed life left behind counts for a strict one only once it is on disk.
+        self.flush_if_due(self.links.host.wall_ms());
     }
 
     /// The controller answered a proposal.

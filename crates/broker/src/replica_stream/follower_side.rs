@@ -1,8 +1,8 @@
 use super::protocol::{Frame, StreamHello, VERSION};
-use super::transport::{FrameSource, StreamError, read_frame_within, write_within};
-use crate::partition::{Cut, Followed};
+use super::transport::{FrameSource, StreamError, read_greeting, write_within};
+use crate::partition::Followed;
 use crate::shard::ShardRef;
-use host::{PoolExt, Stream};
+use host::Stream;
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeSet;
 use std::rc::Rc;
@@ -66,15 +66,23 @@ impl FollowOut {
         self.members.borrow().is_empty()
     }
 
+    /// Ends when nothing is left to follow. A partition that left and came back meanwhile changes nothing: its new
+    /// position goes out on the same stream.
+    async fn emptied(&self) {
+        loop {
+            self.left.notified().await;
+            if self.is_empty() {
+                return;
+            }
+        }
+    }
+
     /// Performs what a message of the leader asked for.
-    fn act(self: &Rc<Self>, shard: &ShardRef, tp: TopicPartition, outcome: Followed) {
+    fn act(&self, tp: TopicPartition, outcome: Followed) {
         match outcome {
             Followed::Nothing => {}
             Followed::Ack => self.ack(tp),
             Followed::Restate => self.state(tp),
-            Followed::Cut(cut) => {
-                tokio::task::spawn_local(cut_log(shard.clone(), tp, cut));
-            }
         }
     }
 
@@ -96,7 +104,7 @@ impl FollowOut {
                             Followed::Nothing
                         }
                     };
-                    self.act(shard, answer.tp, outcome);
+                    self.act(answer.tp, outcome);
                 }
             }
             Frame::Data(entries) => {
@@ -105,7 +113,7 @@ impl FollowOut {
                         continue;
                     }
                     let outcome = shard.with(entry.tp, |partition| partition.entry(entry.header, entry.records));
-                    self.act(shard, entry.tp, outcome.unwrap_or(Followed::Nothing));
+                    self.act(entry.tp, outcome.unwrap_or(Followed::Nothing));
                 }
             }
             Frame::KeepAlive => {}
@@ -146,27 +154,6 @@ impl FollowOut {
     }
 }
 
-/// ◆ The truncation is durable before a byte of the file changes; that waits for the disk, so a pool does it.
-pub(crate) async fn cut_log(shard: ShardRef, tp: TopicPartition, cut: Cut) {
-    let Some(partition) = shard.partition(tp) else { return };
-    let Some(mut log) = partition.borrow_mut().take_log() else {
-        return;
-    };
-    let done = shard.cold_pool().run(move || {
-        let outcome = cut.run(&mut log);
-        (log, outcome)
-    });
-    match done.await {
-        Ok((log, outcome)) => {
-            partition.borrow_mut().cut_done(log, cut, outcome);
-            // The image may have moved on while the log was away.
-            shard.look_again();
-            shard.state(tp);
-        }
-        Err(error) => tracing::error!(%tp, %error, "a log was lost with its pool"),
-    }
-}
-
 /// Dials, follows, dials again, until nothing is left to follow.
 async fn run(shard: ShardRef, out: Rc<FollowOut>) {
     let timings = *shard.timings();
@@ -174,7 +161,7 @@ async fn run(shard: ShardRef, out: Rc<FollowOut>) {
     while !out.is_empty() {
         let ended = tokio::select! {
             ended = connect_and_follow(&shard, &out, &mut backoff) => ended,
-            () = out.left.notified() => continue,
+            () = out.emptied() => break,
         };
         if let Err(error) = ended {
             tracing::debug!(node_id = shard.links().node_id.0, leader = out.leader.0, %error, "not following");
@@ -189,7 +176,7 @@ async fn run(shard: ShardRef, out: Rc<FollowOut>) {
         let jitter = Duration::from_micros(shard.links().host.random_u64() % 1000 * backoff.as_micros() as u64 / 4000);
         tokio::select! {
             () = tokio::time::sleep(backoff + jitter) => {}
-            () = out.left.notified() => {}
+            () = out.emptied() => break,
         }
         backoff = (backoff * 2).min(timings.dial_backoff_max);
     }
@@ -202,7 +189,7 @@ async fn connect_and_follow(shard: &ShardRef, out: &Rc<FollowOut>, backoff: &mut
         .await
         .map_err(|_| StreamError::Silence)??;
     write_within(&mut stream, &Frame::Hello(hello).encode(), timings.stream_silence).await?;
-    match read_frame_within(&mut stream, timings.stream_silence).await? {
+    match read_greeting(&mut stream, timings.stream_silence).await? {
         Frame::Welcome(welcome) if welcome.code == ErrorCode::None && welcome.version == VERSION => {}
         Frame::Welcome(welcome) => return Err(StreamError::Refused(welcome.message)),
         _ => return Err(StreamError::Unexpected("no welcome")),
@@ -269,3 +256,6 @@ async fn dial(shard: &ShardRef, out: &FollowOut) -> Result<(Box<dyn Stream>, Str
         .await?;
     Ok((stream, hello))
 }
+
+#[cfg(test)]
+mod tests;

@@ -29,9 +29,11 @@ pub(crate) struct StreamOut {
     pub(super) feeds: RefCell<BTreeMap<TopicPartition, Feed>>,
     pub(super) marked: RefCell<BTreeSet<TopicPartition>>,
     pub(super) answers: RefCell<Vec<Answer>>,
-    /// Positions in a leader epoch that the image does not have yet. At most one a partition.
+    /// Positions in a leader epoch that the image does not have yet. At most one a partition, and at most
+    /// [`limits::STREAM_EARLY_POSITIONS_MAX`].
     early: RefCell<BTreeMap<TopicPartition, FollowerHello>>,
-    pub(super) window: Cell<usize>,
+    /// Bytes that were sent and not acknowledged.
+    in_flight: Cell<usize>,
     pub(super) wake: Notify,
 }
 
@@ -43,7 +45,7 @@ impl StreamOut {
             marked: RefCell::default(),
             answers: RefCell::default(),
             early: RefCell::default(),
-            window: Cell::new(limits::FOLLOWER_WINDOW_BYTES),
+            in_flight: Cell::new(0),
             wake: Notify::new(),
         })
     }
@@ -66,8 +68,18 @@ impl StreamOut {
         Some(feed)
     }
 
+    /// What the window still has room for.
+    pub(super) fn room(&self) -> usize {
+        limits::FOLLOWER_WINDOW_BYTES.saturating_sub(self.in_flight.get())
+    }
+
+    /// A batch that is longer than the room that is left takes more than there is; as much comes back.
+    pub(super) fn sent(&self, bytes: usize) {
+        self.in_flight.set(self.in_flight.get() + bytes);
+    }
+
     fn give_back(&self, bytes: usize) {
-        self.window.set(self.window.get() + bytes);
+        self.in_flight.set(self.in_flight.get().saturating_sub(bytes));
         self.wake.notify_one();
     }
 
@@ -86,9 +98,15 @@ impl StreamOut {
             }
         });
         match ours {
-            None | Some(Err(None)) => {
+            None | Some(Err(None)) if self.early.borrow().len() < limits::STREAM_EARLY_POSITIONS_MAX => {
                 self.early.borrow_mut().insert(tp, hello);
             }
+            // The follower states it again with its next image.
+            None | Some(Err(None)) => self.answer(Answer {
+                tp,
+                generation: hello.generation,
+                answer: Err(ErrorCode::UnknownLeaderEpoch),
+            }),
             Some(Err(Some(code))) => self.answer(Answer {
                 tp,
                 generation: hello.generation,
@@ -145,6 +163,9 @@ impl StreamOut {
             Frame::Positions(positions) => {
                 for (tp, hello) in positions {
                     self.check(shard, tp, hello.node)?;
+                    if self.answers.borrow().len() >= limits::STREAM_ANSWERS_MAX {
+                        return Err(StreamError::Unexpected("positions, but it does not read the answers"));
+                    }
                     self.position(shard, tp, hello);
                 }
             }
@@ -215,4 +236,25 @@ async fn receive(
 /// Sends a frame, or a keep-alive.
 pub(super) async fn send(shard: &ShardRef, sink: &mut FrameSink, frame: &Frame) -> Result<(), StreamError> {
     write_within(sink, &frame.encode(), shard.timings().stream_silence).await
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_window_never_grows() {
+        let out = StreamOut::new(NodeId(2));
+        let batch = 6 << 20;
+        while out.room() > 0 {
+            out.sent(batch);
+        }
+        for _ in 0..3 {
+            out.give_back(batch);
+            assert!(out.room() <= limits::FOLLOWER_WINDOW_BYTES);
+        }
+        assert_eq!(out.room(), limits::FOLLOWER_WINDOW_BYTES);
+        out.give_back(batch);
+        assert_eq!(out.room(), limits::FOLLOWER_WINDOW_BYTES);
+    }
 }

@@ -1,6 +1,6 @@
 use super::leader_side;
 use super::protocol::{Frame, StreamHello, VERSION, Welcome};
-use super::transport::{StreamError, read_frame_within, write_within};
+use super::transport::{StreamError, read_greeting, write_within};
 use crate::shard::ShardRef;
 use host::{Incoming, Listener, Stream};
 use metadata::Image;
@@ -38,7 +38,7 @@ pub(crate) async fn listen(shard: ShardRef, mut listener: Box<dyn Listener>) {
 async fn greet(shard: &ShardRef, incoming: Box<dyn Incoming>) -> Result<(), StreamError> {
     let silence = shard.timings().stream_silence;
     let mut stream = incoming.attach()?;
-    let Frame::Hello(hello) = read_frame_within(&mut stream, silence).await? else {
+    let Frame::Hello(hello) = read_greeting(&mut stream, silence).await? else {
         return Err(StreamError::Unexpected("no hello"));
     };
     let verdict = judge(

@@ -46,7 +46,7 @@ async fn gather(shard: &ShardRef, out: &Rc<StreamOut>) -> Result<Vec<Entry>, Str
         let Some(tp) = out.marked.borrow_mut().pop_first() else {
             break;
         };
-        let room = out.window.get().min(FRAME_BYTES - bytes);
+        let room = out.room().min(FRAME_BYTES - bytes);
         match entry(shard, out, tp, room).await? {
             Sent::Entry { entry, more } => {
                 bytes += entry.records.len();
@@ -129,7 +129,7 @@ async fn entry(shard: &ShardRef, out: &StreamOut, tp: TopicPartition, room: usiz
     feed.next = last.next_offset();
     feed.previous_epoch = last.leader_epoch;
     feed.in_flight.push_back((feed.next, entry.records.len()));
-    out.window.set(out.window.get().saturating_sub(entry.records.len()));
+    out.sent(entry.records.len());
     let more = feed.next < bounds.log_end;
     Ok(Sent::Entry { entry, more })
 }

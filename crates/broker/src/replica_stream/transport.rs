@@ -4,6 +4,7 @@ use host::Stream;
 use std::io;
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadHalf, WriteHalf};
+use types::limits;
 
 /// Why a stream ended.
 #[derive(Debug, thiserror::Error)]
@@ -22,17 +23,22 @@ pub(crate) enum StreamError {
     Closed,
 }
 
-/// Reads exactly one frame and not a byte more, so that the socket can be handed on after it.
-pub(crate) async fn read_frame(stream: &mut (impl AsyncRead + Unpin + ?Sized)) -> Result<Frame, StreamError> {
+/// Reads a hello or a welcome and not a byte more, so that the socket can be handed on after it. ◆ Nobody is known yet:
+/// what a stranger announces is bounded far below a frame before memory is taken for it.
+async fn read_frame(stream: &mut (impl AsyncRead + Unpin + ?Sized)) -> Result<Frame, StreamError> {
     let mut length = [0; LENGTH_BYTES];
     stream.read_exact(&mut length).await?;
-    let mut body = BytesMut::zeroed(frame_length(length)?);
+    let length = frame_length(length)?;
+    if length > limits::REPLICA_GREETING_BYTES_MAX {
+        return Err(ProtocolError::TooLong(length).into());
+    }
+    let mut body = BytesMut::zeroed(length);
     stream.read_exact(&mut body).await?;
     Ok(Frame::decode(&body.freeze())?)
 }
 
-/// [`read_frame`] with a limit on silence.
-pub(crate) async fn read_frame_within(
+/// A hello or a welcome, within a limit on silence.
+pub(crate) async fn read_greeting(
     stream: &mut (impl AsyncRead + Unpin + ?Sized),
     silence: Duration,
 ) -> Result<Frame, StreamError> {
@@ -97,3 +103,24 @@ impl FrameSource {
 }
 
 pub(crate) type FrameSink = WriteHalf<Box<dyn Stream>>;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_greeting_that_announces_more_than_its_limit_is_refused_unread() {
+        for (length, refused) in [
+            (limits::REPLICA_GREETING_BYTES_MAX, false),
+            (limits::REPLICA_GREETING_BYTES_MAX + 1, true),
+            (limits::REPLICA_FRAME_BYTES_MAX, true),
+        ] {
+            let announced = u32::try_from(length).unwrap().to_be_bytes();
+            let error = read_greeting(&mut &announced[..], Duration::from_secs(5))
+                .await
+                .unwrap_err();
+            let too_long = matches!(error, StreamError::Protocol(ProtocolError::TooLong(_)));
+            assert_eq!(too_long, refused, "{length}: {error}");
+        }
+    }
+}

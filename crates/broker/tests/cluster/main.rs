@@ -1,4 +1,11 @@
+mod damage;
 mod damaged_wire;
+mod epochs;
+mod long_poll;
 mod power_loss;
 mod replication;
+mod strictness;
 mod support;
+
+/// By the name that the unit tests, which share `support`, can give it too.
+use broker as subject;

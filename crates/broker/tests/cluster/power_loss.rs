@@ -3,6 +3,7 @@ use host::sim_disk::SimDisk;
 use logstore::{FlushJob, FlushStrategy, Flushed, LogDir};
 use std::io;
 use std::path::Path;
+use std::sync::Arc;
 
 /// Says that everything is durable, and does nothing.
 struct LyingFlush;
@@ -18,7 +19,7 @@ impl FlushStrategy for LyingFlush {
 async fn lost_after_power_loss(flush: fn() -> Box<dyn FlushStrategy>, seed: u64) -> usize {
     let disks: Vec<SimDisk> = NODES.iter().map(|_| SimDisk::new()).collect();
     let mut cluster = Cluster::on_disks(disks.iter().map(SimDisk::handle).collect(), &[("flush.messages", "1")]);
-    cluster.flush = flush;
+    cluster.flush = Arc::new(flush);
     let nodes = cluster.start_all().await;
     let count = 5 + i64::try_from(seed % 7).unwrap();
     for index in 0..count {

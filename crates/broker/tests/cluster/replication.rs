@@ -32,7 +32,7 @@ async fn many_at_once_keep_their_order() {
     let offsets = nodes[0]
         .run(|shard| {
             Box::pin(async move {
-                let appends: Vec<_> = (0..200)
+                let appends: Vec<_> = (0..3_000)
                     .map(|index| {
                         let batch = batch_of(4, index, &"x".repeat(1000));
                         let header = records::BatchHeader::parse(&batch).unwrap();
@@ -47,8 +47,8 @@ async fn many_at_once_keep_their_order() {
         .into_iter()
         .map(|appended| appended.unwrap().base_offset.0)
         .collect();
-    assert_eq!(offsets, (1..201).collect::<Vec<_>>());
-    assert_eq!(nodes[1].read_to(201).await, nodes[0].read_to(201).await);
+    assert_eq!(offsets, (1..3_001).collect::<Vec<_>>());
+    assert_eq!(nodes[1].read_to(3_001).await, nodes[0].read_to(3_001).await);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -135,19 +135,15 @@ async fn failover_cuts_what_was_not_committed() {
     for index in 0..5 {
         first.produce(batch(&format!("lost {index}")), 1).await.unwrap();
     }
-    let (sender, waiting) = tokio::sync::oneshot::channel();
-    first
-        .run(move |shard| {
-            let batch = batch("never committed");
-            let header = records::BatchHeader::parse(&batch).unwrap();
-            let append = shard.append(TP, batch, header, -1);
-            tokio::task::spawn_local(async move { sender.send(append.await) });
-            Box::pin(async {})
-        })
-        .await;
-    assert_eq!(first.fetch(0).await.high_watermark, Offset(0), "nobody else has it");
+    let waiting = first.produce_later(batch("never committed"), -1).await;
+    let seen = first.fetch(0).await;
+    assert_eq!(
+        (seen.error, seen.high_watermark, seen.records.len()),
+        (ErrorCode::None, Offset(0), 0),
+        "nobody else has it, so nobody sees it"
+    );
     cluster.script.elect(Some(2), &[2, 3]);
-    let failed = waiting.await.unwrap().unwrap_err();
+    let failed = soon("the waiting produce is told", waiting).await.unwrap_err();
     assert_eq!(failed.code, ErrorCode::NotLeaderOrFollower);
     assert_eq!(failed.leader, Some((NodeId(2), LeaderEpoch(1))));
     let second = cluster.start(NODES[1]).await;
@@ -166,8 +162,8 @@ async fn failover_cuts_what_was_not_committed() {
         .await;
     assert_eq!(
         epoch_end,
-        Ok((LeaderEpoch::NONE, Offset(-1))),
-        "the new leader never had that epoch"
+        Ok((LeaderEpoch(0), Offset(0))),
+        "the new leader never had that epoch: back to where its first begins"
     );
     let fenced = second
         .run(|shard| Box::pin(async move { shard.list_offset(TP, -1, LeaderEpoch(0), false).await }))
@@ -179,21 +175,20 @@ async fn failover_cuts_what_was_not_committed() {
     assert_eq!(unknown.unwrap_err().code, ErrorCode::UnknownLeaderEpoch);
 }
 
-/// ◆ Nothing before the own registration is applied, nothing after it is gone.
+/// ◆ A duplicate is not answered before the high watermark covers the original.
 #[tokio::test(flavor = "multi_thread")]
-async fn without_registration_nothing_is_served() {
-    let cluster = Cluster::new(1, &[("min.insync.replicas", "1")]);
-    cluster
-        .script
-        .change_partition(|partition| partition.isr = vec![NodeId(1)]);
-    let node = cluster.start(NODES[0]).await;
-    eventually_leads(&node).await;
-    node.produce(batch("alone"), -1).await.unwrap();
-    node.control.unregister();
-    for _ in 0..100 {
-        if node.produce(batch("no"), 1).await.is_err() {
-            return;
-        }
-    }
-    panic!("an unregistered broker takes records");
+async fn a_duplicate_waits_for_the_original() {
+    let cluster = Cluster::new(1, &[]);
+    let first = cluster.start(NODES[0]).await;
+    eventually_leads(&first).await;
+    let original = batch_of(9, 0, "x");
+    assert_eq!(first.produce(original.clone(), 1).await.unwrap().base_offset, Offset(0));
+    let mut duplicate = first.produce_later(original, -1).await;
+    let early = tokio::time::timeout(Duration::from_millis(300), &mut duplicate).await;
+    assert!(early.is_err(), "answered before anybody else has it: {early:?}");
+    let _second = cluster.start(NODES[1]).await;
+    let _third = cluster.start(NODES[2]).await;
+    let appended = soon("the duplicate is answered", duplicate).await.unwrap();
+    assert_eq!(appended.base_offset, Offset(0));
+    assert_eq!(first.fetch(0).await.high_watermark, Offset(1));
 }

@@ -1,6 +1,6 @@
 //! Three brokers in this process: real sockets on loopback, a disk each, and a scripted control plane.
 
-use broker::*;
+use crate::subject::*;
 use bytes::Bytes;
 use futures::future::{BoxFuture, LocalBoxFuture};
 use host::{Disk, Host, HostRef, Incoming, Net, Pool, RealHost, Stream, ThreadBody};
@@ -63,9 +63,12 @@ pub fn host_on(disk: Arc<dyn Disk>) -> HostRef {
 pub struct Script {
     pub image: watch::Sender<Arc<Image>>,
     pub proposals: Mutex<Vec<IsrProposal>>,
+    /// Who said what of the strictness of its replica, in which leader epoch.
+    pub marks: Mutex<Vec<(NodeId, LeaderEpoch, bool)>>,
 }
 
 pub struct NodeControl {
+    node: NodeId,
     script: Arc<Script>,
     registration: watch::Sender<Option<BrokerEpoch>>,
 }
@@ -92,6 +95,25 @@ impl Script {
             change(&mut partition);
             topic.partitions[0] = Arc::new(partition);
             image.topics.insert(TP.topic, Arc::new(topic));
+        });
+    }
+
+    /// Changes the topic's configuration.
+    pub fn configure(&self, name: &str, value: &str) {
+        self.change(|image| {
+            let mut topic = (*image.topics[&TP.topic]).clone();
+            topic.configs.insert(name.to_owned(), value.to_owned());
+            image.topics.insert(TP.topic, Arc::new(topic));
+        });
+    }
+
+    fn mark(&self, node: NodeId, leader_epoch: LeaderEpoch, strict: bool) {
+        self.marks.lock().unwrap().push((node, leader_epoch, strict));
+        self.change_partition(|partition| {
+            partition.strict.retain(|other| *other != node);
+            if strict {
+                partition.strict.push(node);
+            }
         });
     }
 
@@ -137,7 +159,13 @@ impl Control for NodeControl {
             .collect();
         Box::pin(async move { Ok(answers) })
     }
-    fn mark_strict(&self, _: Vec<(TopicPartition, LeaderEpoch, bool)>) -> BoxFuture<'static, Result<(), ErrorCode>> {
+    fn mark_strict(
+        &self,
+        replicas: Vec<(TopicPartition, LeaderEpoch, bool)>,
+    ) -> BoxFuture<'static, Result<(), ErrorCode>> {
+        for (_, leader_epoch, strict) in replicas {
+            self.script.mark(self.node, leader_epoch, strict);
+        }
         Box::pin(async { Ok(()) })
     }
 }
@@ -197,22 +225,42 @@ impl Node {
             .expect("a produce hangs")
     }
 
+    /// [`Node::produce`] that is under way when this returns.
+    pub async fn produce_later(&self, batch: Bytes, acks: i16) -> oneshot::Receiver<Result<Appended, AppendError>> {
+        let (reply, answer) = oneshot::channel();
+        self.run(move |shard| {
+            let header = BatchHeader::parse(&batch).unwrap();
+            let append = shard.append(TP, batch, header, acks);
+            tokio::task::spawn_local(async move {
+                let _ = reply.send(append.await);
+            });
+            Box::pin(async {})
+        })
+        .await;
+        answer
+    }
+
+    /// A fetch of one partition that is under way when this returns.
+    pub async fn fetch_later(&self, plan: FetchPlan) -> oneshot::Receiver<FetchedPartition> {
+        let (reply, answer) = oneshot::channel();
+        self.run(move |shard| {
+            Box::pin(async move {
+                tokio::task::spawn_local(async move {
+                    let _ = reply.send(shard.fetch(plan).await.remove(0));
+                });
+                // It has looked once.
+                tokio::task::yield_now().await;
+            })
+        })
+        .await;
+        answer
+    }
+
     /// All below this node's high watermark, from a follower too.
     pub async fn fetch(&self, from: i64) -> FetchedPartition {
-        let partition = FetchPartition {
-            tp: TP,
-            fetch_offset: Offset(from),
-            current_leader_epoch: LeaderEpoch::NONE,
-            last_fetched_epoch: LeaderEpoch::NONE,
-            max_bytes: 50 << 20,
-        };
         let plan = FetchPlan {
-            partitions: vec![partition],
-            max_bytes: 50 << 20,
-            min_bytes: 1,
-            max_wait: Duration::from_millis(200),
-            read_committed: false,
             from_follower: true,
+            ..fetch_plan(from, 1, Duration::from_millis(200))
         };
         self.run(move |shard| Box::pin(async move { shard.fetch(plan).await }))
             .await
@@ -254,7 +302,7 @@ pub struct Cluster {
     pub script: Arc<Script>,
     pub timings: Timings,
     pub shards: u16,
-    pub flush: fn() -> Box<dyn FlushStrategy>,
+    pub flush: Arc<dyn Fn() -> Box<dyn FlushStrategy>>,
     disks: Vec<HostRef>,
     paths: Vec<PathBuf>,
     _dir: tempfile::TempDir,
@@ -331,8 +379,9 @@ impl Cluster {
         let script = Arc::new(Script {
             image: watch::Sender::new(Arc::new(image)),
             proposals: Mutex::default(),
+            marks: Mutex::default(),
         });
-        let flush = || -> Box<dyn FlushStrategy> { Box::new(PlainFlush) };
+        let flush = Arc::new(|| -> Box<dyn FlushStrategy> { Box::new(PlainFlush) });
         Self {
             script,
             timings: Timings::LAN,
@@ -353,11 +402,29 @@ impl Cluster {
     where
         F: FnOnce(u16) -> BoxFuture<'static, u16>,
     {
+        let node = self.start_unregistered(node).await;
+        let port = through(node.broker.replica_addr().unwrap().port()).await;
+        self.register(&node, port);
+        node
+    }
+
+    /// ◆ Registration gives every partition that the broker led a new leader epoch; here the tests do so.
+    pub fn register(&self, node: &Node, port: u16) {
+        let epoch = self.script.image.borrow().index.0 + 1;
+        self.script.change(|image| {
+            let registered = registration(node.id, epoch, self.shards, port);
+            image.brokers.insert(node.id, registered);
+        });
+        node.control.registration.send_replace(Some(BrokerEpoch(epoch)));
+    }
+
+    pub async fn start_unregistered(&self, node: NodeId) -> Node {
         let index = usize::try_from(node.0).unwrap() - 1;
         let host = self.disks[index].clone();
         let mut dir = LogDir::open(&host, Path::new(&self.paths[index])).unwrap();
         let recovered = dir.recover().unwrap();
         let control = Arc::new(NodeControl {
+            node,
             script: self.script.clone(),
             registration: watch::Sender::new(None),
         });
@@ -377,14 +444,6 @@ impl Cluster {
         let broker = Broker::start_with(host, options, control.clone(), jobs.clone())
             .await
             .unwrap();
-        let port = through(broker.replica_addr().unwrap().port()).await;
-        let epoch = self.script.image.borrow().index.0 + 1;
-        let shards = self.shards;
-        self.script.change(|image| {
-            image.brokers.insert(node, registration(node, epoch, shards, port));
-        });
-        // ◆ Registration gives every partition that the broker led a new leader epoch; here the tests do so.
-        control.registration.send_replace(Some(BrokerEpoch(epoch)));
         Node {
             id: node,
             broker,
@@ -401,6 +460,33 @@ impl Cluster {
         eventually_leads(&nodes[0]).await;
         nodes
     }
+}
+
+/// A fetch of the one partition from its leader.
+pub fn fetch_plan(from: i64, min_bytes: usize, max_wait: Duration) -> FetchPlan {
+    let partition = FetchPartition {
+        tp: TP,
+        fetch_offset: Offset(from),
+        current_leader_epoch: LeaderEpoch::NONE,
+        last_fetched_epoch: LeaderEpoch::NONE,
+        max_bytes: 50 << 20,
+    };
+    FetchPlan {
+        partitions: vec![partition],
+        max_bytes: 50 << 20,
+        min_bytes,
+        max_wait,
+        read_committed: false,
+        from_follower: false,
+    }
+}
+
+/// An answer that must come soon.
+pub async fn soon<T>(what: &str, answer: oneshot::Receiver<T>) -> T {
+    tokio::time::timeout(Duration::from_secs(20), answer)
+        .await
+        .unwrap_or_else(|_| panic!("never: {what}"))
+        .unwrap()
 }
 
 pub fn batch(value: &str) -> Bytes {

@@ -1,6 +1,9 @@
 use super::{Definition, Kind, Range};
 
 const INT_MAX: i32 = i32::MAX;
+/// ◆ What cannot be replicated must not be promised: a longer batch would not fit into a replica frame.
+#[allow(clippy::cast_possible_truncation, clippy::cast_possible_wrap, reason = "far below")]
+const BATCH_BYTES_MAX: i32 = types::limits::BATCH_BYTES_MAX as i32;
 
 /// Every topic config, by name. `min.insync.replicas=2` and `flush.messages=1` are Ottla's own defaults, the
 /// others are Kafka's.
@@ -113,7 +116,7 @@ pub const TABLE: &[Definition] = &[
     Definition {
         name: "max.message.bytes",
         synonym: Some("message.max.bytes"),
-        kind: int(0, INT_MAX),
+        kind: int(0, BATCH_BYTES_MAX),
         default: "1048588",
         doc: "Largest record batch, after compression.",
     },

@@ -296,7 +296,7 @@ pub const PROPERTIES: &[Property] = &[
     property(
         "message.max.bytes",
         Some("1048588"),
-        Kind::Number(0, INT),
+        Kind::Number(0, types::limits::BATCH_BYTES_MAX as i64),
         "Largest record batch.",
     ),
     property(

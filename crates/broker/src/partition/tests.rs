@@ -1,0 +1,180 @@
+use super::*;
+use crate::links::FlushResult;
+use crate::support::{TP, batch, host_on};
+use host::sim_disk::SimDisk;
+use logstore::{LogConfig, LogDir, PlainFlush};
+use replica::HelloAnswer;
+use std::path::Path;
+use std::time::Duration;
+use tokio::sync::mpsc;
+use types::{BrokerEpoch, PartitionEpoch};
+
+const ME: NodeId = NodeId(2);
+
+struct Fixture {
+    partition: Partition,
+    links: Rc<Links>,
+    flushed: mpsc::UnboundedReceiver<FlushResult>,
+    _dir: LogDir,
+}
+
+fn view(leader: i32, epoch: i32) -> PartitionView {
+    let nodes = vec![NodeId(1), NodeId(2), NodeId(3)];
+    PartitionView {
+        leader: Some(NodeId(leader)),
+        leader_epoch: LeaderEpoch(epoch),
+        partition_epoch: PartitionEpoch(epoch),
+        replicas: nodes.clone(),
+        isr: nodes.clone(),
+        elr: Vec::new(),
+        min_isr: 2,
+        durability: Durability::Strict,
+        brokers: nodes.into_iter().map(|node| (node, (BrokerEpoch(1), false))).collect(),
+    }
+}
+
+fn rules(durability: Durability) -> TopicRules {
+    TopicRules {
+        durability,
+        log_append_time: false,
+        flush_messages: i64::MAX,
+        flush_ms: i64::MAX,
+        log: LogConfig::default(),
+    }
+}
+
+impl Fixture {
+    /// A replica with so many records of epoch 0, one a batch.
+    fn with(records: i64) -> Self {
+        let host = host_on(SimDisk::new().handle());
+        let mut dir = LogDir::open(&host, Path::new("/data")).unwrap();
+        dir.recover().unwrap();
+        let mut log = dir
+            .create_log("orders", TP, ReplicaIncarnation(1), LogConfig::default())
+            .unwrap();
+        for offset in 0..records {
+            let mut bytes = batch("value").to_vec();
+            records::set_base_offset(&mut bytes, Offset(offset));
+            records::set_leader_epoch(&mut bytes, LeaderEpoch(0));
+            log.append(bytes.into(), Offset(offset), Offset(offset + 1), 0, 0)
+                .unwrap();
+        }
+        let flusher = dir.start_flusher(&host, Box::new(PlainFlush));
+        let (results, flushed) = mpsc::unbounded_channel();
+        let flushers = [(dir.id(), flusher)].into();
+        let links = Rc::new(Links::new(host, ME, Duration::from_secs(10), flushers, results));
+        let replica = NewReplica {
+            log,
+            producers: ProducerStates::new(1_000),
+            high_watermark: Offset::ZERO,
+        };
+        let nobody = PartitionView {
+            leader: None,
+            ..view(1, -1)
+        };
+        let rules = rules(Durability::Strict);
+        let partition = Partition::new(links.clone(), replica, nobody, rules, StreamGeneration(1));
+        Self {
+            partition,
+            links,
+            flushed,
+            _dir: dir,
+        }
+    }
+
+    fn see(&mut self, view: PartitionView) {
+        let now = self.links.host.now();
+        self.partition.on_view(view, rules(Durability::Strict), now);
+    }
+
+    fn leads(&self) -> bool {
+        matches!(self.partition.role, Role::Leader(_))
+    }
+
+    /// What the pool does, when it gets to it.
+    fn run_errand(&mut self) {
+        let mut errand = self.links.take_errands().pop().expect("the log is away");
+        let outcome = errand.run();
+        self.partition.errand_done(errand, outcome);
+    }
+
+    async fn flush(&mut self) {
+        let result = self.flushed.recv().await.unwrap();
+        let now = self.links.host.now();
+        self.partition.flushed(result, now);
+    }
+}
+
+/// ◆ What a leader said is carried out in its epoch: nobody leads on a log that is about to be cut for a leader that is
+/// dead.
+#[test]
+fn a_replica_whose_log_is_being_cut_is_not_promoted() {
+    let mut fixture = Fixture::with(5);
+    fixture.see(view(1, 1));
+    let hello = fixture.partition.hello(BrokerEpoch(1)).unwrap();
+    let diverging = HelloAnswer::Diverging {
+        epoch: LeaderEpoch(0),
+        end_offset: Offset(2),
+    };
+    assert_eq!(
+        fixture.partition.answered(hello.generation, &diverging),
+        Followed::Nothing
+    );
+    fixture.see(view(ME.0, 2));
+    assert!(!fixture.leads(), "its log is away");
+    fixture.run_errand();
+    assert!(!fixture.leads(), "the shard looks at the image again");
+    fixture.see(view(ME.0, 2));
+    assert!(fixture.leads());
+    assert_eq!(fixture.partition.bounds().log_end, Offset(2));
+}
+
+/// A flush that ended while the log was away counts, and the cut is made durable without other traffic.
+#[tokio::test]
+async fn a_flush_that_ends_while_the_log_is_away_is_not_lost() {
+    let mut fixture = Fixture::with(5);
+    fixture.see(view(1, 1));
+    let hello = fixture.partition.hello(BrokerEpoch(1)).unwrap();
+    let diverging = HelloAnswer::Diverging {
+        epoch: LeaderEpoch(0),
+        end_offset: Offset(2),
+    };
+    fixture.partition.answered(hello.generation, &diverging);
+    // The flush of the promotion to follower comes back first.
+    fixture.flush().await;
+    fixture.run_errand();
+    assert!(fixture.partition.take_restate());
+    while fixture.partition.bounds().durable < Offset(2) {
+        fixture.flush().await;
+    }
+    let hello = fixture.partition.hello(BrokerEpoch(1)).unwrap();
+    assert_eq!((hello.log_end, hello.durable), (Offset(2), Offset(2)));
+}
+
+/// A leader that does not keep to its window is asked again; what it sent is dropped.
+#[test]
+fn what_waits_for_the_disk_is_bounded() {
+    let mut fixture = Fixture::with(0);
+    fixture.see(view(1, 1));
+    let hello = fixture.partition.hello(BrokerEpoch(1)).unwrap();
+    let agreed = HelloAnswer::SendFrom {
+        offset: Offset(0),
+        high_watermark: Offset(0),
+        log_start: Offset(0),
+    };
+    assert_eq!(fixture.partition.answered(hello.generation, &agreed), Followed::Ack);
+    fixture.partition.log = None;
+    let entry = EntryHeader {
+        leader_epoch: LeaderEpoch(1),
+        previous_end: Offset(0),
+        previous_epoch: LeaderEpoch::NONE,
+        generation: hello.generation,
+        high_watermark: Offset(0),
+        log_start: Offset(0),
+        digest: 0,
+    };
+    let bytes = Bytes::from(vec![0; 4 << 20]);
+    let mut outcomes = (0..100).map(|_| fixture.partition.entry(entry, bytes.clone()));
+    assert!(outcomes.any(|outcome| outcome == Followed::Restate));
+    assert_eq!((fixture.partition.inbox.len(), fixture.partition.inbox_bytes), (0, 0));
+}
