@@ -1,7 +1,7 @@
 //! CreateTopics (key 19).
 
-use crate::Services;
 use crate::control::{CreatedTopic, NewTopic};
+use crate::{Services, topic_name};
 use metadata::{Image, TopicImage, topic_config};
 use std::collections::{BTreeMap, BTreeSet};
 use types::{ErrorCode, NodeId, TopicId};
@@ -56,7 +56,7 @@ fn refusal(topic: &CreatableTopic, version: i16, repeated: &BTreeSet<String>) ->
     if repeated.contains(name) {
         return Some((ErrorCode::InvalidRequest, "Duplicate topic name.".to_owned()));
     }
-    if name == "__cluster_metadata" {
+    if name == topic_name::CLUSTER_METADATA {
         return Some((
             ErrorCode::InvalidRequest,
             format!("Creation of internal topic {name} is prohibited."),

@@ -44,14 +44,14 @@ pub(crate) async fn answer(services: &Services, request: ListOffsetsRequest, ver
         .flat_map(|t| t.partitions.iter().map(move |p| (t, p)))
     {
         if !seen.insert((topic.name.0.as_str(), partition.partition_index)) {
-            twice.insert((topic.name.0.to_string(), partition.partition_index));
+            twice.insert((topic.name.0.as_str(), partition.partition_index));
         }
     }
     let mut response = ListOffsetsResponse::default();
     for topic in &request.topics {
         let mut answered = ListOffsetsTopicResponse::default().with_name(topic.name.clone());
         for partition in &topic.partitions {
-            let repeated = twice.contains(&(topic.name.0.to_string(), partition.partition_index));
+            let repeated = twice.contains(&(topic.name.0.as_str(), partition.partition_index));
             let outcome = if repeated {
                 Err(ErrorCode::InvalidRequest)
             } else {
