@@ -43,7 +43,7 @@ pub(crate) fn start(
             match produced.await {
                 Produced::Answer(response) => encode(key, version, correlation, &ResponseKind::Produce(response), None),
                 Produced::Silent => Outcome::Silent,
-                Produced::Close(code) => Outcome::Close(format!("a produce with acks=0 failed: {code}")),
+                Produced::Close(code) => Outcome::Close(format!("a produce that cannot be answered failed: {code}")),
             }
         }));
     }

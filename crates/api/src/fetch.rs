@@ -51,7 +51,7 @@ pub(crate) async fn answer(
 ) -> (FetchResponse, Option<Fetched>) {
     let failed = |code: ErrorCode| (FetchResponse::default().with_error_code(code.code()), None);
     let named: usize = request.topics.iter().map(|topic| topic.partitions.len()).sum();
-    if named > limits::FETCH_PARTITIONS_MAX {
+    if named > limits::REQUEST_PARTITIONS_MAX {
         return failed(ErrorCode::InvalidRequest);
     }
     let opened = services

@@ -9,7 +9,7 @@ use records::{Allowance, Batch, BatchHeader, BatchRules, Compression, Rejected};
 use std::collections::BTreeSet;
 use std::rc::Rc;
 use std::time::Duration;
-use types::{ErrorCode, LeaderEpoch, NodeId, TopicId, TopicPartition};
+use types::{ErrorCode, LeaderEpoch, NodeId, TopicId, TopicPartition, limits};
 use wire::StrBytes;
 use wire::messages::produce_request::{ProduceRequest, TopicProduceData};
 use wire::messages::produce_response::{
@@ -23,7 +23,7 @@ pub enum Produced {
     Answer(ProduceResponse),
     /// acks=0 and all went well: nothing is answered.
     Silent,
-    /// acks=0 and something failed: closing the connection is the only way to say so.
+    /// What cannot be answered: something failed with acks=0, or an answer would cost more than the request.
     Close(ErrorCode),
 }
 
@@ -42,6 +42,10 @@ pub(crate) fn start(
     version: i16,
     client_id: Option<&str>,
 ) -> LocalBoxFuture<'static, Produced> {
+    let named: usize = request.topic_data.iter().map(|topic| topic.partition_data.len()).sum();
+    if named > limits::REQUEST_PARTITIONS_MAX {
+        return Box::pin(std::future::ready(Produced::Close(ErrorCode::InvalidRequest)));
+    }
     let image = services.image();
     let acks = request.acks;
     let mut topics: Vec<StartedTopic> = Vec::new();

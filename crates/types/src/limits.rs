@@ -28,8 +28,8 @@ pub const FETCH_SESSIONS_MAX: usize = 1_000;
 pub const FETCH_SESSION_PARTITIONS_MAX: usize = 10_000;
 /// Partitions remembered in all fetch sessions of a shard together.
 pub const FETCH_SESSION_CACHED_PARTITIONS_MAX: usize = 200_000;
-/// Partitions that one Fetch may name; it keeps them while it waits.
-pub const FETCH_PARTITIONS_MAX: usize = 100_000;
+/// Partitions that one Produce or Fetch may name; their answers are larger than they are.
+pub const REQUEST_PARTITIONS_MAX: usize = 100_000;
 /// Bytes of one frame on a replica stream.
 pub const REPLICA_FRAME_BYTES_MAX: usize = 8 * 1024 * 1024;
 /// Bytes that a leader may have sent to one follower stream without acknowledgement.
