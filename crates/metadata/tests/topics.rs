@@ -94,6 +94,7 @@ fn topics_that_are_refused() {
         (with(|t| t.name = String::new()), ErrorCode::InvalidTopicException),
         (with(|t| t.name = "..".into()), ErrorCode::InvalidTopicException),
         (with(|t| t.name = "a b".into()), ErrorCode::InvalidTopicException),
+        (with(|t| t.name = "__cluster_metadata".into()), ErrorCode::InvalidRequest),
         (with(|t| t.name = "x".repeat(250)), ErrorCode::InvalidTopicException),
         (with(|t| t.name = "a_b".into()), ErrorCode::InvalidTopicException),
         (with(|t| t.partitions = 0), ErrorCode::InvalidPartitions),
