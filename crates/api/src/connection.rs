@@ -17,6 +17,7 @@ use futures::future::LocalBoxFuture;
 use futures::stream::{FuturesOrdered, StreamExt};
 use std::rc::Rc;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadHalf, WriteHalf};
+use tokio::time::{Instant, timeout_at};
 use types::limits;
 use wire::{ApiKey, FrameReader, WireError};
 
@@ -36,8 +37,24 @@ pub enum Closed {
     Io(#[from] std::io::Error),
     #[error("{0}")]
     Request(#[from] WireError),
+    #[error("a request of API key {api_key} announced {length} bytes; only a Produce may be above {max}")]
+    TooLarge { api_key: i16, length: usize, max: usize },
+    #[error("the body of a request did not arrive in time: {received} of {length} bytes are here")]
+    SlowBody { length: usize, received: usize },
     #[error("{0}")]
     Refused(String),
+}
+
+impl Closed {
+    /// Whether who caused this may still read answers, so that what was asked before is answered first.
+    fn leaves_a_reader(&self) -> bool {
+        match self {
+            Self::Request(WireError::Io(_)) | Self::ByClient | Self::Idle | Self::NotReading | Self::Io(_) => false,
+            // Its own place in the order has come already.
+            Self::Refused(_) => false,
+            Self::Request(_) | Self::TooLarge { .. } | Self::SlowBody { .. } => true,
+        }
+    }
 }
 
 /// Reading half: frames, each with the memory that it draws.
@@ -45,31 +62,67 @@ struct Input<S> {
     reader: FrameReader,
     stream: ReadHalf<S>,
     drawing: Option<LocalBoxFuture<'static, Drawn>>,
-    drawn: Option<Drawn>,
+    body: Option<Body>,
+}
+
+/// A request whose memory is drawn and whose body is still to come.
+struct Body {
+    drawn: Drawn,
+    length: usize,
+    /// When more must have come than there was when the window began, see [`limits::REQUEST_BODY_WINDOW`].
+    window_ends: Instant,
+    received_before: usize,
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Input<S> {
-    /// The API key of the next request, before its body is read. Cancel safe.
-    async fn next_key(&mut self) -> Result<Option<i16>, WireError> {
-        Ok(self.reader.peek(&mut self.stream).await?.map(|(_, key)| key))
+    /// Length and API key of the next request, before its body is read. Cancel safe.
+    async fn peek(&mut self) -> Result<Option<(usize, i16)>, Closed> {
+        let peeked = self.reader.peek(&mut self.stream).await?;
+        let max = limits::CONTROL_REQUEST_BYTES_MAX;
+        match peeked {
+            Some((length, api_key)) if length > max && api_key != ApiKey::Produce as i16 => {
+                Err(Closed::TooLarge { api_key, length, max })
+            }
+            peeked => Ok(peeked),
+        }
     }
 
-    /// The next frame, once the memory for it is drawn. Cancel safe: a turn in the queue is kept.
-    async fn next(&mut self, services: &Services) -> Result<Option<(Bytes, Drawn)>, WireError> {
-        if self.drawn.is_none() {
-            let Some((length, key)) = self.reader.peek(&mut self.stream).await? else {
+    /// The next frame, once the memory for it is drawn. Cancel safe: a turn in the queue is kept, and so is the time
+    /// that the body had.
+    async fn next(&mut self, services: &Services) -> Result<Option<(Bytes, Drawn)>, Closed> {
+        if self.body.is_none() {
+            let Some((length, key)) = self.peek().await? else {
                 return Ok(None);
             };
             let drawing = self
                 .drawing
                 .get_or_insert_with(|| services.budget.draw(key, length).boxed_local());
-            self.drawn = Some(drawing.await);
+            let drawn = drawing.await;
             self.drawing = None;
+            self.body = Some(Body {
+                drawn,
+                length,
+                window_ends: Instant::now() + limits::REQUEST_BODY_WINDOW,
+                received_before: self.reader.buffered_bytes(),
+            });
         }
-        match self.reader.next(&mut self.stream).await? {
-            Some(frame) => Ok(self.drawn.take().map(|drawn| (frame, drawn))),
-            None => Ok(None),
+        while let Some(body) = &mut self.body {
+            match timeout_at(body.window_ends, self.reader.next(&mut self.stream)).await {
+                Ok(frame) => return Ok(frame?.zip(self.body.take().map(|body| body.drawn))),
+                Err(_) => {
+                    let received = self.reader.buffered_bytes();
+                    if received < body.received_before + limits::REQUEST_BODY_BYTES_PER_WINDOW_MIN {
+                        return Err(Closed::SlowBody {
+                            length: body.length,
+                            received,
+                        });
+                    }
+                    body.received_before = received;
+                    body.window_ends += limits::REQUEST_BODY_WINDOW;
+                }
+            }
         }
+        Ok(None)
     }
 }
 
@@ -91,41 +144,42 @@ pub(crate) async fn serve<S: AsyncRead + AsyncWrite + Unpin>(
         reader: FrameReader::new(services.settings.socket_request_max_bytes),
         stream: read,
         drawing: None,
-        drawn: None,
+        body: None,
     };
-    match run(
-        services,
-        input,
-        Output {
-            stream: write,
-            buffer: BytesMut::new(),
-            held: Vec::new(),
-        },
-        client,
-    )
-    .await
-    {
+    let mut output = Output {
+        stream: write,
+        buffer: BytesMut::new(),
+        held: Vec::new(),
+    };
+    let mut queue = Queue::new();
+    match run(services, input, &mut output, &mut queue, client).await {
         Ok(never) => match never {},
-        Err(closed) => closed,
+        Err(closed) => {
+            if closed.leaves_a_reader() {
+                output.drain(queue, services.settings.connections_max_idle).await;
+            }
+            closed
+        }
     }
 }
 
-type Queue = FuturesOrdered<LocalBoxFuture<'static, (Outcome, Drawn)>>;
+/// Requests under way, in order, with the memory that they drew.
+type Queue = FuturesOrdered<LocalBoxFuture<'static, (Outcome, Option<Drawn>)>>;
 
 async fn run<S: AsyncRead + AsyncWrite + Unpin>(
     services: &Rc<Services>,
     mut input: Input<S>,
-    mut output: Output<S>,
+    output: &mut Output<S>,
+    queue: &mut Queue,
     client: &mut Client,
 ) -> Result<std::convert::Infallible, Closed> {
     let idle = services.settings.connections_max_idle;
-    let mut queue: Queue = FuturesOrdered::new();
     // Whether what runs is not a Produce, and so alone.
     let mut alone = false;
     // A request that is read and must wait for the queue to drain is left in the buffer; its key is known.
     let mut next_key: Option<i16> = None;
     let mut ended = false;
-    let mut deadline = tokio::time::Instant::now() + idle;
+    let mut deadline = Instant::now() + idle;
     loop {
         // Everything that is ready, before anything is written.
         while let Some(Some((outcome, _drawn))) = queue.next().now_or_never() {
@@ -152,7 +206,7 @@ async fn run<S: AsyncRead + AsyncWrite + Unpin>(
                 tokio::select! {
                     biased;
                     Some((outcome, _drawn)) = queue.next(), if !queue.is_empty() => {
-                        deadline = tokio::time::Instant::now() + idle;
+                        deadline = Instant::now() + idle;
                         output.take(outcome, idle).await?;
                         continue;
                     }
@@ -165,23 +219,15 @@ async fn run<S: AsyncRead + AsyncWrite + Unpin>(
             Step::Key(None) | Step::Frame(None) => ended = true,
             Step::Key(Some(key)) => next_key = Some(key),
             Step::Frame(Some((bytes, drawn))) => {
-                deadline = tokio::time::Instant::now() + idle;
+                deadline = Instant::now() + idle;
                 next_key = None;
                 let frame = wire::parse_frame(bytes)?;
                 client.id.clone_from(&frame.client_id);
                 client.requests += 1;
                 alone = frame.api_key != ApiKey::Produce as i16;
-                let started = match dispatch::start(services, &frame) {
-                    Ok(started) => started,
-                    // What was asked before the bad request is still answered.
-                    Err(error) => {
-                        while let Some((outcome, _drawn)) = queue.next().await {
-                            output.take(outcome, idle).await?;
-                        }
-                        output.flush(idle).await?;
-                        return Err(error.into());
-                    }
-                };
+                let started = dispatch::start(services, &frame)?;
+                // A Fetch may wait for minutes, and keeps nothing of its frame.
+                let drawn = (frame.api_key != ApiKey::Fetch as i16).then_some(drawn);
                 queue.push_back(Box::pin(async move { (started.await, drawn) }));
             }
         }
@@ -195,10 +241,10 @@ async fn read_step<S: AsyncRead + AsyncWrite + Unpin>(
     ended: bool,
     next_key: Option<i16>,
     may_start: bool,
-) -> Result<Step, WireError> {
+) -> Result<Step, Closed> {
     match next_key {
         _ if ended => std::future::pending().await,
-        None => Ok(Step::Key(input.next_key().await?)),
+        None => Ok(Step::Key(input.peek().await?.map(|(_, key)| key))),
         Some(_) if may_start => Ok(Step::Frame(input.next(services).await?)),
         Some(_) => std::future::pending().await,
     }
@@ -238,6 +284,16 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Output<S> {
         }
     }
 
+    /// Answers what is in the queue, as far as the client takes it: the connection ends in any case.
+    async fn drain(&mut self, mut queue: Queue, patience: std::time::Duration) {
+        while let Some((outcome, _drawn)) = queue.next().await {
+            if self.take(outcome, patience).await.is_err() {
+                return;
+            }
+        }
+        let _ = self.flush(patience).await;
+    }
+
     async fn flush(&mut self, patience: std::time::Duration) -> Result<(), Closed> {
         if self.buffer.is_empty() {
             return Ok(());
@@ -259,3 +315,6 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Output<S> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,7 +1,7 @@
 //! CreateTopics (key 19).
 
-use crate::Services;
 use crate::control::{CreatedTopic, NewTopic};
+use crate::{Services, topic_name};
 use metadata::{Image, TopicImage, topic_config};
 use std::collections::{BTreeMap, BTreeSet};
 use types::{ErrorCode, NodeId, TopicId};
@@ -56,7 +56,7 @@ fn refusal(topic: &CreatableTopic, version: i16, repeated: &BTreeSet<String>) ->
     if repeated.contains(name) {
         return Some((ErrorCode::InvalidRequest, "Duplicate topic name.".to_owned()));
     }
-    if name == "__cluster_metadata" {
+    if name == topic_name::CLUSTER_METADATA {
         return Some((
             ErrorCode::InvalidRequest,
             format!("Creation of internal topic {name} is prohibited."),
@@ -140,15 +140,12 @@ fn succeeded(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::test_image::{cluster, topic_id};
+    use crate::test_node::{TestNode, run};
+    use wire::messages::create_topics_request::CreatableTopicConfig;
 
     #[test]
     fn refusals_without_the_planner() {
-        let topic = |name: &'static str, partitions, factor| {
-            CreatableTopic::default()
-                .with_name(StrBytes::from_static_str(name).into())
-                .with_num_partitions(partitions)
-                .with_replication_factor(factor)
-        };
         let twice = repeated(&CreateTopicsRequest::default().with_topics(vec![topic("a", 1, 1), topic("a", 1, 1)]));
         let table = [
             (topic("a", 1, 1), 7, Some(ErrorCode::InvalidRequest)),
@@ -164,5 +161,86 @@ mod tests {
                 "{topic:?} v{version}"
             );
         }
+    }
+
+    fn topic(name: &'static str, partitions: i32, factor: i16) -> CreatableTopic {
+        CreatableTopic::default()
+            .with_name(StrBytes::from_static_str(name).into())
+            .with_num_partitions(partitions)
+            .with_replication_factor(factor)
+    }
+
+    /// Answers stand in the order of the request, whichever of them the planner saw.
+    #[test]
+    fn answers_keep_their_topics() {
+        let node = TestNode::new(cluster());
+        let created = |error, message: Option<&str>| CreatedTopic {
+            id: topic_id(50),
+            error,
+            message: message.map(str::to_owned),
+            partitions: 4,
+            replication_factor: 2,
+        };
+        node.control.created.borrow_mut().extend([
+            created(ErrorCode::TopicAlreadyExists, Some("Topic 'b' already exists.")),
+            created(ErrorCode::None, None),
+        ]);
+        let config = CreatableTopicConfig::default()
+            .with_name(StrBytes::from_static_str("retention.ms"))
+            .with_value(Some(StrBytes::from_static_str("5")));
+        let request = CreateTopicsRequest::default()
+            .with_validate_only(true)
+            .with_topics(vec![
+                topic("a", 1, 1),
+                topic("b", 1, 1),
+                topic("__cluster_metadata", 1, 1),
+                topic("c", 4, 2).with_configs(vec![config]),
+                topic("a", 1, 1),
+            ]);
+        let response = run(answer(&node.services, request, 7));
+        let told: Vec<_> = response
+            .topics
+            .iter()
+            .map(|t| {
+                (
+                    t.name.0.to_string(),
+                    t.error_code,
+                    t.num_partitions,
+                    t.replication_factor,
+                )
+            })
+            .collect();
+        let refused = ErrorCode::InvalidRequest.code();
+        assert_eq!(
+            told,
+            [
+                ("a".into(), refused, -1, -1),
+                ("b".into(), ErrorCode::TopicAlreadyExists.code(), -1, -1),
+                ("__cluster_metadata".into(), refused, -1, -1),
+                ("c".into(), 0, 4, 2),
+                ("a".into(), refused, -1, -1),
+            ]
+        );
+        assert_eq!(
+            response.topics[1].error_message.as_deref(),
+            Some("Topic 'b' already exists.")
+        );
+        assert_eq!(response.topics[3].topic_id, topic_id(50).0);
+        let configs = response.topics[3].configs.as_ref().unwrap();
+        let own = configs.iter().find(|c| c.name.as_str() == "retention.ms").unwrap();
+        assert_eq!((own.value.as_deref(), own.config_source), (Some("5"), 1));
+        let asked = node.control.creations.borrow();
+        let names: Vec<_> = asked[0].0.iter().map(|t| t.name.as_str()).collect();
+        assert_eq!((names, asked[0].1), (vec!["b", "c"], true));
+    }
+
+    #[test]
+    fn a_failure_of_the_call_is_each_topics() {
+        let node = TestNode::new(cluster());
+        node.control.error.set(Some(ErrorCode::RequestTimedOut));
+        let request = CreateTopicsRequest::default().with_topics(vec![topic("a", 1, 1), topic("b", 1, 1)]);
+        let response = run(answer(&node.services, request, 7));
+        let codes: Vec<i16> = response.topics.iter().map(|t| t.error_code).collect();
+        assert_eq!(codes, [ErrorCode::RequestTimedOut.code(); 2]);
     }
 }

@@ -1,5 +1,6 @@
 //! What the handlers ask of the data plane.
 
+use crate::memory_budget::Fetched;
 use bytes::Bytes;
 use futures::future::LocalBoxFuture;
 use records::BatchHeader;
@@ -8,7 +9,8 @@ use types::{ErrorCode, LeaderEpoch, NodeId, Offset, TopicPartition};
 
 /// Data operations of the node, callable from the shard that serves the connection.
 pub trait Data {
-    /// Appends one checked client batch. The append starts when this is called, so that two calls in order
+    /// Appends one checked client batch; `header` is what the check answered, so its `max_timestamp` is the true one
+    /// and the owner writes it, or the time of the append where the topic wants that. The append starts when this is called, so that two calls in order
     /// append in order; the future resolves when `acks` is satisfied. Dropping it takes nothing back.
     fn append(
         &self,
@@ -18,8 +20,9 @@ pub trait Data {
         acks: i16,
     ) -> LocalBoxFuture<'static, Result<Appended, DataError>>;
 
-    /// Reads; waits until `min_bytes` are there or `max_wait` is over. One answer per partition, in order.
-    fn fetch(&self, plan: FetchPlan) -> LocalBoxFuture<'static, Vec<FetchedPartition>>;
+    /// Reads; waits until `min_bytes` are there or `max_wait` is over. One answer per partition, in order. `memory` is
+    /// asked before each round of reading and comes back with what the answer holds.
+    fn fetch(&self, plan: FetchPlan, memory: Fetched) -> LocalBoxFuture<'static, (Vec<FetchedPartition>, Fetched)>;
 
     /// The first offset whose timestamp is at least `timestamp`, or one of the special timestamps −1 latest,
     /// −2 earliest, −3 of the largest timestamp. Offset −1: none.

@@ -3,7 +3,7 @@
 use crate::{ApiSettings, topic_name};
 use metadata::Image;
 use metadata::topic_config::{self, Source};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use types::{ErrorCode, NodeId};
 use wire::StrBytes;
 use wire::messages::describe_configs_request::{DescribeConfigsRequest, DescribeConfigsResource};
@@ -22,31 +22,47 @@ pub(crate) fn answer(
     me: NodeId,
     request: &DescribeConfigsRequest,
 ) -> DescribeConfigsResponse {
-    let result = |resource: &DescribeConfigsResource| {
-        let result = DescribeConfigsResult::default()
-            .with_resource_type(resource.resource_type)
-            .with_resource_name(resource.resource_name.clone());
-        match configs(image, settings, me, resource) {
-            Ok(mut configs) => {
-                if let Some(keys) = &resource.configuration_keys {
-                    configs.retain(|config| keys.contains(&config.name));
-                }
-                for config in &mut configs {
-                    if !request.include_synonyms {
-                        config.synonyms.clear();
-                    }
-                    if !request.include_documentation {
-                        config.documentation = None;
-                    }
-                }
-                result.with_configs(configs)
+    let mut seen = BTreeSet::new();
+    let results = request
+        .resources
+        .iter()
+        // Each once: its name is short and its answer is not.
+        .filter(|resource| seen.insert((resource.resource_type, resource.resource_name.as_str())))
+        .map(|resource| {
+            let result = DescribeConfigsResult::default()
+                .with_resource_type(resource.resource_type)
+                .with_resource_name(resource.resource_name.clone());
+            match configs(image, settings, me, resource, &Shown::of(request, resource)) {
+                Ok(configs) => result.with_configs(configs),
+                Err((code, message)) => result
+                    .with_error_code(code.code())
+                    .with_error_message(Some(message.into())),
             }
-            Err((code, message)) => result
-                .with_error_code(code.code())
-                .with_error_message(Some(message.into())),
+        });
+    DescribeConfigsResponse::default().with_results(results.collect())
+}
+
+/// What of a resource was asked for; nothing else is built.
+struct Shown<'a> {
+    /// `None`: every config. So says null, and an empty list too.
+    keys: Option<BTreeSet<&'a str>>,
+    synonyms: bool,
+    documentation: bool,
+}
+
+impl<'a> Shown<'a> {
+    fn of(request: &DescribeConfigsRequest, resource: &'a DescribeConfigsResource) -> Self {
+        let keys = resource.configuration_keys.as_ref().filter(|keys| !keys.is_empty());
+        Self {
+            keys: keys.map(|keys| keys.iter().map(StrBytes::as_str).collect()),
+            synonyms: request.include_synonyms,
+            documentation: request.include_documentation,
         }
-    };
-    DescribeConfigsResponse::default().with_results(request.resources.iter().map(result).collect())
+    }
+
+    fn key(&self, name: &str) -> bool {
+        self.keys.as_ref().is_none_or(|keys| keys.contains(name))
+    }
 }
 
 fn configs(
@@ -54,12 +70,13 @@ fn configs(
     settings: &ApiSettings,
     me: NodeId,
     resource: &DescribeConfigsResource,
+    shown: &Shown<'_>,
 ) -> Result<Vec<DescribeConfigsResourceResult>, (ErrorCode, String)> {
     let name = resource.resource_name.as_str();
     match resource.resource_type {
-        TOPIC => of_topic(image, settings, name),
-        BROKER if name.is_empty() => Ok(of_all_brokers(image)),
-        BROKER if name == me.to_string() => Ok(of_broker(image, settings, me)),
+        TOPIC => of_topic(image, settings, name, shown),
+        BROKER if name.is_empty() => Ok(of_all_brokers(image, shown)),
+        BROKER if name == me.to_string() => Ok(of_broker(image, settings, me, shown)),
         BROKER => Err((
             ErrorCode::InvalidRequest,
             format!("Unexpected broker id, expected {me} or empty string, but received {name}"),
@@ -72,6 +89,7 @@ fn of_topic(
     image: &Image,
     settings: &ApiSettings,
     name: &str,
+    shown: &Shown<'_>,
 ) -> Result<Vec<DescribeConfigsResourceResult>, (ErrorCode, String)> {
     if let Some(problem) = topic_name::problem(name) {
         return Err((ErrorCode::InvalidTopicException, problem));
@@ -82,17 +100,19 @@ fn of_topic(
     };
     let lines = topic_config::describe(image, topic, &settings.properties).into_iter();
     Ok(lines
+        .filter(|line| shown.key(line.definition.name))
         .map(|line| {
-            let synonyms = line
-                .synonyms
-                .into_iter()
-                .map(|(name, value, source)| synonym(name, value, source));
+            let synonyms = line.synonyms.into_iter().filter(|_| shown.synonyms);
+            let synonyms = synonyms.map(|(name, value, source)| synonym(name, value, source));
+            let doc = shown
+                .documentation
+                .then(|| StrBytes::from_static_str(line.definition.doc));
             DescribeConfigsResourceResult::default()
                 .with_name(StrBytes::from_static_str(line.definition.name))
                 .with_value(Some(line.value.into()))
                 .with_config_source(line.source as i8)
                 .with_config_type(line.definition.kind.code())
-                .with_documentation(Some(StrBytes::from_static_str(line.definition.doc)))
+                .with_documentation(doc)
                 .with_synonyms(synonyms.collect())
         })
         .collect())
@@ -106,20 +126,26 @@ fn synonym(name: &str, value: String, source: Source) -> DescribeConfigsSynonym 
 }
 
 /// What was set for all brokers.
-fn of_all_brokers(image: &Image) -> Vec<DescribeConfigsResourceResult> {
+fn of_all_brokers(image: &Image, shown: &Shown<'_>) -> Vec<DescribeConfigsResourceResult> {
     let set = image.broker_configs.get(&None).into_iter().flatten();
-    set.map(|(name, value)| broker_line(name, vec![(value.clone(), Source::DefaultBroker)]))
+    set.filter(|(name, _)| shown.key(name))
+        .map(|(name, value)| broker_line(name, vec![(value.clone(), Source::DefaultBroker)], shown))
         .collect()
 }
 
 /// What was set for this broker, for all, in its properties, and the defaults of topic configs.
-fn of_broker(image: &Image, settings: &ApiSettings, me: NodeId) -> Vec<DescribeConfigsResourceResult> {
+fn of_broker(
+    image: &Image,
+    settings: &ApiSettings,
+    me: NodeId,
+    shown: &Shown<'_>,
+) -> Vec<DescribeConfigsResourceResult> {
     let mut lines: BTreeMap<String, Vec<(String, Source)>> = BTreeMap::new();
     let mut add = |name: &str, value: &str, source| {
-        lines
-            .entry(name.to_owned())
-            .or_default()
-            .push((value.to_owned(), source));
+        if shown.key(name) {
+            let line = lines.entry(name.to_owned()).or_default();
+            line.push((value.to_owned(), source));
+        }
     };
     for (owner, source) in [(Some(me), Source::Broker), (None, Source::DefaultBroker)] {
         for (name, value) in image.broker_configs.get(&owner).into_iter().flatten() {
@@ -136,23 +162,23 @@ fn of_broker(image: &Image, settings: &ApiSettings, me: NodeId) -> Vec<DescribeC
     }
     lines
         .into_iter()
-        .map(|(name, values)| broker_line(&name, values))
+        .map(|(name, values)| broker_line(&name, values, shown))
         .collect()
 }
 
 /// One line; `values` in the order of precedence. Secrets are named and not shown.
-fn broker_line(name: &str, values: Vec<(String, Source)>) -> DescribeConfigsResourceResult {
+fn broker_line(name: &str, values: Vec<(String, Source)>, shown: &Shown<'_>) -> DescribeConfigsResourceResult {
     let sensitive = name.contains("password") || name.contains("secret") || name.ends_with("jaas.config");
     let source = values.first().map_or(Source::Default, |(_, source)| *source);
     let value = values
         .first()
         .filter(|_| !sensitive)
         .map(|(value, _)| StrBytes::from(value.clone()));
-    let shown = |value: String| if sensitive { None } else { Some(StrBytes::from(value)) };
-    let synonyms = values.into_iter().map(|(value, source)| {
+    let told = |value: String| if sensitive { None } else { Some(StrBytes::from(value)) };
+    let synonyms = values.into_iter().filter(|_| shown.synonyms).map(|(value, source)| {
         DescribeConfigsSynonym::default()
             .with_name(name.to_owned().into())
-            .with_value(shown(value))
+            .with_value(told(value))
             .with_source(source as i8)
     });
     let known = topic_config::find_synonym(name);
@@ -199,6 +225,39 @@ mod tests {
         for (kind, name, code) in table {
             assert_eq!(ask(kind, name, None).error_code, code, "{kind} {name}");
         }
+    }
+
+    #[test]
+    fn a_resource_is_told_once_and_only_what_was_asked() {
+        let resource = |name: &'static str, keys: Option<Vec<StrBytes>>| {
+            DescribeConfigsResource::default()
+                .with_resource_type(TOPIC)
+                .with_resource_name(StrBytes::from_static_str(name))
+                .with_configuration_keys(keys)
+        };
+        let all = topic_config::TABLE.len();
+        let key = || vec![StrBytes::from_static_str("retention.ms")];
+        let request = DescribeConfigsRequest::default().with_resources(vec![
+            resource("orders", Some(key())),
+            resource("payments", None),
+            resource("orders", None),
+            resource("none", Some(vec![])),
+            resource("payments", Some(key())),
+        ]);
+        let results = answer(&cluster(), &ApiSettings::default(), NodeId(1), &request).results;
+        let told: Vec<_> = results
+            .iter()
+            .map(|r| (r.resource_name.as_str(), r.configs.len()))
+            .collect();
+        assert_eq!(told, [("orders", 1), ("payments", all), ("none", 0)]);
+        let lines = || results.iter().flat_map(|r| &r.configs);
+        assert!(lines().all(|c| c.synonyms.is_empty() && c.documentation.is_none()));
+        assert_eq!(
+            ask(TOPIC, "orders", Some(vec![])).configs.len(),
+            all,
+            "an empty list is all"
+        );
+        assert_eq!(ask(BROKER, "1", Some(vec!["cluster.secret"])).configs.len(), 1);
     }
 
     #[test]

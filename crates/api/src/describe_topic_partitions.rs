@@ -6,22 +6,26 @@ use metadata::{Image, PartitionImage, TopicImage};
 use std::collections::BTreeSet;
 use types::ErrorCode;
 use wire::StrBytes;
-use wire::messages::describe_topic_partitions_request::DescribeTopicPartitionsRequest;
+use wire::messages::describe_topic_partitions_request::{self, DescribeTopicPartitionsRequest};
 use wire::messages::describe_topic_partitions_response::{
     Cursor, DescribeTopicPartitionsResponse, DescribeTopicPartitionsResponsePartition,
     DescribeTopicPartitionsResponseTopic,
 };
 
-/// Topics by name from the cursor on, up to the lesser of both limits in partitions.
+/// Topics by name from the cursor on, up to the lesser of both limits in partitions. A cursor at a negative
+/// partition is refused, each topic that was named with INVALID_REQUEST.
 pub(crate) fn answer(
     image: &Image,
     request: &DescribeTopicPartitionsRequest,
     limit: usize,
 ) -> DescribeTopicPartitionsResponse {
-    let from = request
-        .cursor
-        .as_ref()
-        .map(|c| (c.topic_name.0.as_str(), usize::try_from(c.partition_index).unwrap_or(0)));
+    let from = match &request.cursor {
+        None => None,
+        Some(cursor) => match usize::try_from(cursor.partition_index) {
+            Ok(partition) => Some((cursor.topic_name.0.as_str(), partition)),
+            Err(_) => return refused(request),
+        },
+    };
     let mut names: BTreeSet<&str> = if request.topics.is_empty() {
         image.names.keys().map(String::as_str).collect()
     } else {
@@ -56,6 +60,15 @@ pub(crate) fn answer(
         }
     }
     response
+}
+
+fn refused(request: &DescribeTopicPartitionsRequest) -> DescribeTopicPartitionsResponse {
+    let topic = |topic: &describe_topic_partitions_request::TopicRequest| {
+        DescribeTopicPartitionsResponseTopic::default()
+            .with_error_code(ErrorCode::InvalidRequest.code())
+            .with_name(Some(topic.name.clone()))
+    };
+    DescribeTopicPartitionsResponse::default().with_topics(request.topics.iter().map(topic).collect())
 }
 
 fn cursor(name: &str, partition: i32) -> Cursor {
@@ -102,7 +115,7 @@ fn partition_answer(image: &Image, index: i32, partition: &PartitionImage) -> De
 mod tests {
     use super::*;
     use crate::test_image::cluster;
-    use wire::messages::describe_topic_partitions_request::{self, TopicRequest};
+    use wire::messages::describe_topic_partitions_request::TopicRequest;
 
     #[test]
     fn pages_cover_every_partition_once() {
@@ -136,6 +149,22 @@ mod tests {
             .into();
             assert_eq!(seen, expected, "limit {limit}");
         }
+    }
+
+    #[test]
+    fn a_negative_cursor_is_refused() {
+        let cursor = describe_topic_partitions_request::Cursor::default()
+            .with_topic_name(StrBytes::from_static_str("orders").into())
+            .with_partition_index(-1);
+        let topic = TopicRequest::default().with_name(StrBytes::from_static_str("orders").into());
+        let request = DescribeTopicPartitionsRequest::default()
+            .with_response_partition_limit(10)
+            .with_topics(vec![topic])
+            .with_cursor(Some(cursor));
+        let response = answer(&cluster(), &request, 2_000);
+        assert_eq!(response.topics.len(), 1);
+        assert_eq!(response.topics[0].error_code, ErrorCode::InvalidRequest.code());
+        assert!(response.topics[0].partitions.is_empty() && response.next_cursor.is_none());
     }
 
     #[test]

@@ -43,7 +43,7 @@ pub(crate) fn start(
             match produced.await {
                 Produced::Answer(response) => encode(key, version, correlation, &ResponseKind::Produce(response), None),
                 Produced::Silent => Outcome::Silent,
-                Produced::Close(code) => Outcome::Close(format!("a produce with acks=0 failed: {code}")),
+                Produced::Close(code) => Outcome::Close(format!("a produce that cannot be answered failed: {code}")),
             }
         }));
     }
@@ -101,5 +101,90 @@ fn encode(key: i16, version: i16, correlation: i32, response: &ResponseKind, hel
         Err(error) => Outcome::Close(format!(
             "an answer to API key {key} version {version} cannot be encoded: {error}"
         )),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::test_image::cluster;
+    use crate::test_node::{TestNode, run};
+    use wire::messages::*;
+
+    /// An empty request of each API that is served.
+    fn empty(key: ApiKey) -> RequestKind {
+        match key {
+            ApiKey::Produce => RequestKind::Produce(ProduceRequest::default().with_acks(-1)),
+            ApiKey::Fetch => RequestKind::Fetch(FetchRequest::default().with_session_epoch(-1)),
+            ApiKey::ListOffsets => RequestKind::ListOffsets(ListOffsetsRequest::default()),
+            ApiKey::Metadata => RequestKind::Metadata(MetadataRequest::default()),
+            ApiKey::FindCoordinator => RequestKind::FindCoordinator(FindCoordinatorRequest::default()),
+            ApiKey::ApiVersions => RequestKind::ApiVersions(ApiVersionsRequest::default()),
+            ApiKey::CreateTopics => RequestKind::CreateTopics(CreateTopicsRequest::default()),
+            ApiKey::DeleteTopics => RequestKind::DeleteTopics(DeleteTopicsRequest::default()),
+            ApiKey::InitProducerId => RequestKind::InitProducerId(InitProducerIdRequest::default()),
+            ApiKey::OffsetForLeaderEpoch => RequestKind::OffsetForLeaderEpoch(OffsetForLeaderEpochRequest::default()),
+            ApiKey::DescribeConfigs => RequestKind::DescribeConfigs(DescribeConfigsRequest::default()),
+            ApiKey::DescribeCluster => RequestKind::DescribeCluster(DescribeClusterRequest::default()),
+            ApiKey::DescribeTopicPartitions => {
+                RequestKind::DescribeTopicPartitions(DescribeTopicPartitionsRequest::default())
+            }
+            other => panic!("{other:?} is served and has no request here"),
+        }
+    }
+
+    /// The request as a client sends it; the versions that the codec no longer writes are written here.
+    fn frame(key: ApiKey, version: i16) -> RequestFrame {
+        let body: &[u8] = match (key, version) {
+            // No topics, a timeout, and from 1 on: only validate.
+            (ApiKey::CreateTopics, 0) | (ApiKey::DeleteTopics, 0) => &[0; 8],
+            (ApiKey::CreateTopics, 1) => &[0; 9],
+            (ApiKey::DescribeConfigs, 0) => &[0; 4],
+            _ => {
+                let bytes = wire::client::encode_request(key, version, 9, "tester", &empty(key)).unwrap();
+                return wire::parse_frame(bytes.slice(4..)).unwrap();
+            }
+        };
+        RequestFrame {
+            api_key: key as i16,
+            api_version: version,
+            correlation_id: 9,
+            client_id: None,
+            body: Bytes::from_static(body),
+            size: body.len(),
+        }
+    }
+
+    #[test]
+    fn every_served_version_reaches_a_handler() {
+        for range in wire::SERVED {
+            for version in range.served_min()..=range.max {
+                let context = format!("{:?} v{version}", range.key);
+                let node = TestNode::new(cluster());
+                let frame = frame(range.key, version);
+                let outcome = run(async { start(&node.services, &frame).expect(&context).await });
+                match outcome {
+                    Outcome::Answer(bytes, _) => assert_eq!(bytes[4..8], 9i32.to_be_bytes(), "{context}"),
+                    Outcome::Silent => panic!("{context} is not answered"),
+                    Outcome::Close(why) => panic!("{context}: {why}"),
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_not_served_is_refused() {
+        for (key, version) in [(0, 2), (2, 12), (3, 14), (9, 1), (999, 0)] {
+            let node = TestNode::new(cluster());
+            let frame = RequestFrame {
+                api_key: key,
+                api_version: version,
+                correlation_id: 9,
+                client_id: None,
+                body: Bytes::new(),
+                size: 0,
+            };
+            assert!(start(&node.services, &frame).is_err(), "key {key} v{version}");
+        }
     }
 }

@@ -1,19 +1,47 @@
 //! Fetch (key 1), for consumers: replicas have streams of their own.
 
 use crate::data::{FetchPartition, FetchPlan, FetchedPartition};
-use crate::fetch_session::{Context, PartitionKey, TopicKey};
+use crate::fetch_session::{Context, PartitionKey, TopicKey, Wanted};
 use crate::memory_budget::Fetched;
 use crate::{Services, leader_hint};
 use bytes::Bytes;
 use metadata::Image;
 use std::collections::BTreeSet;
 use std::time::Duration;
-use types::{ErrorCode, LeaderEpoch, NodeId, Offset, TopicPartition};
+use types::{ErrorCode, NodeId, TopicPartition, limits};
 use wire::StrBytes;
-use wire::messages::fetch_request::{self, FetchRequest};
+use wire::messages::fetch_request::FetchRequest;
 use wire::messages::fetch_response::{
     EpochEndOffset, FetchResponse, FetchableTopicResponse, LeaderIdAndEpoch, NodeEndpoint, PartitionData,
 };
+
+/// What of a request is needed while and after it waits. The request itself would keep its whole frame.
+#[derive(Debug, Clone, Copy)]
+struct Terms {
+    /// The broker that asks, or −1.
+    replica: i32,
+    read_committed: bool,
+    max_bytes: usize,
+    min_bytes: usize,
+    max_wait: Duration,
+}
+
+impl Terms {
+    fn of(request: &FetchRequest, version: i16, fetch_max_bytes: usize) -> Self {
+        let max_bytes = usize::try_from(request.max_bytes).unwrap_or(0).min(fetch_max_bytes);
+        Self {
+            replica: if version >= 15 {
+                request.replica_state.replica_id.0
+            } else {
+                request.replica_id.0
+            },
+            read_committed: request.isolation_level == 1,
+            max_bytes,
+            min_bytes: usize::try_from(request.min_bytes).unwrap_or(0).min(max_bytes),
+            max_wait: Duration::from_millis(u64::try_from(request.max_wait_ms).unwrap_or(0)),
+        }
+    }
+}
 
 /// Answers a fetch; the memory of its records is held until it is written.
 pub(crate) async fn answer(
@@ -21,60 +49,59 @@ pub(crate) async fn answer(
     request: FetchRequest,
     version: i16,
 ) -> (FetchResponse, Option<Fetched>) {
+    let failed = |code: ErrorCode| (FetchResponse::default().with_error_code(code.code()), None);
+    let named: usize = request.topics.iter().map(|topic| topic.partitions.len()).sum();
+    if named > limits::REQUEST_PARTITIONS_MAX {
+        return failed(ErrorCode::InvalidRequest);
+    }
     let opened = services
         .sessions
         .borrow_mut()
         .open(&request, version >= 13, services.host.now());
     let Context { kind, partitions } = match opened {
         Ok(context) => context,
-        Err(code) => return (FetchResponse::default().with_error_code(code.code()), None),
+        Err(code) => return failed(code),
     };
-    let replica = if version >= 15 {
-        request.replica_state.replica_id.0
-    } else {
-        request.replica_id.0
-    };
+    let terms = Terms::of(&request, version, services.settings.fetch_max_bytes);
+    drop(request);
     let image = services.image();
     let resolved: Vec<Result<TopicPartition, ErrorCode>> = partitions
         .iter()
         .map(|(key, _)| {
-            if replica >= 0 {
+            if terms.replica >= 0 {
                 Err(ErrorCode::TopicAuthorizationFailed)
             } else {
                 resolve(&image, key)
             }
         })
         .collect();
-    let failed = resolved.iter().any(Result::is_err);
-    let wanted = partitions.iter().zip(&resolved);
+    drop(image);
+    let known = partitions.iter().zip(&resolved);
     let plan = plan(
-        services,
-        &request,
-        wanted.filter_map(|((_, p), tp)| Some(partition_plan(p, tp.as_ref().ok()?))),
-        failed,
+        terms,
+        known.filter_map(|((_, wanted), tp)| Some(partition_plan(wanted, tp.as_ref().ok()?))),
     );
-    // Nothing to read of any partition: Kafka answers at once.
-    let fetched = if plan.partitions.is_empty() {
-        Vec::new()
+    let memory = services.budget.fetch();
+    // Nothing to read of any partition: Kafka answers at once. Else one that failed is told with the others, so that
+    // a topic that is gone makes nobody ask without pause.
+    let (fetched, memory) = if plan.partitions.is_empty() {
+        (Vec::new(), memory)
     } else {
-        services.data.fetch(plan).await
+        services.data.fetch(plan, memory).await
     };
     let image = services.image();
-    let held = services
-        .budget
-        .hold_fetched(fetched.iter().map(|f| f.records.len()).sum());
 
     let mut leaders = BTreeSet::new();
     let mut fetched = fetched.into_iter();
-    let committed = request.isolation_level == 1;
     let mut answers = Vec::with_capacity(partitions.len());
     for ((key, wanted), tp) in partitions.into_iter().zip(resolved) {
         let data = match tp {
             Ok(tp) => match fetched.next().filter(|f| f.tp == tp) {
-                Some(f) => partition_answer(&image, key.1, f, committed, &mut leaders),
+                Some(f) => partition_answer(&image, key.1, f, terms.read_committed, &mut leaders),
                 None => error_answer(key.1, ErrorCode::UnknownServerError),
             },
-            Err(code) => error_answer(key.1, code),
+            // With an empty list of aborted transactions: so Kafka answers what it did not get to read.
+            Err(code) => error_answer(key.1, code).with_aborted_transactions(Some(Vec::new())),
         };
         answers.push((key, wanted, data));
     }
@@ -93,7 +120,7 @@ pub(crate) async fn answer(
                 .map(endpoint)
                 .collect(),
         );
-    (response, Some(held))
+    (response, Some(memory))
 }
 
 fn resolve(image: &Image, (topic, partition): &PartitionKey) -> Result<TopicPartition, ErrorCode> {
@@ -111,38 +138,23 @@ fn resolve(image: &Image, (topic, partition): &PartitionKey) -> Result<TopicPart
         .ok_or(ErrorCode::UnknownTopicOrPartition)
 }
 
-fn partition_plan(p: &fetch_request::FetchPartition, tp: &TopicPartition) -> FetchPartition {
+fn partition_plan(wanted: &Wanted, tp: &TopicPartition) -> FetchPartition {
     FetchPartition {
         tp: *tp,
-        fetch_offset: Offset(p.fetch_offset),
-        current_leader_epoch: LeaderEpoch(p.current_leader_epoch),
-        last_fetched_epoch: LeaderEpoch(p.last_fetched_epoch),
-        max_bytes: usize::try_from(p.partition_max_bytes).unwrap_or(0),
+        fetch_offset: wanted.fetch_offset,
+        current_leader_epoch: wanted.current_leader_epoch,
+        last_fetched_epoch: wanted.last_fetched_epoch,
+        max_bytes: usize::try_from(wanted.max_bytes).unwrap_or(0),
     }
 }
 
-/// A partition that failed already must be told at once, so nothing waits then.
-fn plan(
-    services: &Services,
-    request: &FetchRequest,
-    partitions: impl Iterator<Item = FetchPartition>,
-    failed: bool,
-) -> FetchPlan {
-    let wanted = usize::try_from(request.max_bytes)
-        .unwrap_or(0)
-        .min(services.settings.fetch_max_bytes);
-    let max_bytes = services.budget.fetch_allowance(wanted);
-    let wait = if failed {
-        0
-    } else {
-        u64::try_from(request.max_wait_ms).unwrap_or(0)
-    };
+fn plan(terms: Terms, partitions: impl Iterator<Item = FetchPartition>) -> FetchPlan {
     FetchPlan {
         partitions: partitions.collect(),
-        max_bytes,
-        min_bytes: usize::try_from(request.min_bytes).unwrap_or(0).min(max_bytes),
-        max_wait: Duration::from_millis(wait),
-        read_committed: request.isolation_level == 1,
+        max_bytes: terms.max_bytes,
+        min_bytes: terms.min_bytes,
+        max_wait: terms.max_wait,
+        read_committed: terms.read_committed,
     }
 }
 
@@ -198,7 +210,7 @@ fn by_topic(
             let mut answer = FetchableTopicResponse::default();
             match &topic {
                 TopicKey::Name(name) => {
-                    answer.topic = StrBytes::from(name.clone()).into();
+                    answer.topic = StrBytes::from(name.to_string()).into();
                     answer.topic_id = image.topic(name).map_or(uuid::Uuid::nil(), |t| t.id.0);
                 }
                 TopicKey::Id(id) => answer.topic_id = id.0,
@@ -219,3 +231,6 @@ fn endpoint((node, host, port, rack): (NodeId, String, i32, Option<String>)) -> 
         .with_port(port)
         .with_rack(rack.map(StrBytes::from))
 }
+
+#[cfg(test)]
+mod tests;

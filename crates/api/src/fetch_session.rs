@@ -1,9 +1,10 @@
 //! Fetch sessions (KIP-227, with topic ids KIP-516).
 
 use std::collections::BTreeMap;
+use std::rc::Rc;
 use std::time::Duration;
-use types::{ErrorCode, Monotonic, TopicId, limits};
-use wire::messages::fetch_request::{FetchPartition, FetchRequest};
+use types::{ErrorCode, LeaderEpoch, Monotonic, Offset, TopicId, limits};
+use wire::messages::fetch_request::{self, FetchRequest};
 use wire::messages::fetch_response::PartitionData;
 
 /// A session that was used less long ago is not evicted for a new one
@@ -17,19 +18,58 @@ const INITIAL_EPOCH: i32 = 0;
 /// A topic as the client names it: by id from Fetch 13.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub enum TopicKey {
-    Name(String),
+    /// One allocation for all partitions that a request names under it.
+    Name(Rc<str>),
     Id(TopicId),
+}
+
+impl TopicKey {
+    fn new(by_id: bool, name: &str, id: uuid::Uuid) -> Self {
+        if by_id {
+            Self::Id(TopicId(id))
+        } else {
+            Self::Name(name.into())
+        }
+    }
+
+    /// Whether a topic can be called that; what cannot exist is answered and not remembered.
+    fn is_possible(&self) -> bool {
+        match self {
+            Self::Name(name) => name.len() <= limits::TOPIC_NAME_MAX,
+            Self::Id(_) => true,
+        }
+    }
 }
 
 /// A partition as the client names it.
 pub type PartitionKey = (TopicKey, i32);
+
+/// What is asked of a partition. A copy of its own: the request's is a slice of the whole frame.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Wanted {
+    pub fetch_offset: Offset,
+    pub current_leader_epoch: LeaderEpoch,
+    pub last_fetched_epoch: LeaderEpoch,
+    pub max_bytes: i32,
+}
+
+impl From<&fetch_request::FetchPartition> for Wanted {
+    fn from(partition: &fetch_request::FetchPartition) -> Self {
+        Self {
+            fetch_offset: Offset(partition.fetch_offset),
+            current_leader_epoch: LeaderEpoch(partition.current_leader_epoch),
+            last_fetched_epoch: LeaderEpoch(partition.last_fetched_epoch),
+            max_bytes: partition.partition_max_bytes,
+        }
+    }
+}
 
 /// What a request is about after its session was looked up.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Context {
     pub kind: Kind,
     /// What to fetch, in order.
-    pub partitions: Vec<(PartitionKey, FetchPartition)>,
+    pub partitions: Vec<(PartitionKey, Wanted)>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -57,15 +97,19 @@ struct Session {
 #[derive(Debug, Clone)]
 struct Cached {
     place: u64,
-    request: FetchPartition,
+    wanted: Wanted,
     high_watermark: i64,
     log_start: i64,
 }
 
-/// The sessions of one shard, at most so many.
+/// The sessions of one shard, at most so many, with at most
+/// [`limits::FETCH_SESSION_CACHED_PARTITIONS_MAX`] partitions in all of them.
 #[derive(Debug)]
 pub struct FetchSessions {
     max: usize,
+    partitions_max: usize,
+    /// Partitions over all sessions.
+    partitions: usize,
     uses: u64,
     sessions: BTreeMap<i32, Session>,
     by_use: BTreeMap<u64, i32>,
@@ -76,6 +120,8 @@ impl FetchSessions {
     pub fn new(max: usize) -> Self {
         Self {
             max,
+            partitions_max: limits::FETCH_SESSION_CACHED_PARTITIONS_MAX,
+            partitions: 0,
             uses: 0,
             sessions: BTreeMap::new(),
             by_use: BTreeMap::new(),
@@ -100,8 +146,13 @@ impl FetchSessions {
     pub fn open(&mut self, request: &FetchRequest, by_id: bool, now: Monotonic) -> Result<Context, ErrorCode> {
         let mut named = Vec::new();
         for topic in &request.topics {
-            let key = topic_key(by_id, &topic.topic.0, topic.topic_id);
-            named.extend(topic.partitions.iter().map(|p| ((key.clone(), p.partition), p.clone())));
+            let key = TopicKey::new(by_id, &topic.topic.0, topic.topic_id);
+            named.extend(
+                topic
+                    .partitions
+                    .iter()
+                    .map(|p| ((key.clone(), p.partition), Wanted::from(p))),
+            );
         }
         let id = request.session_id;
         if request.session_epoch == FINAL_EPOCH || request.session_epoch == INITIAL_EPOCH {
@@ -125,29 +176,35 @@ impl FetchSessions {
         if session.by_id != by_id {
             return Err(ErrorCode::FetchSessionTopicIdError);
         }
+        let before = session.partitions.len();
         for topic in &request.forgotten_topics_data {
-            let key = topic_key(by_id, &topic.topic.0, topic.topic_id);
+            let key = TopicKey::new(by_id, &topic.topic.0, topic.topic_id);
             for partition in &topic.partitions {
                 session.forget(&(key.clone(), *partition));
             }
         }
-        for (key, partition) in named {
-            session.put(key, partition);
+        let (possible, impossible): (Vec<_>, Vec<_>) =
+            named.into_iter().partition(|((topic, _), _)| topic.is_possible());
+        for (key, wanted) in possible {
+            session.put(key, wanted);
         }
-        if session.partitions.len() > limits::FETCH_SESSION_PARTITIONS_MAX {
+        let count = session.partitions.len();
+        self.partitions = self.partitions - before + count;
+        if count > limits::FETCH_SESSION_PARTITIONS_MAX || self.partitions > self.partitions_max {
             self.remove(id);
             return Err(ErrorCode::FetchSessionIdNotFound);
         }
-        if session.partitions.is_empty() {
+        if count == 0 {
             self.remove(id);
             return Ok(Context {
                 kind: Kind::Sessionless,
-                partitions: Vec::new(),
+                partitions: impossible,
             });
         }
         session.epoch = next_epoch(session.epoch);
-        let wanted = |key: &PartitionKey| Some((key.clone(), session.partitions.get(key)?.request.clone()));
-        let partitions = session.order.values().filter_map(wanted).collect();
+        let wanted = |key: &PartitionKey| Some((key.clone(), session.partitions.get(key)?.wanted));
+        let mut partitions: Vec<_> = session.order.values().filter_map(wanted).collect();
+        partitions.extend(impossible);
         self.touch(id, now);
         Ok(Context {
             kind: Kind::Incremental { session: id },
@@ -160,7 +217,7 @@ impl FetchSessions {
     pub fn answered(
         &mut self,
         kind: Kind,
-        answers: &[(PartitionKey, FetchPartition, PartitionData)],
+        answers: &[(PartitionKey, Wanted, PartitionData)],
         fresh: u64,
         now: Monotonic,
     ) -> (i32, Vec<bool>) {
@@ -185,11 +242,13 @@ impl FetchSessions {
     fn begin(
         &mut self,
         by_id: bool,
-        answers: &[(PartitionKey, FetchPartition, PartitionData)],
+        answers: &[(PartitionKey, Wanted, PartitionData)],
         fresh: u64,
         now: Monotonic,
     ) -> i32 {
-        if answers.is_empty() || answers.len() > limits::FETCH_SESSION_PARTITIONS_MAX || !self.make_room(now) {
+        let possible = || answers.iter().filter(|((topic, _), ..)| topic.is_possible());
+        let count = possible().count();
+        if count == 0 || count > limits::FETCH_SESSION_PARTITIONS_MAX || !self.make_room(count, now) {
             return 0;
         }
         // 31 random bits, never 0, stepping over ids in use.
@@ -206,30 +265,28 @@ impl FetchSessions {
             partitions: BTreeMap::new(),
             order: BTreeMap::new(),
         };
-        for (key, request, data) in answers {
-            session.put(key.clone(), request.clone());
+        for (key, wanted, data) in possible() {
+            session.put(key.clone(), *wanted);
             session.changed(key, data);
         }
+        self.partitions += session.partitions.len();
         self.sessions.insert(id, session);
         self.touch(id, now);
         id
     }
 
-    fn make_room(&mut self, now: Monotonic) -> bool {
-        if self.sessions.len() < self.max {
-            return true;
+    /// Evicts what is old until one more session of so many partitions fits; false if it does not.
+    fn make_room(&mut self, partitions: usize, now: Monotonic) -> bool {
+        while self.sessions.len() >= self.max || self.partitions + partitions > self.partitions_max {
+            let Some(oldest) = self.by_use.values().next().copied() else {
+                return false;
+            };
+            let oldest_used = self.sessions.get(&oldest).map(|session| session.used_at);
+            if oldest_used.is_some_and(|used_at| now.since(used_at) < EVICTION_AGE) {
+                return false;
+            }
+            self.remove(oldest);
         }
-        let Some(oldest) = self.by_use.values().next().copied() else {
-            return false;
-        };
-        if self
-            .sessions
-            .get(&oldest)
-            .is_some_and(|s| now.since(s.used_at) < EVICTION_AGE)
-        {
-            return false;
-        }
-        self.remove(oldest);
         true
     }
 
@@ -246,14 +303,15 @@ impl FetchSessions {
     fn remove(&mut self, id: i32) {
         if let Some(session) = self.sessions.remove(&id) {
             self.by_use.remove(&session.used);
+            self.partitions -= session.partitions.len();
         }
     }
 }
 
 impl Session {
-    fn put(&mut self, key: PartitionKey, request: FetchPartition) {
+    fn put(&mut self, key: PartitionKey, wanted: Wanted) {
         if let Some(cached) = self.partitions.get_mut(&key) {
-            cached.request = request;
+            cached.wanted = wanted;
             return;
         }
         let place = self.next_place;
@@ -263,7 +321,7 @@ impl Session {
             key,
             Cached {
                 place,
-                request,
+                wanted,
                 high_watermark: -1,
                 log_start: -1,
             },
@@ -303,14 +361,6 @@ impl Session {
             self.order.insert(cached.place, key.clone());
         }
         changed
-    }
-}
-
-fn topic_key(by_id: bool, name: &str, id: uuid::Uuid) -> TopicKey {
-    if by_id {
-        TopicKey::Id(TopicId(id))
-    } else {
-        TopicKey::Name(name.to_owned())
     }
 }
 

@@ -12,9 +12,10 @@ pub(crate) fn answer(request: &FindCoordinatorRequest, version: i16) -> FindCoor
     } else {
         request.coordinator_keys.clone()
     };
-    let code = match request.key_type {
-        0 | 1 => ErrorCode::CoordinatorNotAvailable,
-        _ => ErrorCode::InvalidRequest,
+    let (code, message) = match request.key_type {
+        0 | 1 => (ErrorCode::CoordinatorNotAvailable, "There is no coordinator yet"),
+        // Share groups (2, KIP-932) are not served.
+        _ => (ErrorCode::InvalidRequest, "Unknown coordinator type"),
     };
     let coordinator = |key: StrBytes| {
         Coordinator::default()
@@ -22,7 +23,7 @@ pub(crate) fn answer(request: &FindCoordinatorRequest, version: i16) -> FindCoor
             .with_node_id((-1).into())
             .with_port(-1)
             .with_error_code(code.code())
-            .with_error_message(Some(StrBytes::from_static_str("There is no coordinator yet")))
+            .with_error_message(Some(StrBytes::from_static_str(message)))
     };
     FindCoordinatorResponse::default().with_coordinators(keys.into_iter().map(coordinator).collect())
 }

@@ -60,3 +60,62 @@ async fn next_id(services: &Services) -> Result<i64, ErrorCode> {
     };
     block.take().ok_or(ErrorCode::UnknownServerError)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::test_image::cluster;
+    use crate::test_node::{TestNode, run};
+    use wire::StrBytes;
+
+    #[test]
+    fn what_is_refused() {
+        let asked = |transactional: Option<&'static str>, id: i64, epoch| {
+            InitProducerIdRequest::default()
+                .with_transactional_id(transactional.map(|t| StrBytes::from_static_str(t).into()))
+                .with_producer_id(id.into())
+                .with_producer_epoch(epoch)
+        };
+        let table = [
+            (asked(None, -1, -1), 0),
+            (asked(None, 5, 0), 0),
+            (asked(None, 5, -1), 42),
+            (asked(None, -1, 0), 42),
+            (asked(Some(""), -1, -1), 42),
+            (asked(Some("t"), -1, -1), 15),
+        ];
+        for (request, code) in table {
+            let node = TestNode::new(cluster());
+            node.control.blocks.borrow_mut().push_back(Ok((100, 2)));
+            let response = run(answer(&node.services, request.clone()));
+            assert_eq!(response.error_code, code, "{request:?}");
+            let expected = if code == 0 { (100, 0) } else { (-1, -1) };
+            assert_eq!(
+                (response.producer_id.0, response.producer_epoch),
+                expected,
+                "{request:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn blocks_are_used_up_before_the_next() {
+        let node = TestNode::new(cluster());
+        node.control
+            .blocks
+            .borrow_mut()
+            .extend([Ok((100, 2)), Err(ErrorCode::RequestTimedOut), Ok((500, 1))]);
+        let request = || {
+            InitProducerIdRequest::default()
+                .with_transactional_id(None)
+                .with_producer_id((-1).into())
+                .with_producer_epoch(-1)
+        };
+        let ids: Vec<_> = (0..4)
+            .map(|_| run(answer(&node.services, request())))
+            .map(|r| (r.producer_id.0, r.error_code))
+            .collect();
+        let loading = ErrorCode::CoordinatorLoadInProgress.code();
+        assert_eq!(ids, [(100, 0), (101, 0), (-1, loading), (500, 0)]);
+    }
+}

@@ -17,6 +17,8 @@ mod dispatch;
 mod fetch;
 mod fetch_session;
 mod find_coordinator;
+#[cfg(test)]
+mod hostile;
 mod init_producer_id;
 mod leader_hint;
 mod list_offsets;
@@ -31,6 +33,8 @@ mod services;
 mod settings;
 #[cfg(test)]
 mod test_image;
+#[cfg(test)]
+mod test_node;
 mod topic_name;
 
 pub use api::Api;

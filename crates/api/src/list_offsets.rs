@@ -44,14 +44,14 @@ pub(crate) async fn answer(services: &Services, request: ListOffsetsRequest, ver
         .flat_map(|t| t.partitions.iter().map(move |p| (t, p)))
     {
         if !seen.insert((topic.name.0.as_str(), partition.partition_index)) {
-            twice.insert((topic.name.0.to_string(), partition.partition_index));
+            twice.insert((topic.name.0.as_str(), partition.partition_index));
         }
     }
     let mut response = ListOffsetsResponse::default();
     for topic in &request.topics {
         let mut answered = ListOffsetsTopicResponse::default().with_name(topic.name.clone());
         for partition in &topic.partitions {
-            let repeated = twice.contains(&(topic.name.0.to_string(), partition.partition_index));
+            let repeated = twice.contains(&(topic.name.0.as_str(), partition.partition_index));
             let outcome = if repeated {
                 Err(ErrorCode::InvalidRequest)
             } else {
@@ -123,6 +123,10 @@ fn partition_answer(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::test_image::cluster;
+    use crate::test_node::{TestNode, run};
+    use wire::StrBytes;
+    use wire::messages::list_offsets_request::ListOffsetsTopic;
 
     #[test]
     fn special_timestamps_by_version() {
@@ -143,5 +147,46 @@ mod tests {
         for (timestamp, version, expected) in table {
             assert_eq!(wanted(timestamp, version), expected, "{timestamp} v{version}");
         }
+    }
+
+    #[test]
+    fn what_is_asked_twice_is_refused_and_the_rest_answered() {
+        let node = TestNode::new(cluster());
+        let topic = |name: &'static str, partitions: &[(i32, i64)]| {
+            let partition = |(index, timestamp): &(i32, i64)| {
+                ListOffsetsPartition::default()
+                    .with_partition_index(*index)
+                    .with_timestamp(*timestamp)
+            };
+            ListOffsetsTopic::default()
+                .with_name(StrBytes::from_static_str(name).into())
+                .with_partitions(partitions.iter().map(partition).collect())
+        };
+        let request = ListOffsetsRequest::default().with_topics(vec![
+            topic("orders", &[(0, -1), (1, -1)]),
+            topic("payments", &[(0, -9), (1, -6), (3, -1)]),
+            topic("orders", &[(0, -2)]),
+            topic("none", &[(0, -1)]),
+        ]);
+        let response = run(answer(&node.services, request, 11));
+        let told: Vec<_> = response
+            .topics
+            .iter()
+            .flat_map(|t| &t.partitions)
+            .map(|p| (p.error_code, p.offset, p.timestamp, p.leader_epoch))
+            .collect();
+        let failed = |code| (code, -1, -1, -1);
+        assert_eq!(
+            told,
+            [
+                failed(42),
+                (0, 7, 1_000, 4),
+                failed(35),
+                failed(0),
+                failed(3),
+                failed(42),
+                failed(3)
+            ]
+        );
     }
 }

@@ -6,8 +6,8 @@ use wire::ApiKey;
 
 /// Memory of the node for what clients send and are sent, by class, so that none starves another.
 ///
-/// A request draws its size before its body is read and gives it back when its answer is written. A full
-/// budget keeps that connection from being read and nothing else.
+/// A request draws its size before its body is read and gives it back when its answer is written, a Fetch when it
+/// is decoded, since it may wait for long. A full budget keeps that connection from being read and nothing else.
 #[derive(Debug)]
 pub struct MemoryBudget {
     produce: Class,
@@ -26,11 +26,40 @@ struct Class {
 #[derive(Debug)]
 pub struct Drawn(#[allow(dead_code, reason = "held for its drop")] Option<OwnedSemaphorePermit>);
 
-/// Bytes of fetched records that are held until this is dropped.
+/// Memory of one fetch's records: taken before each round of reading, cut to what the round read, and given back
+/// when this is dropped, once the answer is written.
 #[derive(Debug)]
 pub struct Fetched {
     budget: Arc<MemoryBudget>,
     bytes: usize,
+}
+
+impl Fetched {
+    /// Takes memory for a round that would read `wanted` bytes, in place of what the last round holds, and answers
+    /// how many it may read. Never 0: the first batch is returned in any case (KIP-74), so a full budget slows
+    /// consumers and stops none.
+    pub fn reserve(&mut self, wanted: usize) -> usize {
+        let (own, max) = (self.bytes, self.budget.fetch_max);
+        let granted = |total: usize| wanted.min(max.saturating_sub(total - own)).max(1);
+        let before = self
+            .budget
+            .fetched
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |total| {
+                Some(total - own + granted(total))
+            });
+        self.bytes = granted(before.unwrap_or(own));
+        self.bytes
+    }
+
+    /// Holds what was read, in place of what was reserved.
+    pub fn keep(&mut self, bytes: usize) {
+        if bytes > self.bytes {
+            self.budget.fetched.fetch_add(bytes - self.bytes, Ordering::Relaxed);
+        } else {
+            self.budget.fetched.fetch_sub(self.bytes - bytes, Ordering::Relaxed);
+        }
+        self.bytes = bytes;
+    }
 }
 
 impl Class {
@@ -77,21 +106,12 @@ impl MemoryBudget {
         async move { Drawn(free.acquire_many_owned(bytes).await.ok()) }
     }
 
-    /// How much of `wanted` bytes one fetch may read now. Never 0: the first batch is returned in any case
-    /// (KIP-74), so a full budget slows consumers and stops none.
+    /// Memory for one fetch, of which nothing is taken yet.
     #[must_use]
-    pub fn fetch_allowance(&self, wanted: usize) -> usize {
-        let left = self.fetch_max.saturating_sub(self.fetched.load(Ordering::Relaxed));
-        wanted.min(left).max(1)
-    }
-
-    /// Accounts for records that were read, until they are written to their client.
-    #[must_use]
-    pub fn hold_fetched(self: &Arc<Self>, bytes: usize) -> Fetched {
-        self.fetched.fetch_add(bytes, Ordering::Relaxed);
+    pub fn fetch(self: &Arc<Self>) -> Fetched {
         Fetched {
             budget: Arc::clone(self),
-            bytes,
+            bytes: 0,
         }
     }
 }
@@ -123,12 +143,18 @@ mod tests {
     #[test]
     fn fetches_get_less_as_memory_runs_out_but_never_nothing() {
         let budget = Arc::new(MemoryBudget::new(1, 1, 100));
-        assert_eq!(budget.fetch_allowance(500), 100);
-        let held = budget.hold_fetched(70);
-        assert_eq!(budget.fetch_allowance(500), 30);
-        let more = budget.hold_fetched(70);
-        assert_eq!(budget.fetch_allowance(500), 1);
-        drop((held, more));
-        assert_eq!(budget.fetch_allowance(500), 100);
+        let (mut first, mut second) = (budget.fetch(), budget.fetch());
+        assert_eq!(first.reserve(70), 70);
+        assert_eq!(second.reserve(500), 30, "what is being read counts");
+        first.keep(10);
+        assert_eq!(second.reserve(500), 90, "what was not read does not");
+        assert_eq!(first.reserve(500), 10);
+        first.keep(150);
+        assert_eq!(second.reserve(500), 1);
+        second.keep(0);
+        drop(first);
+        assert_eq!(second.reserve(500), 100);
+        drop(second);
+        assert_eq!(budget.fetched.load(Ordering::Relaxed), 0);
     }
 }

@@ -4,7 +4,7 @@ use crate::control::NewTopic;
 use crate::partition_state::{any_live_broker, ids, offline, reachable_leader};
 use crate::{Services, operations, topic_name};
 use ::metadata::{Image, TopicImage};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 use types::{ErrorCode, NodeId, TopicId};
 use wire::StrBytes;
@@ -63,8 +63,12 @@ fn describe(image: &Image, request: &MetadataRequest, version: i16, create: bool
     let mut topics = Vec::new();
     match &request.topics {
         Some(wanted) if version > 0 || !wanted.is_empty() => {
+            // Each once, as in Kafka: a topic's name is short and its answer is not.
+            let mut told = BTreeSet::new();
             for topic in wanted {
-                topics.push(one(image, topic, version, create, &mut missing));
+                if told.insert((topic.topic_id, topic.name.as_ref().map(|name| name.0.as_str()))) {
+                    topics.push(one(image, topic, version, create, &mut missing));
+                }
             }
         }
         // Version 0 says all with an empty list, later ones with null.
@@ -128,8 +132,8 @@ fn one(
     if topic_name::problem(&name.0).is_some() {
         return failed(ErrorCode::InvalidTopicException);
     }
-    // The coordinators make their own topics.
-    if create && !topic_name::is_internal(&name.0) {
+    // The coordinators make their own topics, and the metadata log is none.
+    if create && !topic_name::is_internal(&name.0) && &*name.0 != topic_name::CLUSTER_METADATA {
         missing.push(name.0.to_string());
     }
     failed(ErrorCode::UnknownTopicOrPartition).with_is_internal(topic_name::is_internal(&name.0))
@@ -200,9 +204,31 @@ mod tests {
     }
 
     #[test]
+    fn a_topic_is_told_once() {
+        let image = cluster();
+        let mut wanted = request(Some(vec!["orders", "new", "orders", "new", "payments", "orders"]));
+        let by_id = || {
+            MetadataRequestTopic::default()
+                .with_topic_id(topic_id(1).0)
+                .with_name(None)
+        };
+        wanted.topics.as_mut().unwrap().extend([by_id(), by_id()]);
+        let described = describe(&image, &wanted, 12, true, 0);
+        let told: Vec<String> = names(&described).into_iter().map(|(name, _)| name).collect();
+        assert_eq!(told, ["orders", "new", "payments", "orders"], "by name, and by id");
+        assert_eq!(described.missing, ["new"]);
+    }
+
+    #[test]
     fn missing_topics_are_created_only_where_allowed() {
         let image = cluster();
-        let wanted = request(Some(vec!["orders", "new", "bad name", "__consumer_offsets"]));
+        let wanted = request(Some(vec![
+            "orders",
+            "new",
+            "bad name",
+            "__consumer_offsets",
+            "__cluster_metadata",
+        ]));
         let created = describe(&image, &wanted, 9, true, 0);
         assert_eq!(
             names(&created),
@@ -210,7 +236,8 @@ mod tests {
                 ("orders".into(), 0),
                 ("new".into(), 3),
                 ("bad name".into(), 17),
-                ("__consumer_offsets".into(), 3)
+                ("__consumer_offsets".into(), 3),
+                ("__cluster_metadata".into(), 3)
             ]
         );
         assert_eq!(created.missing, ["new"]);

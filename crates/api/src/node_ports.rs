@@ -3,6 +3,7 @@
 
 use crate::control::{Control, CreatedTopic, DeletedTopic, NewTopic, TopicRef};
 use crate::data::{Appended, Data, DataError, FetchPlan, FetchedPartition};
+use crate::memory_budget::Fetched;
 use crate::{Api, Services};
 use broker::{AppendError, Broker, ConnectionFactory, ShardRef};
 use bytes::Bytes;
@@ -41,6 +42,16 @@ impl ConnectionFactory for KafkaConnections {
 
 struct ShardData(ShardRef);
 
+impl broker::FetchMemory for Fetched {
+    fn reserve(&mut self, wanted: usize) -> usize {
+        Fetched::reserve(self, wanted)
+    }
+
+    fn keep(&mut self, bytes: usize) {
+        Fetched::keep(self, bytes);
+    }
+}
+
 fn data_error(error: AppendError) -> DataError {
     DataError {
         code: error.code,
@@ -67,7 +78,7 @@ impl Data for ShardData {
         })
     }
 
-    fn fetch(&self, plan: FetchPlan) -> LocalBoxFuture<'static, Vec<FetchedPartition>> {
+    fn fetch(&self, plan: FetchPlan, memory: Fetched) -> LocalBoxFuture<'static, (Vec<FetchedPartition>, Fetched)> {
         let shard = self.0.clone();
         let partition = |wanted: crate::data::FetchPartition| broker::FetchPartition {
             tp: wanted.tp,
@@ -94,7 +105,11 @@ impl Data for ShardData {
             records: found.records,
             current_leader: found.current_leader,
         };
-        Box::pin(async move { shard.fetch(plan).await.into_iter().map(fetched).collect() })
+        Box::pin(async move {
+            let mut memory = memory;
+            let found = shard.fetch_within(plan, &mut memory).await;
+            (found.into_iter().map(fetched).collect(), memory)
+        })
     }
 
     fn list_offset(

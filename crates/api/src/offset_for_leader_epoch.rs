@@ -53,3 +53,42 @@ async fn look_up(
         .await
         .map_err(|e| e.code)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::data::DataError;
+    use crate::test_image::cluster;
+    use crate::test_node::{TestNode, run};
+    use wire::StrBytes;
+    use wire::messages::offset_for_leader_epoch_request::OffsetForLeaderTopic;
+
+    #[test]
+    fn ends_and_errors() {
+        let fenced = DataError {
+            code: ErrorCode::FencedLeaderEpoch,
+            leader: None,
+        };
+        let found = Ok((LeaderEpoch(3), Offset(30)));
+        // Topic, partition, what the data plane says; code, epoch, end.
+        let table = [
+            ("orders", 1, found, (0, 3, 30)),
+            ("orders", 2, found, (3, -1, -1)),
+            ("none", 0, found, (3, -1, -1)),
+            ("orders", 0, Err(fenced), (74, -1, -1)),
+        ];
+        for (name, index, outcome, expected) in table {
+            let node = TestNode::new(cluster());
+            node.data.epoch_end.set(outcome);
+            let topic = OffsetForLeaderTopic::default()
+                .with_topic(StrBytes::from_static_str(name).into())
+                .with_partitions(vec![OffsetForLeaderPartition::default().with_partition(index)]);
+            let request = OffsetForLeaderEpochRequest::default().with_topics(vec![topic]);
+            let response = run(answer(&node.services, request));
+            let partition = &response.topics[0].partitions[0];
+            assert_eq!(partition.partition, index);
+            let told = (partition.error_code, partition.leader_epoch, partition.end_offset);
+            assert_eq!(told, expected, "{name}-{index}");
+        }
+    }
+}

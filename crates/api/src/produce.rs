@@ -2,14 +2,14 @@
 
 use crate::data::{Appended, DataError};
 use crate::{Services, leader_hint, topic_name};
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use futures::future::LocalBoxFuture;
 use metadata::{Image, TopicImage};
-use records::{BatchBuilder, BatchHeader, BatchRules, Compression, Rejected};
+use records::{Allowance, Batch, BatchHeader, BatchRules, Compression, Rejected};
 use std::collections::BTreeSet;
 use std::rc::Rc;
 use std::time::Duration;
-use types::{ErrorCode, LeaderEpoch, NodeId, ProducerId, TopicId, TopicPartition, limits};
+use types::{ErrorCode, LeaderEpoch, NodeId, TopicId, TopicPartition, limits};
 use wire::StrBytes;
 use wire::messages::produce_request::{ProduceRequest, TopicProduceData};
 use wire::messages::produce_response::{
@@ -23,7 +23,7 @@ pub enum Produced {
     Answer(ProduceResponse),
     /// acks=0 and all went well: nothing is answered.
     Silent,
-    /// acks=0 and something failed: closing the connection is the only way to say so.
+    /// What cannot be answered: something failed with acks=0, or an answer would cost more than the request.
     Close(ErrorCode),
 }
 
@@ -32,10 +32,7 @@ type StartedTopic = (TopicProduceResponse, Vec<(i32, Option<TopicPartition>, Sta
 /// A partition that was refused before the append, or whose append is under way.
 enum Started {
     Refused(Rejected),
-    Appending {
-        future: LocalBoxFuture<'static, Result<Appended, DataError>>,
-        log_append_time: i64,
-    },
+    Appending(LocalBoxFuture<'static, Result<Appended, DataError>>),
 }
 
 /// Checks every partition and starts its append, in order, before this returns; the future waits for `acks`.
@@ -45,9 +42,14 @@ pub(crate) fn start(
     version: i16,
     client_id: Option<&str>,
 ) -> LocalBoxFuture<'static, Produced> {
+    let named: usize = request.topic_data.iter().map(|topic| topic.partition_data.len()).sum();
+    if named > limits::REQUEST_PARTITIONS_MAX {
+        return Box::pin(std::future::ready(Produced::Close(ErrorCode::InvalidRequest)));
+    }
     let image = services.image();
     let acks = request.acks;
     let mut topics: Vec<StartedTopic> = Vec::new();
+    let mut allowance = Allowance::REQUEST;
     for data in request.topic_data {
         let found = find_topic(&image, &data, version, client_id);
         let echo = TopicProduceResponse::default()
@@ -61,15 +63,13 @@ pub(crate) fn start(
             });
             let started = match (&found, tp) {
                 _ if !matches!(acks, -1..=1) => Started::Refused(refused(ErrorCode::InvalidRequiredAcks, "")),
-                (Ok(topic), Some(tp)) => start_partition(
-                    services,
-                    &image,
-                    topic,
-                    tp,
-                    partition.records.unwrap_or_default(),
-                    version,
-                    acks,
-                ),
+                (Ok(topic), Some(tp)) => {
+                    let records = partition.records.unwrap_or_default();
+                    match checked(services, &image, topic, tp, records, version, &mut allowance) {
+                        Ok((batch, header)) => Started::Appending(services.data.append(tp, batch, header, acks)),
+                        Err(rejected) => Started::Refused(rejected),
+                    }
+                }
                 (Err(code), _) => Started::Refused(refused(*code, "")),
                 (Ok(_), None) => Started::Refused(refused(ErrorCode::UnknownTopicOrPartition, "")),
             };
@@ -86,31 +86,23 @@ pub(crate) fn start(
         let mut failed = None;
         for (mut echo, partitions) in topics {
             for (index, tp, started) in partitions {
-                let (outcome, log_append_time) = match started {
-                    Started::Refused(rejected) => (Err((rejected, None)), -1),
-                    Started::Appending {
-                        future,
-                        log_append_time,
-                    } => {
-                        let outcome = match tokio::time::timeout_at(deadline, future).await {
-                            Ok(outcome) => outcome.map_err(|e| (refused(e.code, ""), e.leader)),
-                            Err(_) => Err((refused(ErrorCode::RequestTimedOut, ""), None)),
-                        };
-                        (outcome, log_append_time)
+                let outcome = match started {
+                    Started::Refused(rejected) => Err((rejected, None)),
+                    // What the leader alone acknowledges waits for nobody else, and has no deadline.
+                    Started::Appending(future) if acks != -1 => {
+                        future.await.map_err(|e| (refused(e.code, ""), e.leader))
                     }
+                    Started::Appending(future) => match tokio::time::timeout_at(deadline, future).await {
+                        Ok(outcome) => outcome.map_err(|e| (refused(e.code, ""), e.leader)),
+                        Err(_) => Err((refused(ErrorCode::RequestTimedOut, ""), None)),
+                    },
                 };
                 if let Err((rejected, _)) = &outcome {
                     failed.get_or_insert(rejected.error);
                 }
                 let image = services.image();
-                echo.partition_responses.push(partition_answer(
-                    &image,
-                    index,
-                    tp,
-                    outcome,
-                    log_append_time,
-                    &mut leaders,
-                ));
+                echo.partition_responses
+                    .push(partition_answer(&image, index, tp, outcome, &mut leaders));
             }
             response.responses.push(echo);
         }
@@ -160,30 +152,33 @@ fn find_topic<'a>(
     Ok(topic)
 }
 
-fn start_partition(
+/// The batch to append: as it came, unless the topic asks for another codec.
+fn checked(
     services: &Services,
     image: &Image,
     topic: &TopicImage,
     tp: TopicPartition,
     records: Bytes,
     version: i16,
-    acks: i16,
-) -> Started {
+    allowance: &mut Allowance,
+) -> Result<(Bytes, BatchHeader), Rejected> {
     if image.partition(tp).is_none() {
-        return Started::Refused(refused(ErrorCode::UnknownTopicOrPartition, ""));
+        return Err(refused(ErrorCode::UnknownTopicOrPartition, ""));
     }
     let rules = rules(image, topic, services.host.wall_ms());
-    let prepared = check(&records, &rules, version)
-        .and_then(|header| prepare(records, header, &rules, &image.topic_config(topic, "compression.type")));
-    match prepared {
-        Ok((batch, header)) => {
-            let log_append_time = if rules.log_append_time { rules.now_ms } else { -1 };
-            Started::Appending {
-                future: services.data.append(tp, batch, header, acks),
-                log_append_time,
-            }
+    let before = allowance.decompressed_bytes;
+    let header = check(&records, &rules, version, allowance)?;
+    let size = before - allowance.decompressed_bytes;
+    match codec_of(&image.topic_config(topic, "compression.type")) {
+        Some(codec) if header.compression()? != codec => {
+            // All of it is decompressed once more; what is not compressed has only to be copied.
+            let limit = allowance.decompressed_bytes.max(records.len());
+            allowance.decompressed_bytes = allowance.decompressed_bytes.saturating_sub(size);
+            let level = level_of(codec).and_then(|name| image.topic_config(topic, name).trim().parse().ok());
+            let batch = records::recompress(&Batch::parse(records)?, codec, level, limit)?;
+            within_size(batch, &header, &rules)
         }
-        Err(rejected) => Started::Refused(rejected),
+        _ => Ok((records, header)),
     }
 }
 
@@ -200,12 +195,16 @@ fn rules(image: &Image, topic: &TopicImage, now_ms: i64) -> BatchRules {
         timestamp_after_max_ms: number("message.timestamp.after.max.ms", 3_600_000),
         log_append_time: image.topic_config(topic, "message.timestamp.type") == "LogAppendTime",
         now_ms,
-        decompressed_max: limits::DECOMPRESSED_BYTES_MAX,
     }
 }
 
-fn check(records: &Bytes, rules: &BatchRules, version: i16) -> Result<BatchHeader, Rejected> {
-    let header = records::check_client_records(records, rules)?;
+fn check(
+    records: &Bytes,
+    rules: &BatchRules,
+    version: i16,
+    allowance: &mut Allowance,
+) -> Result<BatchHeader, Rejected> {
+    let header = records::check_client_records(records, rules, allowance)?;
     if version < 7 && matches!(header.compression(), Ok(Compression::Zstd)) {
         let message = "Produce requests with version 6 or below are not allowed to use ZStandard compression";
         return Err(refused(ErrorCode::UnsupportedCompressionType, message));
@@ -220,34 +219,6 @@ fn check(records: &Bytes, rules: &BatchRules, version: i16) -> Result<BatchHeade
     Ok(header)
 }
 
-/// The bytes to store: as they came, unless the topic asks for another codec or the broker's time, or the
-/// batch says a wrong maximum timestamp.
-fn prepare(
-    records: Bytes,
-    header: BatchHeader,
-    rules: &BatchRules,
-    compression_type: &str,
-) -> Result<(Bytes, BatchHeader), Rejected> {
-    let mut header = header;
-    let mut batch = records;
-    if let Some(codec) = codec_of(compression_type).filter(|codec| header.compression().ok() != Some(*codec)) {
-        batch = recompress(&batch, codec)?;
-        header = BatchHeader::parse(&batch)?;
-    }
-    if rules.log_append_time {
-        let mut bytes = BytesMut::from(batch.as_ref());
-        records::set_log_append_time(&mut bytes, rules.now_ms);
-        batch = bytes.freeze();
-        header = BatchHeader::parse(&batch)?;
-    } else if BatchHeader::parse(&batch)?.max_timestamp != header.max_timestamp {
-        let mut bytes = BytesMut::from(batch.as_ref());
-        records::set_max_timestamp(&mut bytes, header.max_timestamp);
-        batch = bytes.freeze();
-        header = BatchHeader::parse(&batch)?;
-    }
-    Ok((batch, header))
-}
-
 /// `None`: the producer's own.
 fn codec_of(compression_type: &str) -> Option<Compression> {
     match compression_type {
@@ -260,22 +231,29 @@ fn codec_of(compression_type: &str) -> Option<Compression> {
     }
 }
 
-fn recompress(batch: &Bytes, codec: Compression) -> Result<Bytes, Rejected> {
-    let batch = records::Batch::parse(batch.clone())?;
-    let header = batch.header;
-    let mut builder = BatchBuilder::new(codec);
-    if header.producer_id != ProducerId::NONE {
-        builder = builder.producer(header.producer_id, header.producer_epoch, header.base_sequence);
+/// The config with the codec's level (KIP-390).
+fn level_of(codec: Compression) -> Option<&'static str> {
+    match codec {
+        Compression::Gzip => Some("compression.gzip.level"),
+        Compression::Lz4 => Some("compression.lz4.level"),
+        Compression::Zstd => Some("compression.zstd.level"),
+        Compression::None | Compression::Snappy => None,
     }
-    for record in records::decode_records(&batch, limits::DECOMPRESSED_BYTES_MAX)? {
-        builder.push(
-            record.timestamp,
-            record.key.as_deref(),
-            record.value.as_deref(),
-            &record.headers,
+}
+
+/// A batch in the topic's codec, if it is still as small as the topic wants it.
+fn within_size(batch: Bytes, checked: &BatchHeader, rules: &BatchRules) -> Result<(Bytes, BatchHeader), Rejected> {
+    if batch.len() > rules.max_message_bytes {
+        let message = format!(
+            "The record batch size is {} bytes in the topic's codec which exceeds the maximum configured value of {}",
+            batch.len(),
+            rules.max_message_bytes
         );
+        return Err(refused(ErrorCode::MessageTooLarge, message));
     }
-    Ok(builder.build())
+    let mut header = BatchHeader::parse(&batch)?;
+    header.max_timestamp = checked.max_timestamp;
+    Ok((batch, header))
 }
 
 fn partition_answer(
@@ -283,18 +261,13 @@ fn partition_answer(
     index: i32,
     tp: Option<TopicPartition>,
     outcome: Result<Appended, (Rejected, Option<(NodeId, LeaderEpoch)>)>,
-    log_append_time: i64,
     leaders: &mut BTreeSet<NodeId>,
 ) -> PartitionProduceResponse {
     let answer = PartitionProduceResponse::default().with_index(index);
     match outcome {
         Ok(appended) => answer
             .with_base_offset(appended.base_offset.0)
-            .with_log_append_time_ms(if log_append_time >= 0 {
-                log_append_time
-            } else {
-                appended.log_append_time
-            })
+            .with_log_append_time_ms(appended.log_append_time)
             .with_log_start_offset(appended.log_start.0),
         Err((rejected, known)) => {
             let leader = match (rejected.error, tp) {
@@ -324,3 +297,6 @@ fn record_error((index, message): (i32, String)) -> BatchIndexAndErrorMessage {
         .with_batch_index(index)
         .with_batch_index_error_message(Some(message.into()))
 }
+
+#[cfg(test)]
+mod tests;

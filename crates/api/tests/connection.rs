@@ -2,6 +2,7 @@
 
 use api::control::{Control, CreatedTopic, DeletedTopic, NewTopic, TopicRef};
 use api::data::{Appended, Data, DataError, FetchPlan, FetchedPartition};
+use api::memory_budget::Fetched;
 use api::{Api, ApiSettings, MemoryBudget, Services};
 use bytes::{BufMut, Bytes, BytesMut};
 use futures::FutureExt;
@@ -48,7 +49,7 @@ impl Data for Script {
         async move { answer.await.unwrap() }.boxed_local()
     }
 
-    fn fetch(&self, plan: FetchPlan) -> LocalBoxFuture<'static, Vec<FetchedPartition>> {
+    fn fetch(&self, plan: FetchPlan, memory: Fetched) -> LocalBoxFuture<'static, (Vec<FetchedPartition>, Fetched)> {
         *self.fetches.borrow_mut() += 1;
         let bytes = self.fetch_bytes.min(plan.max_bytes);
         let answer = move |tp| FetchedPartition {
@@ -61,7 +62,7 @@ impl Data for Script {
             records: Bytes::from(vec![7; bytes]),
             current_leader: None,
         };
-        async move { plan.partitions.iter().map(|p| answer(p.tp)).collect() }.boxed_local()
+        async move { (plan.partitions.iter().map(|p| answer(p.tp)).collect(), memory) }.boxed_local()
     }
 
     fn list_offset(
@@ -346,6 +347,28 @@ fn bad_input_closes_after_what_was_asked_before() {
             },
         );
     }
+}
+
+#[test]
+fn bad_input_waits_for_the_appends_before_it() {
+    connected(
+        ApiSettings::default(),
+        Script::default(),
+        |mut client, script, _, done| async move {
+            let mut reader = FrameReader::new(1 << 20);
+            let all = [&produce(1, -1)[..], &produce(2, -1), &[0, 0, 0, 3, 0, 0, 0]].concat();
+            client.write_all(&all).await.unwrap();
+            appends(&script, 2).await;
+            assert!(silent(&mut reader, &mut client).await);
+            reply(&script, 1, 20);
+            reply(&script, 0, 10);
+            for id in [1, 2] {
+                assert_eq!(correlation(&reader.next(&mut client).await.unwrap().unwrap()), id);
+            }
+            assert!(reader.next(&mut client).await.unwrap().is_none());
+            done.await.unwrap();
+        },
+    );
 }
 
 #[test]

@@ -25,13 +25,39 @@ struct Terms {
 /// What there is for one partition, and where its records are.
 type Found = (FetchedPartition, LogSlice);
 
+/// Memory for what a fetch reads. It is asked anew for each round of a long poll: what was free when the poll began
+/// may be taken when there is something to read.
+pub trait FetchMemory {
+    /// Takes memory for a round of `wanted` bytes, in place of what is held; answers how many may be read, at least 1.
+    fn reserve(&mut self, wanted: usize) -> usize;
+    /// Holds the bytes that were read, in place of what was reserved.
+    fn keep(&mut self, bytes: usize);
+}
+
+/// For callers that have no budget.
+struct Unlimited;
+
+impl FetchMemory for Unlimited {
+    fn reserve(&mut self, wanted: usize) -> usize {
+        wanted
+    }
+
+    fn keep(&mut self, _: usize) {}
+}
+
 impl ShardRef {
     /// Reads; waits until `min_bytes` are there, something is wrong with a partition, or `max_wait` is over. One answer
     /// per partition, in order. Records are read once, when it is known that they go out.
     pub async fn fetch(&self, plan: FetchPlan) -> Vec<FetchedPartition> {
+        self.fetch_within(plan, &mut Unlimited).await
+    }
+
+    /// [`ShardRef::fetch`] that reads no more in a round than `memory` has; it holds the answer's bytes afterwards.
+    pub async fn fetch_within(&self, plan: FetchPlan, memory: &mut impl FetchMemory) -> Vec<FetchedPartition> {
         let more = Arc::new(Notify::new());
-        let terms = Terms {
-            max_bytes: plan.max_bytes.min(limits::FETCH_BYTES_MAX),
+        let max_bytes = plan.max_bytes.min(limits::FETCH_BYTES_MAX);
+        let mut terms = Terms {
+            max_bytes,
             read_committed: plan.read_committed,
             from_follower: plan.from_follower,
             poll: self.next_poll(),
@@ -39,9 +65,12 @@ impl ShardRef {
         };
         let deadline = tokio::time::Instant::now() + plan.max_wait;
         loop {
+            terms.max_bytes = memory.reserve(max_bytes);
             let found = self.find_all(&plan.partitions, &terms).await;
             let bytes: usize = found.iter().map(|(_, slice)| slice.len()).sum();
-            let answer_now = bytes >= plan.min_bytes
+            memory.keep(bytes);
+            // Memory may be too short for what is enough to answer; then as much as there is memory for is enough.
+            let answer_now = bytes >= plan.min_bytes.min(terms.max_bytes)
                 || plan.partitions.is_empty()
                 || found
                     .iter()

@@ -27,6 +27,7 @@ mod topic_settings;
 pub use broker::{Broker, BrokerError, BrokerOptions, ConnectionFactory, DirectoryInput};
 pub use control::{Altered, AlteredIsr, Control, IsrProposal};
 pub use data::{AppendError, Appended, FetchPartition, FetchPlan, FetchedPartition};
+pub use fetch::FetchMemory;
 pub use shard::ShardRef;
 
 /// The tests' cluster, for tests of what is not public.

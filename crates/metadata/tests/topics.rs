@@ -94,6 +94,10 @@ fn topics_that_are_refused() {
         (with(|t| t.name = String::new()), ErrorCode::InvalidTopicException),
         (with(|t| t.name = "..".into()), ErrorCode::InvalidTopicException),
         (with(|t| t.name = "a b".into()), ErrorCode::InvalidTopicException),
+        (
+            with(|t| t.name = "__cluster_metadata".into()),
+            ErrorCode::InvalidRequest,
+        ),
         (with(|t| t.name = "x".repeat(250)), ErrorCode::InvalidTopicException),
         (with(|t| t.name = "a_b".into()), ErrorCode::InvalidTopicException),
         (with(|t| t.partitions = 0), ErrorCode::InvalidPartitions),
@@ -437,7 +441,11 @@ fn config_values_are_checked_with_kafkas_messages() {
         ("segment.bytes", "99999999999", Some("Not a number of type INT")),
         // A longer batch does not fit into a replica frame.
         ("max.message.bytes", "6291456", None),
-        ("max.message.bytes", "6291457", Some("Value must be no more than 6291456")),
+        (
+            "max.message.bytes",
+            "6291457",
+            Some("Value must be no more than 6291456"),
+        ),
         ("compression.gzip.level", "10", Some("Value must be no more than 9")),
         ("preallocate", "yes", Some("Expected value to be either true or false")),
         (

@@ -20,8 +20,24 @@ pub struct BatchRules {
     pub log_append_time: bool,
     /// Wall clock, milliseconds since 1970.
     pub now_ms: i64,
-    /// Bytes that the records may have after decompression.
-    pub decompressed_max: usize,
+}
+
+/// What all batches of one request together may still cost. Without it a request of many partitions would
+/// cost many times what the largest batch may.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Allowance {
+    /// Bytes that may still come out of decompression.
+    pub decompressed_bytes: usize,
+    /// Records that may still be named in refusals.
+    pub record_errors: usize,
+}
+
+impl Allowance {
+    /// What a request begins with.
+    pub const REQUEST: Self = Self {
+        decompressed_bytes: limits::DECOMPRESSED_BYTES_MAX,
+        record_errors: limits::RECORD_ERRORS_MAX,
+    };
 }
 
 /// Why a batch was not taken, for the produce response (KIP-467).
@@ -29,8 +45,8 @@ pub struct BatchRules {
 pub struct Rejected {
     pub error: ErrorCode,
     pub message: String,
-    /// Position of a record in the batch, and what is wrong with it; at most
-    /// [`limits::RECORD_ERRORS_MAX`] of them.
+    /// Position of a record in the batch, and what is wrong with it; as many
+    /// as the request's [`Allowance`] has.
     pub record_errors: Vec<(i32, String)>,
 }
 
@@ -62,7 +78,7 @@ impl From<BatchError> for Rejected {
 
 /// Checks what a client sent for one partition, as Kafka 4 does: exactly one batch of magic 2 at base offset
 /// 0, not larger than the topic allows, CRC, no control batch, a count that fits the offsets, and every record
-/// walked (decompressing as a stream, within a limit). The returned header's `max_timestamp` is the true
+/// walked (decompressing as a stream). What that takes is taken from `allowance`, refused or not. The returned header's `max_timestamp` is the true
 /// maximum of its records; where the batch says otherwise, [`crate::set_max_timestamp`] corrects it.
 ///
 /// # Errors
@@ -74,7 +90,11 @@ impl From<BatchError> for Rejected {
 /// Source: `ProduceRequest.validateRecords`, `UnifiedLog.analyzeAndValidateRecords`, `LogValidator` of
 /// Apache Kafka 4, in that order. Stricter than those in two ways: bytes after the batch are refused, not
 /// cut off, and offsets inside it must count up, since nothing is re-encoded.
-pub fn check_client_records(records: &Bytes, rules: &BatchRules) -> Result<BatchHeader, Rejected> {
+pub fn check_client_records(
+    records: &Bytes,
+    rules: &BatchRules,
+    allowance: &mut Allowance,
+) -> Result<BatchHeader, Rejected> {
     let mut header = check_one_batch(records)?;
     if header.base_offset.0 != 0 {
         let message = format!(
@@ -102,14 +122,13 @@ pub fn check_client_records(records: &Bytes, rules: &BatchRules) -> Result<Batch
     check_header(&header)?;
     let payload = records.get(crate::BATCH_HEADER_LEN..).unwrap_or_default();
     header.max_timestamp = match header.compression()? {
-        Compression::None => check_records(&header, &mut SliceSource::new(payload), rules)?,
+        Compression::None => check_records(&header, &mut SliceSource::new(payload), rules, allowance)?,
         codec => {
-            let limit = rules.decompressed_max;
-            check_records(
-                &header,
-                &mut StreamSource::new(reader(codec, payload, limit)?, limit),
-                rules,
-            )?
+            let limit = allowance.decompressed_bytes;
+            let mut source = StreamSource::new(reader(codec, payload, limit)?, limit);
+            let checked = check_records(&header, &mut source, rules, allowance);
+            allowance.decompressed_bytes = limit.saturating_sub(source.decompressed());
+            checked?
         }
     };
     Ok(header)
@@ -178,7 +197,12 @@ fn check_header(header: &BatchHeader) -> Result<(), Rejected> {
 }
 
 /// Walks the records and answers the maximum of their timestamps.
-fn check_records(header: &BatchHeader, source: &mut impl Source, rules: &BatchRules) -> Result<i64, Rejected> {
+fn check_records(
+    header: &BatchHeader,
+    source: &mut impl Source,
+    rules: &BatchRules,
+    allowance: &mut Allowance,
+) -> Result<i64, Rejected> {
     let mut errors = Vec::new();
     let mut first_error = ErrorCode::None;
     let mut errors_total: u64 = 0;
@@ -203,7 +227,8 @@ fn check_records(header: &BatchHeader, source: &mut impl Source, rules: &BatchRu
                 first_error = code;
             }
             errors_total += 1;
-            if errors.len() < limits::RECORD_ERRORS_MAX {
+            if allowance.record_errors > 0 {
+                allowance.record_errors -= 1;
                 errors.push((index, message));
             }
         }

@@ -18,7 +18,7 @@ mod walk;
 
 pub use batch::{Batch, BatchIter, split_batches};
 pub use builder::BatchBuilder;
-pub use check::{BatchRules, Rejected, check_client_records};
+pub use check::{Allowance, BatchRules, Rejected, check_client_records};
 pub use codec::{Compression, compress, decompress};
 pub use error::BatchError;
 pub use header::{

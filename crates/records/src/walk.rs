@@ -120,6 +120,11 @@ impl<'a> StreamSource<'a> {
         }
     }
 
+    /// Bytes that came out of decompression so far, looked at or not.
+    pub(crate) fn decompressed(&self) -> usize {
+        self.before + self.filled
+    }
+
     /// Reads on once the buffer is used up; false at the end.
     fn fill(&mut self) -> Result<bool, BatchError> {
         self.before += self.filled;

@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use proptest::prelude::*;
 use records::{
-    BatchBuilder, BatchHeader, BatchRules, Compression, Rejected, check_client_records, compress, verify_crc,
+    Allowance, BatchBuilder, BatchHeader, BatchRules, Compression, Rejected, check_client_records, compress, verify_crc,
 };
 use types::{ErrorCode, ProducerEpoch, ProducerId, limits};
 
@@ -15,7 +15,6 @@ const RULES: BatchRules = BatchRules {
     timestamp_after_max_ms: 3_600_000,
     log_append_time: false,
     now_ms: NOW,
-    decompressed_max: 1 << 20,
 };
 const CODECS: [Compression; 5] = [
     Compression::None,
@@ -64,15 +63,24 @@ fn with_payload(codec: Compression, count: i32, payload: &[u8]) -> Bytes {
     reseal(bytes)
 }
 
+/// As the only batch of its request.
+fn check(batch: &Bytes, rules: &BatchRules) -> Result<BatchHeader, Rejected> {
+    let mut allowance = Allowance {
+        decompressed_bytes: 1 << 20,
+        ..Allowance::REQUEST
+    };
+    check_client_records(batch, rules, &mut allowance)
+}
+
 fn refusal(batch: &Bytes, rules: &BatchRules) -> ErrorCode {
-    check_client_records(batch, rules).expect_err("must be refused").error
+    check(batch, rules).expect_err("must be refused").error
 }
 
 #[test]
 fn good_batches_pass() {
     for codec in CODECS {
         let batch = good(codec);
-        let header = check_client_records(&batch, &RULES).expect("good");
+        let header = check(&batch, &RULES).expect("good");
         assert_eq!(Ok(header), BatchHeader::parse(&batch), "{codec:?}");
     }
 }
@@ -156,7 +164,7 @@ fn sizes() {
         max_message_bytes: batch.len(),
         ..RULES
     };
-    assert!(check_client_records(&batch, &exact).is_ok());
+    assert!(check(&batch, &exact).is_ok());
     let less = BatchRules {
         max_message_bytes: batch.len() - 1,
         ..RULES
@@ -196,7 +204,7 @@ fn records_that_lie() {
     ];
     for codec in CODECS {
         let honest = with_payload(codec, 1, &[14, 0, 0, 0, 1, 2, b'v', 0]);
-        assert!(check_client_records(&honest, &RULES).is_ok(), "{codec:?}");
+        assert!(check(&honest, &RULES).is_ok(), "{codec:?}");
         for (what, count, payload) in &rows {
             assert_eq!(
                 refusal(&with_payload(codec, *count, payload), &RULES),
@@ -222,10 +230,10 @@ fn compacted_topics_need_keys() {
     batch.push(NOW, None, Some(b"v"), &[]);
     batch.push(NOW, Some(b""), None, &[]);
     let batch = batch.build();
-    assert!(check_client_records(&batch, &RULES).is_ok());
+    assert!(check(&batch, &RULES).is_ok());
     let Rejected {
         error, record_errors, ..
-    } = check_client_records(
+    } = check(
         &batch,
         &BatchRules {
             compacted: true,
@@ -246,7 +254,7 @@ fn record_errors_are_bounded() {
     for _ in 0..limits::RECORD_ERRORS_MAX + 5 {
         batch.push(NOW, None, None, &[]);
     }
-    let rejected = check_client_records(
+    let rejected = check(
         &batch.build(),
         &BatchRules {
             compacted: true,
@@ -256,6 +264,48 @@ fn record_errors_are_bounded() {
     .expect_err("keys");
     assert_eq!(rejected.record_errors.len(), limits::RECORD_ERRORS_MAX);
     assert!(rejected.message.contains("1005"));
+}
+
+/// Many batches in one request cost no more than one may.
+#[test]
+fn an_allowance_covers_all_batches_of_a_request() {
+    let compacted = BatchRules {
+        compacted: true,
+        ..RULES
+    };
+    let mut keyless = BatchBuilder::new(Compression::None);
+    (0..700).for_each(|_| keyless.push(NOW, None, None, &[]));
+    let keyless = keyless.build();
+    let mut allowance = Allowance::REQUEST;
+    let told: Vec<usize> = (0..3)
+        .map(|_| {
+            check_client_records(&keyless, &compacted, &mut allowance)
+                .expect_err("keys")
+                .record_errors
+                .len()
+        })
+        .collect();
+    assert_eq!(told, [700, limits::RECORD_ERRORS_MAX - 700, 0]);
+
+    for codec in &CODECS[1..] {
+        let mut zeros = BatchBuilder::new(*codec);
+        zeros.push(NOW, None, Some(&vec![0; 400 << 10]), &[]);
+        let zeros = zeros.build();
+        let mut allowance = Allowance {
+            decompressed_bytes: 1 << 20,
+            ..Allowance::REQUEST
+        };
+        assert!(check_client_records(&zeros, &RULES, &mut allowance).is_ok());
+        // A refused batch costs what was decompressed of it.
+        assert!(check_client_records(&zeros, &compacted, &mut allowance).is_err());
+        let left = allowance.decompressed_bytes;
+        assert!(left <= (1 << 20) - (800 << 10), "{codec:?}: {left} left");
+        assert_eq!(
+            check_client_records(&zeros, &RULES, &mut allowance).map_err(|rejected| rejected.error),
+            Err(ErrorCode::MessageTooLarge),
+            "{codec:?}"
+        );
+    }
 }
 
 #[test]
@@ -277,7 +327,7 @@ fn timestamps() {
         (NOW - 1001, false),
         (-1, true),
     ] {
-        let answer = check_client_records(&at(timestamp), &rules);
+        let answer = check(&at(timestamp), &rules);
         assert_eq!(answer.is_ok(), good, "{}", timestamp - NOW);
         if let Err(rejected) = answer {
             assert_eq!(rejected.error, ErrorCode::InvalidTimestamp);
@@ -285,7 +335,7 @@ fn timestamps() {
             assert_eq!(rejected.record_errors[0].0, 1);
         }
         assert!(
-            check_client_records(
+            check(
                 &at(timestamp),
                 &BatchRules {
                     log_append_time: true,
@@ -302,10 +352,7 @@ fn timestamps() {
 #[test]
 fn the_true_max_timestamp_is_answered() {
     let wrong = patched(&good(Compression::Lz4), 35, &5i64.to_be_bytes());
-    assert_eq!(
-        check_client_records(&wrong, &RULES).map(|header| header.max_timestamp),
-        Ok(NOW + 2)
-    );
+    assert_eq!(check(&wrong, &RULES).map(|header| header.max_timestamp), Ok(NOW + 2));
 }
 
 proptest! {
@@ -317,7 +364,7 @@ proptest! {
         payload in prop::collection::vec(any::<u8>(), 0..300), codec in 0u8..8, count in 1i32..5
     ) {
         let batch = with_payload(Compression::None, count, &payload);
-        let _ = check_client_records(&patched(&batch, 22, &[codec]), &RULES);
+        let _ = check(&patched(&batch, 22, &[codec]), &RULES);
     }
 
     /// A flipped bit anywhere is refused, but for those in what the CRC does not cover and nobody checks:
@@ -327,7 +374,7 @@ proptest! {
         let mut bytes = good(CODECS[codec]).to_vec();
         let bit = bit.index(bytes.len() * 8);
         bytes[bit / 8] ^= 1 << (bit % 8);
-        let answer = check_client_records(&bytes.into(), &RULES);
+        let answer = check(&bytes.into(), &RULES);
         prop_assert_eq!(answer.is_ok(), (12..16).contains(&(bit / 8)));
     }
 }

@@ -1,13 +1,22 @@
 //! Every queue, frame, batch and buffer has its limit here. Where Kafka has a name for it, the property
 //! of that name sets it and the constant is the default.
 
+use std::time::Duration;
+
 /// `socket.request.max.bytes`: a longer frame closes the connection before its body is read.
 pub const SOCKET_REQUEST_BYTES_MAX: usize = 100 * 1024 * 1024;
+/// A frame that is no Produce: nothing else carries records, so nothing else needs to be long.
+pub const CONTROL_REQUEST_BYTES_MAX: usize = 8 * 1024 * 1024;
+/// The body of a request has this long to arrive once memory is drawn for it, or else must bring
+/// [`REQUEST_BODY_BYTES_PER_WINDOW_MIN`] in every window of this length: memory is not held for what does not come.
+pub const REQUEST_BODY_WINDOW: Duration = Duration::from_secs(10);
+pub const REQUEST_BODY_BYTES_PER_WINDOW_MIN: usize = 1024 * 1024;
 /// `max.message.bytes` of a topic: size of one record batch as it is on the wire.
 pub const MESSAGE_BYTES_MAX: usize = 1_048_588;
 /// `fetch.max.bytes` of the broker.
 pub const FETCH_BYTES_MAX: usize = 55 * 1024 * 1024;
-/// Bytes that one batch may have after decompression while it is checked.
+/// Bytes that the batches of one request may have together after decompression while they are checked; so
+/// also the most that one batch may have.
 pub const DECOMPRESSED_BYTES_MAX: usize = 256 * 1024 * 1024;
 /// Produce requests of one connection that wait for their commit while the next is read.
 pub const PIPELINED_PRODUCE_MAX: usize = 16;
@@ -17,6 +26,10 @@ pub const CONNECTIONS_MAX: usize = 15_000;
 pub const FETCH_SESSIONS_MAX: usize = 1_000;
 /// Partitions named in one fetch session.
 pub const FETCH_SESSION_PARTITIONS_MAX: usize = 10_000;
+/// Partitions remembered in all fetch sessions of a shard together.
+pub const FETCH_SESSION_CACHED_PARTITIONS_MAX: usize = 200_000;
+/// Partitions that one Produce or Fetch may name; their answers are larger than they are.
+pub const REQUEST_PARTITIONS_MAX: usize = 100_000;
 /// Bytes of one frame on a replica stream.
 pub const REPLICA_FRAME_BYTES_MAX: usize = 8 * 1024 * 1024;
 /// Bytes that a leader may have sent to one follower stream without acknowledgement.
@@ -59,7 +72,7 @@ pub const OPEN_FILES_MAX: usize = 1_000;
 /// Memory that a decoded Kafka message may take beside its frame: so much, and so much per byte of the frame.
 pub const DECODED_BYTES_BASE: usize = 4 * 1024 * 1024;
 pub const DECODED_BYTES_PER_BYTE: usize = 8;
-/// Records named one by one in the refusal of a batch (KIP-467).
+/// Records named one by one in the refusals of one request's batches (KIP-467).
 pub const RECORD_ERRORS_MAX: usize = 1_000;
 /// Idempotent producers remembered per partition; beyond it the one that was silent longest is forgotten.
 pub const PRODUCERS_PER_PARTITION_MAX: usize = 100_000;

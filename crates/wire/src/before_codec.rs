@@ -11,6 +11,7 @@
 //! ```
 
 use crate::messages::{CreateTopicsResponse, DeleteTopicsResponse, DescribeConfigsResponse, ResponseKind};
+use crate::served::codec_version;
 use crate::{ApiKey, WireError};
 use bytes::{BufMut, Bytes, BytesMut};
 
@@ -30,7 +31,7 @@ pub(crate) fn request_as_known(key: ApiKey, version: i16, body: Bytes) -> (i16, 
             longer.put_u8(0);
             (oldest, longer.freeze())
         }
-        _ => (version.max(oldest), body),
+        _ => (codec_version(key, version).max(oldest), body),
     }
 }
 

@@ -22,12 +22,12 @@ pub(crate) fn downgraded(response: &ResponseKind, version: i16) -> Cow<'_, Respo
     let changed = match response {
         ResponseKind::Produce(r) if version < 10 => produce(r, version).map(ResponseKind::Produce),
         ResponseKind::Fetch(r) if version < 16 => fetch(r, version).map(ResponseKind::Fetch),
-        ResponseKind::ListOffsets(r) if version < 4 => Some(ResponseKind::ListOffsets(list_offsets(r))),
+        ResponseKind::ListOffsets(r) if version < 5 => Some(ResponseKind::ListOffsets(list_offsets(r, version))),
         ResponseKind::Metadata(r) => metadata(r, version).map(ResponseKind::Metadata),
         ResponseKind::FindCoordinator(r) => find_coordinator(r, version).map(ResponseKind::FindCoordinator),
         ResponseKind::ApiVersions(r) if version < 4 => Some(ResponseKind::ApiVersions(api_versions(r, version))),
         ResponseKind::CreateTopics(r) if version < 5 => Some(ResponseKind::CreateTopics(create_topics(r))),
-        ResponseKind::DeleteTopics(r) if version < 6 => Some(ResponseKind::DeleteTopics(delete_topics(r))),
+        ResponseKind::DeleteTopics(r) if version < 6 => Some(ResponseKind::DeleteTopics(delete_topics(r, version))),
         ResponseKind::DescribeCluster(r) if version < 2 => {
             Some(ResponseKind::DescribeCluster(describe_cluster(r, version)))
         }
@@ -69,17 +69,16 @@ fn produce(response: &ProduceResponse, version: i16) -> Option<ProduceResponse> 
     Some(response)
 }
 
-/// Sessions came with v7, the preferred replica with v11, diverging epochs and leaders with v12 (tagged),
-/// endpoints with v16. The requester of v5 need not know KAFKA_STORAGE_ERROR.
+/// Sessions came with v7, the preferred replica with v11, diverging epochs with v12 (tagged), endpoints with
+/// v16. The form has leaders from v12 too, but Kafka tells them from v16 on only (KIP-951). The requester of v5 need not know KAFKA_STORAGE_ERROR.
 fn fetch(response: &FetchResponse, version: i16) -> Option<FetchResponse> {
     let storage = ErrorCode::KafkaStorageError.code();
     let fits = response.node_endpoints.is_empty()
         && (version >= 7 || response.session_id == 0)
         && response.responses.iter().flat_map(|t| &t.partitions).all(|p| {
-            (version >= 12
-                || (p.current_leader == LeaderIdAndEpoch::default()
-                    && p.diverging_epoch == EpochEndOffset::default()
-                    && p.snapshot_id == Default::default()))
+            p.current_leader == LeaderIdAndEpoch::default()
+                && (version >= 12
+                    || (p.diverging_epoch == EpochEndOffset::default() && p.snapshot_id == Default::default()))
                 && (version >= 11 || p.preferred_read_replica.0 == -1)
                 && (version > 5 || p.error_code != storage)
         });
@@ -92,8 +91,8 @@ fn fetch(response: &FetchResponse, version: i16) -> Option<FetchResponse> {
         response.session_id = 0;
     }
     for partition in response.responses.iter_mut().flat_map(|t| &mut t.partitions) {
+        partition.current_leader = LeaderIdAndEpoch::default();
         if version < 12 {
-            partition.current_leader = LeaderIdAndEpoch::default();
             partition.diverging_epoch = EpochEndOffset::default();
             partition.snapshot_id = Default::default();
         }
@@ -107,10 +106,16 @@ fn fetch(response: &FetchResponse, version: i16) -> Option<FetchResponse> {
     Some(response)
 }
 
-fn list_offsets(response: &ListOffsetsResponse) -> ListOffsetsResponse {
+/// Leader epochs came with v4. The requester of v4 need not know OFFSET_NOT_AVAILABLE (KIP-207).
+fn list_offsets(response: &ListOffsetsResponse, version: i16) -> ListOffsetsResponse {
     let mut response = response.clone();
     for partition in response.topics.iter_mut().flat_map(|t| &mut t.partitions) {
-        partition.leader_epoch = -1;
+        if version < 4 {
+            partition.leader_epoch = -1;
+        }
+        if partition.error_code == ErrorCode::OffsetNotAvailable.code() {
+            partition.error_code = ErrorCode::LeaderNotAvailable.code();
+        }
     }
     response
 }
@@ -198,11 +203,15 @@ fn create_topics(response: &CreateTopicsResponse) -> CreateTopicsResponse {
     response
 }
 
-/// A topic may be without a name from v6, where it is asked for by id.
-fn delete_topics(response: &DeleteTopicsResponse) -> DeleteTopicsResponse {
+/// Messages came with v5, topic ids with v6, and with them topics without a name.
+fn delete_topics(response: &DeleteTopicsResponse, version: i16) -> DeleteTopicsResponse {
     let mut response = response.clone();
     for topic in &mut response.responses {
         topic.name.get_or_insert_default();
+        topic.topic_id = Default::default();
+        if version < 5 {
+            topic.error_message = None;
+        }
     }
     response
 }

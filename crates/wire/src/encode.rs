@@ -3,6 +3,7 @@
 use crate::before_codec;
 use crate::downgrade::downgraded;
 use crate::messages::ResponseKind;
+use crate::served::codec_version;
 use crate::{ApiKey, WireError};
 use bytes::{BufMut, Bytes, BytesMut};
 
@@ -42,7 +43,7 @@ pub fn encode_response(
     }
     if !before_codec::encode(&response, api_version, &mut buffer)? {
         response
-            .encode(&mut buffer, api_version)
+            .encode(&mut buffer, codec_version(key, api_version))
             .map_err(|e| WireError::Encode(format!("{e:#}")))?;
     }
     seal(buffer)

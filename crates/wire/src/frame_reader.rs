@@ -81,6 +81,12 @@ impl FrameReader {
         }
     }
 
+    /// Bytes that have come and are in no frame yet.
+    #[must_use]
+    pub fn buffered_bytes(&self) -> usize {
+        self.buffer.len()
+    }
+
     /// A frame that is complete in the buffer, without reading; for taking all input that is ready.
     ///
     /// # Errors

@@ -8,6 +8,7 @@ mod responses;
 
 use crate::grammar::{Shape, request_shape, response_shape};
 use crate::messages::{RequestKind, ResponseKind};
+use crate::served::codec_version;
 use crate::{ApiKey, SERVED};
 use bytes::{Bytes, BytesMut};
 
@@ -29,6 +30,7 @@ impl Side {
 
     /// The codec alone: what it makes of the bytes, encoded again; and how many bytes it left.
     fn through_codec(self, key: ApiKey, version: i16, body: &[u8]) -> Result<(BytesMut, usize), String> {
+        let version = codec_version(key, version);
         let mut bytes = Bytes::copy_from_slice(body);
         let mut again = BytesMut::new();
         match self {

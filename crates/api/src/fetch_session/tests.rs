@@ -1,7 +1,7 @@
 use super::*;
 use bytes::Bytes;
 use wire::StrBytes;
-use wire::messages::fetch_request::{FetchTopic, ForgottenTopic};
+use wire::messages::fetch_request::{FetchPartition, FetchTopic, ForgottenTopic};
 
 const NOW: Monotonic = Monotonic(Duration::from_secs(1_000));
 
@@ -28,8 +28,8 @@ fn request(session_id: i32, session_epoch: i32, partitions: &[i32], forgotten: &
 /// High watermark, error, bytes of records, diverging epoch.
 type Answer = (i64, i16, usize, i32);
 
-fn answers(context: &Context, of: impl Fn(i32) -> Answer) -> Vec<(PartitionKey, FetchPartition, PartitionData)> {
-    let one = |(key, wanted): &(PartitionKey, FetchPartition)| {
+fn answers(context: &Context, of: impl Fn(i32) -> Answer) -> Vec<(PartitionKey, Wanted, PartitionData)> {
+    let one = |(key, wanted): &(PartitionKey, Wanted)| {
         let (high_watermark, error, bytes, diverging) = of(key.1);
         let mut data = PartitionData::default()
             .with_partition_index(key.1)
@@ -38,7 +38,7 @@ fn answers(context: &Context, of: impl Fn(i32) -> Answer) -> Vec<(PartitionKey, 
             .with_log_start_offset(0)
             .with_records(Some(Bytes::from(vec![0; bytes])));
         data.diverging_epoch.epoch = diverging;
-        (key.clone(), wanted.clone(), data)
+        (key.clone(), *wanted, data)
     };
     context.partitions.iter().map(one).collect()
 }
@@ -161,4 +161,70 @@ fn a_session_has_a_limit() {
         Err(ErrorCode::FetchSessionIdNotFound)
     );
     assert!(sessions.is_empty());
+}
+
+/// Names that no topic can have are answered every time, and never remembered.
+#[test]
+fn impossible_names_are_not_kept() {
+    let long = "x".repeat(limits::TOPIC_NAME_MAX + 1);
+    let topic = |name: &str| {
+        FetchTopic::default()
+            .with_topic(StrBytes::from(name.to_owned()).into())
+            .with_partitions(vec![FetchPartition::default()])
+    };
+    let ask = |session, epoch, topics: Vec<FetchTopic>| {
+        FetchRequest::default()
+            .with_session_id(session)
+            .with_session_epoch(epoch)
+            .with_topics(topics)
+    };
+    let mut sessions = FetchSessions::new(4);
+    let only = sessions.open(&ask(0, 0, vec![topic(&long)]), false, NOW).unwrap();
+    assert_eq!(only.partitions.len(), 1, "it is answered");
+    let (id, included) = sessions.answered(only.kind, &answers(&only, |_| (-1, 3, 0, -1)), 9, NOW);
+    assert_eq!((id, included, sessions.len()), (0, vec![true], 0));
+
+    let both = sessions
+        .open(&ask(0, 0, vec![topic("t"), topic(&long)]), false, NOW)
+        .unwrap();
+    let (id, _) = sessions.answered(both.kind, &answers(&both, |_| (5, 0, 0, -1)), 9, NOW);
+    assert_eq!((id, sessions.partitions), (9, 1));
+    let added = sessions.open(&ask(9, 1, vec![topic(&long)]), false, NOW).unwrap();
+    assert_eq!((added.partitions.len(), sessions.partitions), (2, 1));
+    let (_, included) = sessions.answered(added.kind, &answers(&added, |_| (5, 0, 0, -1)), 0, NOW);
+    assert_eq!(included, [false, true]);
+    assert_eq!(
+        sessions.open(&ask(9, 2, vec![]), false, NOW).unwrap().partitions.len(),
+        1
+    );
+}
+
+/// All sessions of a shard share one allowance of partitions.
+#[test]
+fn partitions_are_counted_over_all_sessions() {
+    let mut sessions = FetchSessions::new(4);
+    sessions.partitions_max = 6;
+    let begin = |sessions: &mut FetchSessions, fresh, now| {
+        let context = sessions.open(&request(0, 0, &[0, 1, 2], &[]), false, now).unwrap();
+        sessions
+            .answered(context.kind, &answers(&context, |_| (5, 0, 0, -1)), fresh, now)
+            .0
+    };
+    assert_eq!((begin(&mut sessions, 1, NOW), begin(&mut sessions, 2, NOW)), (1, 2));
+    assert_eq!(begin(&mut sessions, 3, NOW), 0, "no room");
+    // One that would grow past it ends.
+    assert_eq!(
+        sessions.open(&request(1, 1, &[9], &[]), false, NOW),
+        Err(ErrorCode::FetchSessionIdNotFound)
+    );
+    assert_eq!((sessions.partitions, begin(&mut sessions, 4, NOW)), (3, 4));
+    sessions.open(&request(4, 1, &[8], &[0, 1]), false, NOW).unwrap();
+    assert_eq!(sessions.partitions, 5);
+    assert_eq!(
+        begin(&mut sessions, 5, NOW.plus(EVICTION_AGE)),
+        5,
+        "what is old makes room"
+    );
+    let held: usize = sessions.sessions.values().map(|s| s.partitions.len()).sum();
+    assert_eq!(sessions.partitions, held);
 }

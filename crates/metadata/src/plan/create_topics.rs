@@ -81,6 +81,11 @@ struct Creation<'a> {
 impl<'a> Creation<'a> {
     fn create<'b: 'a>(&mut self, new: &'b NewTopic) -> Result<CreatedTopic, PlanError> {
         topic_name::check(&new.name)?;
+        // The metadata log itself, which is no topic.
+        if new.name == "__cluster_metadata" {
+            let message = format!("Creation of internal topic {} is prohibited.", new.name);
+            return refuse(ErrorCode::InvalidRequest, message);
+        }
         if !self.named.insert(&new.name) {
             return refuse(
                 ErrorCode::InvalidRequest,

@@ -3,6 +3,7 @@
 use crate::encode::seal;
 use crate::grammar::{Cursor, check, response_shape};
 use crate::messages::{RequestKind, ResponseKind};
+use crate::served::codec_version;
 use crate::{ApiKey, WireError};
 use bytes::{BufMut, Bytes, BytesMut};
 
@@ -30,7 +31,7 @@ pub fn encode_request(
         buffer.put_u8(0);
     }
     request
-        .encode(&mut buffer, version)
+        .encode(&mut buffer, codec_version(key, version))
         .map_err(|e| WireError::Encode(format!("{e:#}")))?;
     seal(buffer)
 }
@@ -44,7 +45,8 @@ pub fn encode_request(
 pub fn decode_response(key: ApiKey, version: i16, frame: Bytes) -> Result<(i32, ResponseKind), WireError> {
     let shape = response_shape(key).ok_or(WireError::UnknownApi(key as i16))?;
     let known = key.valid_versions();
-    if !(known.min..=known.max).contains(&version) {
+    let codec_version = codec_version(key, version);
+    if !(known.min..=known.max).contains(&codec_version) {
         return Err(WireError::UnsupportedVersion {
             api_key: key as i16,
             api_version: version,
@@ -59,7 +61,7 @@ pub fn decode_response(key: ApiKey, version: i16, frame: Bytes) -> Result<(i32, 
     }
     let body = frame.slice(cursor.position()..);
     let length = check(shape, version, &body)?;
-    let response = ResponseKind::decode(key, &mut body.slice(..length), version)
+    let response = ResponseKind::decode(key, &mut body.slice(..length), codec_version)
         .map_err(|e| WireError::Decode(format!("{e:#}")))?;
     Ok((correlation, response))
 }

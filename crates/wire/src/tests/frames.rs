@@ -18,7 +18,8 @@ fn request(key: ApiKey, version: i16, correlation: i32, client_id: &str) -> Byte
         },
     )
     .body;
-    let request = RequestKind::decode(key, &mut Bytes::from(body), version).expect("sample");
+    let request =
+        RequestKind::decode(key, &mut Bytes::from(body), crate::served::codec_version(key, version)).expect("sample");
     client::encode_request(key, version, correlation, client_id, &request).expect("encode")
 }
 

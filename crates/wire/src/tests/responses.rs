@@ -4,6 +4,7 @@ use super::versions;
 use crate::grammar::response_shape;
 use crate::grammar::sample::{Style, sample};
 use crate::messages::{self, ResponseKind};
+use crate::served::codec_version;
 use crate::{ApiKey, StrBytes, client, encode_response};
 use bytes::Bytes;
 use types::ErrorCode;
@@ -24,7 +25,7 @@ fn every_response_fits_every_version() {
                 },
             )
             .body;
-            let response = ResponseKind::decode(key, &mut Bytes::from(body), full).expect("sample");
+            let response = ResponseKind::decode(key, &mut Bytes::from(body), codec_version(key, full)).expect("sample");
             for (_, version) in versions().filter(|(k, _)| *k == key) {
                 let context = format!("{key:?} of v{full} in v{version}, seed {seed}: {response:?}");
                 let frame =
@@ -111,6 +112,77 @@ fn storage_errors_are_translated_for_old_clients() {
             got.responses[0].partition_responses[0].error_code, expected,
             "v{version}"
         );
+    }
+}
+
+/// KIP-207: before v5 a client asks again after LEADER_NOT_AVAILABLE only.
+#[test]
+fn offset_not_available_is_translated_for_old_clients() {
+    for (version, expected) in [
+        (1, ErrorCode::LeaderNotAvailable),
+        (4, ErrorCode::LeaderNotAvailable),
+        (5, ErrorCode::OffsetNotAvailable),
+        (11, ErrorCode::OffsetNotAvailable),
+    ] {
+        let partition = messages::list_offsets_response::ListOffsetsPartitionResponse::default()
+            .with_error_code(ErrorCode::OffsetNotAvailable.code())
+            .with_leader_epoch(3);
+        let topic =
+            messages::list_offsets_response::ListOffsetsTopicResponse::default().with_partitions(vec![partition]);
+        let response = messages::ListOffsetsResponse::default().with_topics(vec![topic]);
+        let ResponseKind::ListOffsets(got) = again(ApiKey::ListOffsets, version, ResponseKind::ListOffsets(response))
+        else {
+            panic!("kind")
+        };
+        let partition = &got.topics[0].partitions[0];
+        assert_eq!(partition.error_code, expected.code(), "v{version}");
+        assert_eq!(partition.leader_epoch, if version < 4 { -1 } else { 3 }, "v{version}");
+    }
+}
+
+/// As Kafka's recorded answers of 12 to 15 to a fetch from another broker than the leader.
+#[test]
+fn fetch_names_leaders_from_v16_on() {
+    for (version, expected) in [(11, -1), (12, -1), (15, -1), (16, 2), (18, 2)] {
+        let leader = messages::fetch_response::LeaderIdAndEpoch::default()
+            .with_leader_id(2.into())
+            .with_leader_epoch(7);
+        let partition = messages::fetch_response::PartitionData::default()
+            .with_error_code(ErrorCode::NotLeaderOrFollower.code())
+            .with_current_leader(leader);
+        let topic = messages::fetch_response::FetchableTopicResponse::default().with_partitions(vec![partition]);
+        let response = messages::FetchResponse::default().with_responses(vec![topic]);
+        let ResponseKind::Fetch(got) = again(ApiKey::Fetch, version, ResponseKind::Fetch(response)) else {
+            panic!("kind")
+        };
+        assert_eq!(
+            got.responses[0].partitions[0].current_leader.leader_id, expected,
+            "v{version}"
+        );
+    }
+}
+
+/// A message from v5, the id from v6: as in Kafka's recorded answers.
+#[test]
+fn delete_topics_tells_what_its_version_can() {
+    for version in 0..=6 {
+        let topic = messages::delete_topics_response::DeletableTopicResult::default()
+            .with_name(Some(StrBytes::from_static_str("t").into()))
+            .with_topic_id(uuid::Uuid::from_bytes([7; 16]))
+            .with_error_code(3)
+            .with_error_message(Some(StrBytes::from_static_str("not here")));
+        let response = messages::DeleteTopicsResponse::default().with_responses(vec![topic]);
+        let frame = encode_response(
+            ApiKey::DeleteTopics as i16,
+            version,
+            1,
+            &ResponseKind::DeleteTopics(response),
+        )
+        .expect("encode");
+        let has = |what: &[u8]| frame.windows(what.len()).any(|window| window == what);
+        assert_eq!(has(b"not here"), version >= 5, "v{version}");
+        assert_eq!(has(&[7; 16]), version >= 6, "v{version}");
+        assert!(has(b"t"), "v{version}");
     }
 }
 

@@ -1,0 +1,237 @@
+//! A shard for tests of handlers: a data and a control plane that answer what the test says and write down what
+//! they were asked.
+
+use crate::control::{Control, CreatedTopic, DeletedTopic, NewTopic, TopicRef};
+use crate::data::{Appended, Data, DataError, FetchPlan, FetchedPartition};
+use crate::memory_budget::Fetched;
+use crate::{ApiSettings, MemoryBudget, Services};
+use bytes::Bytes;
+use futures::FutureExt;
+use futures::future::LocalBoxFuture;
+use host::RealHost;
+use metadata::Image;
+use records::BatchHeader;
+use std::cell::{Cell, RefCell};
+use std::collections::VecDeque;
+use std::rc::Rc;
+use std::sync::Arc;
+use types::{ErrorCode, LeaderEpoch, NodeId, Offset, TopicPartition};
+
+pub(crate) struct ScriptedData {
+    /// What every append comes to; `None`: it never resolves.
+    pub(crate) append: Cell<Option<Result<Appended, DataError>>>,
+    pub(crate) appended: RefCell<Vec<(TopicPartition, Bytes, BatchHeader, i16)>>,
+    /// Records of every fetched partition, if it is read without error, and the error.
+    pub(crate) records: RefCell<Bytes>,
+    pub(crate) fetch_error: Cell<ErrorCode>,
+    pub(crate) leader: Cell<Option<(NodeId, LeaderEpoch)>>,
+    pub(crate) plans: RefCell<Vec<FetchPlan>>,
+    /// Fetches wait for ever.
+    pub(crate) stall_fetches: Cell<bool>,
+    pub(crate) list_offset: Cell<Result<(Offset, i64, LeaderEpoch), DataError>>,
+    pub(crate) epoch_end: Cell<Result<(LeaderEpoch, Offset), DataError>>,
+}
+
+impl Default for ScriptedData {
+    fn default() -> Self {
+        let appended = Appended {
+            base_offset: Offset(40),
+            log_append_time: -1,
+            log_start: Offset(2),
+        };
+        Self {
+            append: Cell::new(Some(Ok(appended))),
+            appended: RefCell::default(),
+            records: RefCell::default(),
+            fetch_error: Cell::new(ErrorCode::None),
+            leader: Cell::new(None),
+            plans: RefCell::default(),
+            stall_fetches: Cell::new(false),
+            list_offset: Cell::new(Ok((Offset(7), 1_000, LeaderEpoch(4)))),
+            epoch_end: Cell::new(Ok((LeaderEpoch(3), Offset(30)))),
+        }
+    }
+}
+
+impl Data for ScriptedData {
+    fn append(
+        &self,
+        tp: TopicPartition,
+        batch: Bytes,
+        header: BatchHeader,
+        acks: i16,
+    ) -> LocalBoxFuture<'static, Result<Appended, DataError>> {
+        self.appended.borrow_mut().push((tp, batch, header, acks));
+        match self.append.get() {
+            Some(outcome) => std::future::ready(outcome).boxed_local(),
+            None => std::future::pending().boxed_local(),
+        }
+    }
+
+    fn fetch(&self, plan: FetchPlan, memory: Fetched) -> LocalBoxFuture<'static, (Vec<FetchedPartition>, Fetched)> {
+        let mut memory = memory;
+        let max_bytes = memory.reserve(plan.max_bytes);
+        let error = self.fetch_error.get();
+        let answer = |tp| FetchedPartition {
+            tp,
+            error,
+            high_watermark: Offset(9),
+            last_stable_offset: Offset(9),
+            log_start: Offset(0),
+            diverging: None,
+            records: if error.is_none() {
+                self.records.borrow().clone()
+            } else {
+                Bytes::new()
+            },
+            current_leader: self.leader.get(),
+        };
+        let mut left = max_bytes;
+        let mut fetched: Vec<_> = plan.partitions.iter().map(|p| answer(p.tp)).collect();
+        for (index, answer) in fetched.iter_mut().enumerate() {
+            if index > 0 && answer.records.len() > left {
+                answer.records = Bytes::new();
+            }
+            left = left.saturating_sub(answer.records.len());
+        }
+        memory.keep(fetched.iter().map(|f| f.records.len()).sum());
+        self.plans.borrow_mut().push(plan);
+        if self.stall_fetches.get() {
+            return std::future::pending().boxed_local();
+        }
+        std::future::ready((fetched, memory)).boxed_local()
+    }
+
+    fn list_offset(
+        &self,
+        _: TopicPartition,
+        _: i64,
+        _: LeaderEpoch,
+        _: bool,
+    ) -> LocalBoxFuture<'static, Result<(Offset, i64, LeaderEpoch), DataError>> {
+        std::future::ready(self.list_offset.get()).boxed_local()
+    }
+
+    fn epoch_end_offset(
+        &self,
+        _: TopicPartition,
+        _: LeaderEpoch,
+        _: LeaderEpoch,
+    ) -> LocalBoxFuture<'static, Result<(LeaderEpoch, Offset), DataError>> {
+        std::future::ready(self.epoch_end.get()).boxed_local()
+    }
+}
+
+pub(crate) struct ScriptedControl {
+    image: Arc<Image>,
+    /// Answers by topic, in order of what is asked; one that is not there is created or deleted without error.
+    pub(crate) created: RefCell<VecDeque<CreatedTopic>>,
+    pub(crate) deleted: RefCell<VecDeque<DeletedTopic>>,
+    /// The whole call fails with it.
+    pub(crate) error: Cell<Option<ErrorCode>>,
+    pub(crate) blocks: RefCell<VecDeque<Result<(i64, i32), ErrorCode>>>,
+    pub(crate) creations: RefCell<Vec<(Vec<NewTopic>, bool)>>,
+    pub(crate) deletions: RefCell<Vec<Vec<TopicRef>>>,
+}
+
+impl Control for ScriptedControl {
+    fn image(&self) -> Arc<Image> {
+        Arc::clone(&self.image)
+    }
+
+    fn create_topics(
+        &self,
+        topics: Vec<NewTopic>,
+        validate_only: bool,
+    ) -> LocalBoxFuture<'static, Result<Vec<CreatedTopic>, ErrorCode>> {
+        let mut created = self.created.borrow_mut();
+        let answer = |topic: &NewTopic| {
+            created.pop_front().unwrap_or(CreatedTopic {
+                id: crate::test_image::topic_id(77),
+                error: ErrorCode::None,
+                message: None,
+                partitions: topic.partitions.max(1),
+                replication_factor: topic.replication_factor.max(3),
+            })
+        };
+        let answers = topics.iter().map(answer).collect();
+        self.creations.borrow_mut().push((topics, validate_only));
+        std::future::ready(self.error.get().map_or(Ok(answers), Err)).boxed_local()
+    }
+
+    fn delete_topics(&self, topics: Vec<TopicRef>) -> LocalBoxFuture<'static, Result<Vec<DeletedTopic>, ErrorCode>> {
+        let mut deleted = self.deleted.borrow_mut();
+        let answer = |topic: &TopicRef| {
+            let known = match topic {
+                TopicRef::Name(name) => self.image.topic(name),
+                TopicRef::Id(id) => self.image.topic_by_id(*id),
+            };
+            deleted.pop_front().unwrap_or(DeletedTopic {
+                name: known.map(|topic| topic.name.clone()),
+                id: known.map(|topic| topic.id).unwrap_or_default(),
+                error: match (known, topic) {
+                    (Some(_), _) => ErrorCode::None,
+                    (None, TopicRef::Name(_)) => ErrorCode::UnknownTopicOrPartition,
+                    (None, TopicRef::Id(_)) => ErrorCode::UnknownTopicId,
+                },
+            })
+        };
+        let answers = topics.iter().map(answer).collect();
+        self.deletions.borrow_mut().push(topics);
+        std::future::ready(self.error.get().map_or(Ok(answers), Err)).boxed_local()
+    }
+
+    fn allocate_producer_ids(&self) -> LocalBoxFuture<'static, Result<(i64, i32), ErrorCode>> {
+        let block = self.blocks.borrow_mut().pop_front();
+        std::future::ready(block.unwrap_or(Err(ErrorCode::RequestTimedOut))).boxed_local()
+    }
+}
+
+/// Node 1 with its scripts.
+pub(crate) struct TestNode {
+    pub(crate) services: Rc<Services>,
+    pub(crate) data: Rc<ScriptedData>,
+    pub(crate) control: Rc<ScriptedControl>,
+}
+
+impl TestNode {
+    pub(crate) fn new(image: Image) -> Self {
+        Self::with(image, ApiSettings::default(), MemoryBudget::default())
+    }
+
+    pub(crate) fn with(image: Image, settings: ApiSettings, budget: MemoryBudget) -> Self {
+        let data = Rc::new(ScriptedData::default());
+        let control = Rc::new(ScriptedControl {
+            image: Arc::new(image),
+            created: RefCell::default(),
+            deleted: RefCell::default(),
+            error: Cell::new(None),
+            blocks: RefCell::default(),
+            creations: RefCell::default(),
+            deletions: RefCell::default(),
+        });
+        let services = Services::new(
+            NodeId(1),
+            Arc::new(RealHost::new()),
+            Arc::new(settings),
+            Arc::new(budget),
+            Rc::clone(&data) as _,
+            Rc::clone(&control) as _,
+        );
+        Self {
+            services,
+            data,
+            control,
+        }
+    }
+}
+
+/// Runs a handler on a runtime whose clock jumps to the next timer when nothing else is to do.
+pub(crate) fn run<T>(handler: impl Future<Output = T>) -> T {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_time()
+        .start_paused(true)
+        .build()
+        .unwrap();
+    tokio::task::LocalSet::new().block_on(&runtime, handler)
+}
