@@ -69,6 +69,9 @@ fn first(response: &ProduceResponse) -> &PartitionProduceResponse {
     &response.responses[0].partition_responses[0]
 }
 
+/// What is sent, to which topic and partition, with which acks and version, and the error.
+type Row = (&'static str, Option<Bytes>, &'static str, i32, i16, i16, i16);
+
 #[test]
 fn what_is_refused_and_how() {
     let two = || [plain(), plain()].concat();
@@ -77,8 +80,7 @@ fn what_is_refused_and_how() {
         batch.push(RealHost::new().wall_ms(), Some(b"k"), None, &[]);
         with_attribute(&batch.build(), 0x10)
     };
-    // What is sent, to which topic and partition, with which acks and version, and the error.
-    let table: Vec<(&str, Option<Bytes>, &str, i32, i16, i16, i16)> = vec![
+    let table: Vec<Row> = vec![
         ("fine", Some(plain()), "orders", 0, -1, 9, 0),
         ("acks 1", Some(plain()), "orders", 0, 1, 9, 0),
         ("acks 2", Some(plain()), "orders", 0, 2, 9, 21),

@@ -1,6 +1,7 @@
 mod damage;
 mod damaged_wire;
 mod epochs;
+mod fetch_memory;
 mod long_poll;
 mod power_loss;
 mod replication;
