@@ -2,6 +2,7 @@
 
 use crate::support::*;
 use host::sim_disk::SimDisk;
+use records::BatchHeader;
 use std::path::Path;
 use std::time::Duration;
 use types::{ErrorCode, NodeId, Offset};
@@ -24,18 +25,27 @@ async fn cluster_with(records: usize, configs: &[(&str, &str)]) -> (Vec<SimDisk>
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_damaged_follower_copies_again() {
-    let (disks, cluster, mut nodes) = cluster_with(20, &[]).await;
-    nodes[2].read_to(20).await;
-    assert!(nodes.remove(2).broker.shutdown().await, "everything is on disk");
-    let whole = log_of(&disks[2]);
-    assert_eq!(whole, log_of(&disks[0]));
-    disks[2].flip_bit(Path::new(LOG), whole.len() as u64 / 2, 3).unwrap();
-    let third = cluster.start(NODES[2]).await;
-    assert_eq!(third.read_to(20).await, nodes[0].read_to(20).await);
-    nodes[0].produce(batch("after it"), -1).await.unwrap();
-    third.read_to(21).await;
-    assert_eq!(log_of(&disks[2]), log_of(&disks[0]));
-    assert!(third.broker.shutdown().await);
+    // In a batch in the middle: its base offset, which no CRC covers, its CRC, a record.
+    for (place, bit) in [(5, 3), (7, 3), (18, 3), (70, 3)] {
+        let (disks, cluster, mut nodes) = cluster_with(20, &[]).await;
+        nodes[2].read_to(20).await;
+        assert!(nodes.remove(2).broker.shutdown().await, "everything is on disk");
+        let whole = log_of(&disks[2]);
+        assert_eq!(whole, log_of(&disks[0]));
+        // The first ten are of one length.
+        let first = BatchHeader::parse(&whole).unwrap().size() as u64;
+        disks[2].flip_bit(Path::new(LOG), 9 * first + place, bit).unwrap();
+        let third = cluster.start(NODES[2]).await;
+        assert_eq!(
+            third.read_to(20).await,
+            nodes[0].read_to(20).await,
+            "flipped at {place}"
+        );
+        nodes[0].produce(batch("after it"), -1).await.unwrap();
+        third.read_to(21).await;
+        assert_eq!(log_of(&disks[2]), log_of(&disks[0]), "flipped at {place}");
+        assert!(third.broker.shutdown().await);
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -79,7 +79,7 @@ impl Walk {
                     walk.end = segment.next;
                     walk.segments.push(segment);
                 }
-                None => walk.scan(log, base, len, cut_at)?,
+                None => walk.scan(log, base, len, mark, cut_at)?,
             }
         }
         walk.found_until = walk
@@ -124,7 +124,10 @@ impl Walk {
     }
 
     /// Reads every batch of a segment, up to the first bad one or `cut_at`.
-    fn scan(&mut self, log: &Log, base: Offset, len: u64, cut_at: Offset) -> io::Result<()> {
+    ///
+    /// ◆ A batch's CRC does not cover its base offset. What was durable ended with a batch, so one that leads from below
+    /// the mark to beyond it has a damaged offset, and hides what was there.
+    fn scan(&mut self, log: &Log, base: Offset, len: u64, mark: Offset, cut_at: Offset) -> io::Result<()> {
         let path = segment_path(&log.path, base, "log");
         let file = log.dir.disk.open(&path, OpenMode::Read)?;
         let mut segment = Segment::found(path, base, 0, base);
@@ -137,7 +140,9 @@ impl Walk {
                 break;
             }
             let fits = header.base_offset >= expected && header.last_offset().0 - base.0 <= i64::from(i32::MAX);
-            if !fits || !verify_crc(bytes) {
+            let (from, to) = (header.base_offset, header.next_offset());
+            let beyond = mark > log.log_start && ((expected < mark && from > mark) || (from < mark && to > mark));
+            if !fits || beyond || !verify_crc(bytes) {
                 self.bad = Some(format!("the batch at position {position} of segment {base} is damaged"));
                 break;
             }
