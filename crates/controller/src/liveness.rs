@@ -241,15 +241,6 @@ impl Liveness {
             .min()
     }
 
-    /// Since when the broker has been silent.
-    #[must_use]
-    pub fn last_heard(&self, node: NodeId) -> Option<Monotonic> {
-        self.brokers
-            .get(&node)
-            .filter(|broker| broker.session.is_some())
-            .map(|broker| broker.last_heard)
-    }
-
     /// Whether the broker has a session here now.
     #[must_use]
     pub fn connected(&self, node: NodeId) -> bool {
