@@ -1,4 +1,5 @@
 use crate::envelope::{endpoint, refusal};
+use crate::evidence;
 use crate::liveness::{Action, DialOutcome, Event, Liveness, SessionId, Why};
 use crate::planning::{Context, Planned, plan};
 use crate::shared::{Command, SessionEvent, Shared, lock};
@@ -313,21 +314,13 @@ impl Term {
     fn dial(&self, node: NodeId, dial: u64) {
         let image = self.shared.image();
         let registered = image.broker(node).map(|broker| broker.control.clone());
-        let source = self.sources.get(&node).map(|(_, from)| from.ip().to_string());
+        let source = self.sources.get(&node).map(|(_, from)| from.ip());
         let (host, dialled) = (self.shared.host.clone(), self.dialled.0.clone());
         let limit = self.shared.options.timings.dial_timeout;
         tokio::task::spawn_local(async move {
             let outcome = match registered {
                 None => DialOutcome::Unclear,
-                Some(at) => {
-                    let name = source.unwrap_or(at.host);
-                    let net = host.net();
-                    match tokio::time::timeout(limit, net.dial(&name, at.port)).await {
-                        Ok(Ok(_)) => DialOutcome::Accepted,
-                        Ok(Err(error)) if error.kind() == std::io::ErrorKind::ConnectionRefused => DialOutcome::Refused,
-                        Ok(Err(_)) | Err(_) => DialOutcome::Unclear,
-                    }
-                }
+                Some(at) => evidence::dial(&*host.net(), source, &at, limit).await,
             };
             // The term may be over.
             let _ = dialled.send(Dialled { node, dial, outcome });

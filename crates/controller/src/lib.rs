@@ -12,6 +12,7 @@ mod commands;
 mod control_handle;
 mod control_plane;
 mod envelope;
+mod evidence;
 mod forwarding;
 mod founding;
 mod identity;

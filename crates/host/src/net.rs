@@ -1,6 +1,6 @@
 use crate::File;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -21,6 +21,12 @@ pub trait Net: Send + Sync + 'static {
     /// # Errors
     /// [`io::ErrorKind::ConnectionRefused`] means that the machine is there and nobody listens.
     async fn dial(&self, host: &str, port: u16) -> io::Result<Box<dyn Stream>>;
+
+    /// All addresses that the name has now; an address is its own name. No time limit of its own.
+    ///
+    /// # Errors
+    /// The name is unknown, or whoever knows it is not reached.
+    async fn resolve(&self, host: &str) -> io::Result<Vec<IpAddr>>;
 }
 
 /// A listening socket.

@@ -1,7 +1,7 @@
 use crate::net::poll_copy_file;
 use crate::{File, Incoming, Listener, Net, Stream};
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::os::fd::AsRawFd;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -57,6 +57,11 @@ impl Net for RealNet {
             local: stream.local_addr()?,
             stream,
         }))
+    }
+
+    async fn resolve(&self, host: &str) -> io::Result<Vec<IpAddr>> {
+        let found = tokio::net::lookup_host((host, 0)).await?;
+        Ok(found.map(|address| address.ip()).collect())
     }
 }
 

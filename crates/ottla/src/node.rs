@@ -1,3 +1,6 @@
+#[cfg(test)]
+mod tests;
+
 use crate::settings::Settings;
 use api::{Api, ApiSettings, KafkaConnections};
 use broker::{Broker, BrokerOptions, DirectoryInput};

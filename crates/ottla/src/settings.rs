@@ -416,4 +416,24 @@ mod tests {
         assert_eq!(settings.join, [("b".to_owned(), 1), ("a".to_owned(), 2)]);
         assert!(read(&format!("{SMALL}join=b\n"), &[], &[]).is_err());
     }
+
+    /// ◆ A forgotten `join` never makes a second cluster.
+    #[test]
+    fn who_may_found_alone() {
+        let open_control = "control.listener=0.0.0.0:19092\n";
+        let open_replica = "replica.listener=0.0.0.0:29092\n";
+        let cases = [
+            ("", true),
+            (open_control, false),
+            (open_replica, false),
+            ("join=127.0.0.1:1,127.0.0.1:2\n", false),
+            ("found=false\ncontrol.listener=0.0.0.0:19092\n", false),
+            ("found=true\ncontrol.listener=0.0.0.0:19092\n", true),
+            ("found=true\n", true),
+        ];
+        for (lines, expected) in cases {
+            let settings = read(&format!("{SMALL}{lines}"), &[], &[]).unwrap();
+            assert_eq!(settings.found_alone(), expected, "{lines:?}");
+        }
+    }
 }

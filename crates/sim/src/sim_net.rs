@@ -1,7 +1,7 @@
 use async_trait::async_trait;
 use host::{File, Incoming, Listener, Net, Stream, poll_copy_file};
 use std::io;
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -41,6 +41,10 @@ impl Net for SimNet {
 
     async fn dial(&self, host: &str, port: u16) -> io::Result<Box<dyn Stream>> {
         Ok(Box::new(SimStream::new(TcpStream::connect((host, port)).await?)?))
+    }
+
+    async fn resolve(&self, host: &str) -> io::Result<Vec<IpAddr>> {
+        Ok(vec![turmoil::lookup(host)])
     }
 }
 

@@ -1,0 +1,138 @@
+//! What a node finds out about its log directories when it starts.
+
+use super::*;
+use controller::{CreateTopics, NewTopic};
+use host::sim_disk::SimDisk;
+use host::{Disk, RealHost};
+use logstore::conformance::{SimMachine, append, flush, partition};
+use logstore::{LogConfig, PlainFlush};
+use raft::{FramedTransport, SimStore};
+use std::path::Path;
+use types::{LeaderEpoch, NodeId, ReplicaIncarnation};
+
+const DATA: &str = "/data";
+
+async fn opened(disk: Arc<dyn Disk>) -> LogDirectory {
+    open(&SimMachine::host(disk, 7), PathBuf::from(DATA)).await.unwrap().2
+}
+
+/// ◆ One damaged log is reported by name, and its directory is good all the same.
+#[tokio::test]
+async fn a_flipped_bit_damages_one_replica() {
+    let sim = SimDisk::new();
+    {
+        let host = SimMachine::host(sim.handle(), 1);
+        let dir = LogDir::open(&host, Path::new(DATA)).unwrap();
+        let flusher = dir.start_flusher(&host, Box::new(PlainFlush));
+        for number in 0..2 {
+            let mut log = dir
+                .create_log("orders", partition(number), ReplicaIncarnation(1), LogConfig::default())
+                .unwrap();
+            for seed in 0..5 {
+                append(&mut log, LeaderEpoch(0), 3, 100, seed).unwrap();
+            }
+            assert!(flush(&mut log, &flusher));
+        }
+    }
+    let whole = opened(sim.reopen()).await;
+    assert_eq!((whole.damaged, whole.new), (vec![], false));
+    let segment = format!("{DATA}/orders-0/00000000000000000000.log");
+    sim.flip_bit(Path::new(&segment), 700, 3).unwrap();
+    let found = opened(sim.reopen()).await;
+    assert_eq!(found.damaged, [partition(0)]);
+    assert_eq!(found.report.outcome, DirectoryOutcome::Intact);
+}
+
+/// ◆ The marker of an orderly stop speaks for one start, and is gone for good before anything is written.
+#[tokio::test]
+async fn the_marker_of_a_clean_stop_is_used_once() {
+    let sim = SimDisk::new();
+    let first = opened(sim.handle()).await;
+    assert!(first.new && !first.report.clean);
+    let marker = PathBuf::from(DATA).join(CLEAN);
+    sim.reopen().write_durably(&marker, b"1\n").unwrap();
+    let second = opened(sim.reopen()).await;
+    assert!(!second.new && second.report.clean);
+    assert_eq!(second.report.id, first.report.id);
+    sim.crash_losing_everything_unsynced();
+    assert!(!sim.handle().exists(&marker));
+    assert!(!opened(sim.handle()).await.report.clean);
+}
+
+fn copy(from: &Path, to: &Path) {
+    std::fs::create_dir_all(to).unwrap();
+    for entry in std::fs::read_dir(from).unwrap().map(Result::unwrap) {
+        let to = to.join(entry.file_name());
+        if entry.file_type().unwrap().is_dir() {
+            copy(&entry.path(), &to);
+        } else {
+            std::fs::copy(entry.path(), to).unwrap();
+        }
+    }
+}
+
+/// ◆ An old copy of the log directory in place of what this node wrote last, beside the metadata of today: sound to
+/// the last byte, and without what was acknowledged since. Its replicas must not stay in ISR and ELR.
+#[tokio::test]
+async fn an_old_copy_of_a_log_directory_loses_its_replicas() {
+    let root = tempfile::tempdir().unwrap();
+    let (data, aside) = (root.path().join("data"), root.path().join("aside"));
+    let store = SimStore::new(1);
+    let free: Vec<std::net::TcpListener> = (0..3)
+        .map(|_| std::net::TcpListener::bind("127.0.0.1:0").unwrap())
+        .collect();
+    let ports: Vec<u16> = free.iter().map(|port| port.local_addr().unwrap().port()).collect();
+    drop(free);
+    let life = async |wait_for_isr: Option<usize>| {
+        let flags = [
+            "node.id=1".to_owned(),
+            "num.shards=1".to_owned(),
+            format!("listeners=PLAINTEXT://127.0.0.1:{}", ports[0]),
+            format!("control.listener=127.0.0.1:{}", ports[1]),
+            format!("replica.listener=127.0.0.1:{}", ports[2]),
+            format!("log.dirs={}", data.display()),
+            format!("metadata.log.dir={}", root.path().join("raft").display()),
+        ];
+        let settings = Settings::read(None, std::iter::empty(), &flags).unwrap();
+        let host: HostRef = Arc::new(RealHost::new());
+        let transport = Arc::new(FramedTransport::new(host.clone()));
+        let mut node = Node::start(host, settings, store.reopen(), transport).await.unwrap();
+        node.ready().await.unwrap();
+        let mut images = node.control.image();
+        match wait_for_isr {
+            None => {
+                let topic = NewTopic {
+                    name: "t".to_owned(),
+                    partitions: 1,
+                    replication_factor: 1,
+                    ..NewTopic::default()
+                };
+                let command = CreateTopics {
+                    topics: vec![topic],
+                    validate_only: false,
+                };
+                let created = node.control.create_topics(command).await.unwrap();
+                assert_eq!(created[0].error, types::ErrorCode::None, "{created:?}");
+                images.wait_for(|image| image.partitions().count() == 1).await.unwrap();
+            }
+            Some(members) => {
+                let image = images.borrow_and_update().clone();
+                let (_, _, partition) = image.partitions().next().unwrap();
+                let expected: Vec<NodeId> = [NodeId(1)].into_iter().take(members).collect();
+                assert_eq!((&partition.isr, partition.elr.len()), (&expected, 0));
+                assert_eq!(partition.leader.is_some(), members > 0);
+            }
+        }
+        node.stop().await;
+    };
+    tokio::task::LocalSet::new()
+        .run_until(async {
+            life(None).await;
+            copy(&data, &aside);
+            life(Some(1)).await;
+            std::fs::remove_dir_all(&data).unwrap();
+            copy(&aside, &data);
+            life(Some(0)).await;
+        })
+        .await;
+}
