@@ -281,7 +281,10 @@ impl Node {
             while at < to {
                 let part = self.fetch(at).await;
                 assert_eq!(part.error, ErrorCode::None);
-                assert!(!part.records.is_empty(), "nothing at {at} although the high watermark was {to}: {part:?}");
+                assert!(
+                    !part.records.is_empty(),
+                    "nothing at {at} although the high watermark was {to}: {part:?}"
+                );
                 at = records::split_batches(&part.records)
                     .last()
                     .unwrap()
