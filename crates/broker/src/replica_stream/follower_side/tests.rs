@@ -27,4 +27,6 @@ async fn a_partition_that_leaves_and_comes_back_is_followed() {
         let appended = nodes[0].produce(batch(&format!("{index}")), -1).await.unwrap();
         assert_eq!(appended.base_offset, Offset(index));
     }
+    // Nor was it dropped for its silence.
+    assert_eq!(cluster.script.proposals.lock().unwrap().len(), 0);
 }
