@@ -91,7 +91,7 @@ async fn register(shared: &Shared, start: &Start) -> Option<BrokerEpoch> {
     let request = pb::RegisterBrokerRequest {
         node_id: options.node_id.0,
         raft_id: shared.membership().1,
-        incarnation: start.incarnation.to_be_bytes().to_vec().into(),
+        incarnation: start.incarnation.to_be_bytes().to_vec(),
         rack: options.rack.clone().unwrap_or_default(),
         kafka: Some(envelope::address(&options.kafka_advertised)),
         replica: Some(envelope::address(&options.replica)),
@@ -145,7 +145,7 @@ async fn sessions(shared: &Shared, broker_epoch: BrokerEpoch, incarnation: u128)
             let hello = pb::BrokerHello {
                 node_id: shared.options.node_id.0,
                 broker_epoch: broker_epoch.0,
-                incarnation: incarnation.to_be_bytes().to_vec().into(),
+                incarnation: incarnation.to_be_bytes().to_vec(),
             };
             let mut hello = message(Message::Hello(hello));
             let (cluster_id, raft_id) = shared.membership();

@@ -141,10 +141,11 @@ mod tests {
     #[test]
     fn one_change_at_a_time_and_only_when_safe() {
         use VoterChange::{Promote, Replace};
-        let replace = Some(Replace {
+        let replacement = Replace {
             old: RaftId(2),
             new: RaftId(4),
-        });
+        };
+        let replace = Some(replacement);
         let cases: &[(&str, Group, Option<VoterChange>)] = &[
             ("alone", group(&[1], 3, &[(1, 0, "", true, 10)]), None),
             (
@@ -283,6 +284,6 @@ mod tests {
             assert_eq!(next_change(group), *expected, "{name}");
         }
         let voters = [RaftId(1), RaftId(2)].into();
-        assert_eq!(replace.unwrap().apply(&voters), [RaftId(1), RaftId(4)].into());
+        assert_eq!(replacement.apply(&voters), [RaftId(1), RaftId(4)].into());
     }
 }
