@@ -184,7 +184,7 @@ impl Term {
             broker_configs: options
                 .defaults
                 .iter()
-                .filter(|(name, _)| metadata::topic_config::find_synonym(name).is_some())
+                .filter(|(name, value)| is_cluster_default(name, value))
                 .map(|(name, value)| (name.clone(), value.clone()))
                 .collect(),
         };
@@ -556,6 +556,13 @@ impl Term {
             let _ = done.send(());
         });
     }
+}
+
+/// What a founder writes down for all brokers: what it was told, and `min.insync.replicas` in any case, since elections
+/// depend on it (as Kafka does where ELR is on, KIP-966). Tools show these as settings and leave defaults out.
+fn is_cluster_default(name: &str, value: &str) -> bool {
+    metadata::topic_config::find_synonym(name)
+        .is_some_and(|definition| name == "min.insync.replicas" || definition.default != value)
 }
 
 /// Whether applying the record fills in the index of its entry.

@@ -46,6 +46,8 @@ pub(crate) struct State {
     sealed: bool,
     locks: BTreeMap<PathBuf, u64>,
     locks_taken: u64,
+    /// Handles of this life per inode.
+    open: BTreeMap<u64, usize>,
     events: Option<Vec<DiskEvent>>,
 }
 
@@ -58,6 +60,7 @@ impl Default for State {
             sealed: false,
             locks: BTreeMap::new(),
             locks_taken: 0,
+            open: BTreeMap::new(),
             events: None,
         }
     }
@@ -147,6 +150,18 @@ impl SimDisk {
         state.tree.inode(inode)?.flip_bit(position, bit)
     }
 
+    /// The kernel cannot write what is dirty in this file, long before anybody asks for a sync: it is on no disk, and
+    /// the next sync of the file fails, once (see also [`Faults::lose_error_on_close`]).
+    ///
+    /// # Errors
+    /// [`io::ErrorKind::NotFound`].
+    pub fn fail_write_back(&self, path: &Path) -> io::Result<()> {
+        let mut state = self.lock();
+        let inode = state.tree.file_at(path)?;
+        state.tree.inode(inode)?.fail_write_back();
+        Ok(())
+    }
+
     /// Starts to record what is done to the disk, forgetting what was recorded.
     pub fn record_events(&self) {
         self.lock().events = Some(Vec::new());
@@ -179,6 +194,31 @@ impl State {
         self.life += 1;
         self.sealed = false;
         self.locks.clear();
+        self.open.clear();
+    }
+
+    pub(crate) fn opened(&mut self, inode: u64) {
+        *self.open.entry(inode).or_default() += 1;
+    }
+
+    /// A handle of `life` is gone.
+    pub(crate) fn closed(&mut self, life: u64, inode: u64) {
+        if life != self.life {
+            return;
+        }
+        if let Some(handles) = self.open.get_mut(&inode) {
+            *handles -= 1;
+            if *handles > 0 {
+                return;
+            }
+            self.open.remove(&inode);
+        }
+        // A file that was removed meanwhile has nothing to forget.
+        if self.faults.lose_error_on_close
+            && let Ok(inode) = self.tree.inode(inode)
+        {
+            inode.take_write_back_error();
+        }
     }
 
     pub(crate) fn check_life(&mut self, life: u64) -> io::Result<()> {

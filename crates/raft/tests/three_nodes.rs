@@ -304,6 +304,30 @@ async fn a_group_lives(mut machines: Vec<Machine>) {
     assert!(!last.raft.leadership().borrow().i_lead);
 }
 
+/// ◆ A leader that comes back alone leads nobody, and never again in its old term: it may have lost the end of its log,
+/// and would give its indexes to other entries. Fails with `enable_leader_restore`.
+async fn a_leader_does_not_come_back_as_one(mut machines: Vec<Machine>) {
+    let mut nodes = found(&mut machines).await;
+    nodes[0].propose(10).await;
+    let term = nodes[0].raft.status().term;
+    // The leader last, so that nobody follows it.
+    while let Some(node) = nodes.pop() {
+        node.kill(&machines[nodes.len()]).await;
+    }
+    let back = machines[0].start().await;
+    let start = Instant::now();
+    while start.elapsed() < Duration::from_secs(1) {
+        let status = back.raft.status();
+        assert_ne!(status.state, RaftState::Leader, "{:?}: {status:?}", start.elapsed());
+        tokio::time::sleep(Duration::from_millis(2)).await;
+    }
+    let nodes = [back, machines[1].start().await];
+    let chosen = leader(&nodes).await;
+    let status = nodes[chosen].raft.status();
+    assert!(status.term > term, "term {} after term {term}", status.term);
+    nodes[1 - chosen].sees(10).await;
+}
+
 async fn a_snapshot_reaches_who_is_far_behind(mut founder: Machine, mut late: Machine) {
     let first = founder.start().await;
     first.raft.initialize(first.at.clone()).await.unwrap();
@@ -441,6 +465,11 @@ async fn a_group_lives_on_rocksdb_and_grpc() {
 async fn a_group_lives_in_simulation() {
     let scope = raft::simulated(7, a_group_lives((1..=3).map(Machine::simulated).collect()));
     tokio::task::LocalSet::new().run_until(scope).await;
+}
+
+#[tokio::test]
+async fn a_leader_does_not_come_back_as_one_in_simulation() {
+    a_leader_does_not_come_back_as_one((1..=3).map(Machine::simulated).collect()).await;
 }
 
 #[tokio::test]

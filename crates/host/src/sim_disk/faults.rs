@@ -16,6 +16,9 @@ pub struct Faults {
     /// Calls of any kind that still succeed before the current life is sealed, as by [`super::SimDisk::seal`]:
     /// a crash in the middle of whatever is under way.
     pub calls_before_seal: Option<u64>,
+    /// What [`super::SimDisk::fail_write_back`] did to a file is forgotten with its last open handle: a sync through
+    /// a handle that is opened later succeeds (the kernel may drop the inode, and the error with it).
+    pub lose_error_on_close: bool,
     /// A lying disk: syncs report success and do nothing.
     pub drop_syncs: bool,
 }

@@ -57,6 +57,10 @@ impl File for SimFile {
 
     fn sync_data(&self) -> io::Result<()> {
         let mut state = self.enter()?;
+        if state.tree.inode(self.inode)?.take_write_back_error() {
+            // EIO
+            return Err(io::Error::from_raw_os_error(5));
+        }
         if let Err(error) = state.faults.on_sync() {
             state.tree.inode(self.inode)?.forget_dirty();
             return Err(error);
@@ -99,11 +103,12 @@ impl File for SimFile {
 
 impl Drop for SimFile {
     fn drop(&mut self) {
-        if let Some(mine) = self.lock {
-            let mut state = lock(&self.state);
-            if state.locks.get(&self.path) == Some(&mine) {
-                state.locks.remove(&self.path);
-            }
+        let mut state = lock(&self.state);
+        state.closed(self.life, self.inode);
+        if let Some(mine) = self.lock
+            && state.locks.get(&self.path) == Some(&mine)
+        {
+            state.locks.remove(&self.path);
         }
     }
 }

@@ -17,7 +17,8 @@ impl SimHandle {
         Ok(state)
     }
 
-    fn file(&self, path: &Path, inode: u64, writable: bool, lock: Option<u64>) -> Arc<dyn File> {
+    fn file(&self, state: &mut State, path: &Path, inode: u64, writable: bool, lock: Option<u64>) -> Arc<dyn File> {
+        state.opened(inode);
         Arc::new(SimFile {
             state: self.state.clone(),
             life: self.life,
@@ -42,7 +43,7 @@ impl Disk for SimHandle {
             }
             (_, Err(error)) => return Err(error),
         };
-        Ok(self.file(path, inode, mode != OpenMode::Read, None))
+        Ok(self.file(&mut state, path, inode, mode != OpenMode::Read, None))
     }
 
     fn create_dir_all(&self, path: &Path) -> io::Result<()> {
@@ -107,6 +108,6 @@ impl Disk for SimHandle {
         state.locks_taken += 1;
         let lock = state.locks_taken;
         state.locks.insert(path.to_owned(), lock);
-        Ok(self.file(path, inode, true, Some(lock)))
+        Ok(self.file(&mut state, path, inode, true, Some(lock)))
     }
 }

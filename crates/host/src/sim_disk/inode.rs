@@ -15,6 +15,8 @@ pub(crate) struct Inode {
     synced: Vec<u8>,
     current: Vec<u8>,
     changes: Vec<Change>,
+    /// Dirty pages could not be written, and no sync has told so yet.
+    write_back_failed: bool,
 }
 
 impl Inode {
@@ -55,6 +57,18 @@ impl Inode {
         self.changes.clear();
     }
 
+    /// The kernel tried to write dirty pages on its own, and could not: they are clean now, and on no disk. The next
+    /// sync says so.
+    pub(crate) fn fail_write_back(&mut self) {
+        self.forget_dirty();
+        self.write_back_failed = true;
+    }
+
+    /// Whether a write-back has failed that nobody was told of; after this, somebody was.
+    pub(crate) fn take_write_back_error(&mut self) -> bool {
+        std::mem::take(&mut self.write_back_failed)
+    }
+
     pub(crate) fn flip_bit(&mut self, position: u64, bit: u8) -> io::Result<()> {
         let position = usize::try_from(position).map_err(io::Error::other)?;
         let seen = self.current.get_mut(position).ok_or(io::ErrorKind::UnexpectedEof)?;
@@ -67,6 +81,7 @@ impl Inode {
 
     pub(crate) fn forget_unsynced(&mut self) {
         self.changes.clear();
+        self.write_back_failed = false;
         self.current.clone_from(&self.synced);
     }
 
@@ -78,6 +93,7 @@ impl Inode {
     /// size covers but no write reached reads as zeros.
     pub(crate) fn crash(&mut self, numbers: &mut SeededNumbers) {
         let changes = std::mem::take(&mut self.changes);
+        self.write_back_failed = false;
         if !changes.is_empty() {
             let size_after = match numbers.below(3) {
                 0 => changes.len(),

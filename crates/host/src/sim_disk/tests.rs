@@ -237,3 +237,33 @@ fn a_directory_made_durably_keeps_its_parents() {
         assert_eq!(content(&world.handle(), "/a/b/c/f"), Some(b"x".to_vec()), "seed {seed}");
     }
 }
+
+#[test]
+fn a_failed_write_back_is_told_to_whoever_held_the_file_open() {
+    for (lose, close, told) in [
+        (false, false, true),
+        (false, true, true),
+        (true, false, true),
+        (true, true, false),
+    ] {
+        let sim = SimDisk::new();
+        sim.set_faults(|faults| faults.lose_error_on_close = lose);
+        let disk = sim.handle();
+        let file = new_file(&disk, "/a");
+        disk.sync_dir(Path::new("/")).expect("sync dir");
+        file.write_all_at(b"lost", 0).expect("write");
+        sim.fail_write_back(Path::new("/a")).expect("there");
+        let second = disk.open(Path::new("/a"), OpenMode::Read).expect("open");
+        drop(file);
+        let second = if close {
+            drop(second);
+            disk.open(Path::new("/a"), OpenMode::Write).expect("open")
+        } else {
+            second
+        };
+        assert_eq!(second.sync_data().is_err(), told, "lose {lose}, close {close}");
+        second.sync_data().expect("told once");
+        sim.crash_losing_everything_unsynced();
+        assert_eq!(content(&sim.handle(), "/a").as_deref(), Some(&b""[..]));
+    }
+}

@@ -49,7 +49,8 @@ impl Placement {
         };
         if factor > self.brokers {
             return refuse(format!(
-                "The target replication factor of {factor} cannot be reached because only {} broker(s) are registered.",
+                "The target replication factor of {factor} cannot be reached because only {} broker(s) are registered \
+                 or some brokers have all their log directories cordoned.",
                 self.brokers
             ));
         }

@@ -1,0 +1,34 @@
+//! The kernel writes pages back on its own, and what goes wrong then is told once, to whoever holds the file open.
+
+use host::sim_disk::SimDisk;
+use logstore::conformance::{SimMachine, append, flush, partition};
+use logstore::{LogConfig, LogDir, LogError, PlainFlush};
+use std::path::Path;
+use types::{LeaderEpoch, Offset, ReplicaIncarnation};
+
+/// ◆ A file with unsynced bytes stays open until it is synced, over a roll too: closed before, the error of its
+/// write-back vanishes with the inode, and a sync of the file opened anew says that all is well. Fails if `roll` lets go
+/// of the file.
+#[test]
+fn a_write_back_error_before_a_roll_takes_the_directory_offline() {
+    let sim = SimDisk::new();
+    sim.set_faults(|faults| faults.lose_error_on_close = true);
+    let host = SimMachine::host(sim.handle(), 1);
+    let dir = LogDir::open(&host, Path::new("/data")).expect("opens");
+    let flusher = dir.start_flusher(&host, Box::new(PlainFlush));
+    let mut log = dir
+        .create_log("orders", partition(0), ReplicaIncarnation(1), LogConfig::default())
+        .expect("created");
+    append(&mut log, LeaderEpoch(0), 3, 100, 1).expect("appended");
+    assert!(flush(&mut log, &flusher));
+    append(&mut log, LeaderEpoch(0), 3, 100, 2).expect("appended");
+    sim.fail_write_back(Path::new("/data/orders-0/00000000000000000000.log"))
+        .expect("there");
+    log.roll().expect("nothing has told it yet");
+    append(&mut log, LeaderEpoch(0), 3, 100, 3).expect("appended");
+    assert!(!flush(&mut log, &flusher), "records 3..6 are on no disk");
+    assert!(log.is_offline() && dir.is_offline());
+    assert_eq!(log.durable_offset(), Offset(3));
+    let refused = append(&mut log, LeaderEpoch(0), 3, 100, 4);
+    assert!(matches!(refused, Err(LogError::Offline)), "{refused:?}");
+}
