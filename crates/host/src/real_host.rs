@@ -65,6 +65,9 @@ impl Host for RealHost {
                 .expect("the system refuses an epoll descriptor");
             let tasks = tokio::task::LocalSet::new();
             tasks.block_on(&runtime, async move { body().await });
+            // What the tasks hold (files, a database) is closed when the receiver hears of the end.
+            drop(tasks);
+            drop(runtime);
             // Dropped without sending if the body panicked, so that the receiver sees an error.
             let _ = ended.send(());
         });

@@ -5,6 +5,7 @@ use std::ops::Range;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, mpsc};
+use std::thread::JoinHandle;
 
 const META: &str = "meta";
 const LOG: &str = "log";
@@ -13,8 +14,23 @@ const LOG: &str = "log";
 /// all that waits, syncs once, and completes all in order.
 pub struct RocksStore {
     db: Arc<DB>,
-    flush: mpsc::Sender<Done>,
+    /// Taken when the store is dropped, which ends the thread.
+    flush: Option<mpsc::Sender<Done>>,
+    syncing: Option<JoinHandle<()>>,
     failed: Arc<AtomicBool>,
+}
+
+/// The database is closed when this returns: a process that ends while RocksDB is at work aborts in its destructors.
+impl Drop for RocksStore {
+    fn drop(&mut self) {
+        self.flush = None;
+        if let Some(syncing) = self.syncing.take()
+            && syncing.thread().id() != std::thread::current().id()
+        {
+            // It has panicked, and said so.
+            let _ = syncing.join();
+        }
+    }
 }
 
 fn other(error: impl std::fmt::Display) -> io::Error {
@@ -56,7 +72,7 @@ impl RocksStore {
         let failed = Arc::new(AtomicBool::new(false));
         let (flush, waiting) = mpsc::channel::<Done>();
         let (syncs, latch) = (db.clone(), failed.clone());
-        std::thread::Builder::new().name("raft-flush".into()).spawn(move || {
+        let sync_all = move || {
             while let Ok(first) = waiting.recv() {
                 let mut all = vec![first];
                 all.extend(waiting.try_iter());
@@ -71,8 +87,14 @@ impl RocksStore {
                     });
                 }
             }
-        })?;
-        Ok(Arc::new(Self { db, flush, failed }))
+        };
+        let syncing = std::thread::Builder::new().name("raft-flush".into()).spawn(sync_all)?;
+        Ok(Arc::new(Self {
+            db,
+            flush: Some(flush),
+            syncing: Some(syncing),
+            failed,
+        }))
     }
 
     fn family(&self, name: &str) -> io::Result<&ColumnFamily> {
@@ -147,7 +169,8 @@ impl RaftStore for RocksStore {
             batch.put_cf(self.family(LOG)?, index.to_be_bytes(), value);
         }
         self.put(batch)?;
-        self.flush.send(done).map_err(|_| other("the flush thread has ended"))
+        let flush = self.flush.as_ref().ok_or_else(|| other("the store is closed"))?;
+        flush.send(done).map_err(|_| other("the flush thread has ended"))
     }
 
     fn hint(&self, slot: Slot, value: Vec<u8>) -> io::Result<()> {
