@@ -4,7 +4,7 @@ use crate::links::{FlushResult, Links};
 use crate::partition::{Partition, PollId, RoleChange};
 use crate::replica_stream::{FollowOut, StreamOut};
 use crate::shard_queue::{Call, Outbox};
-use crate::{errands, isr, reconcile, replica_stream};
+use crate::{damage, errands, isr, reconcile, replica_stream};
 use bytes::Bytes;
 use futures::future::LocalBoxFuture;
 use host::{Listener, Pool};
@@ -409,6 +409,7 @@ impl ShardRef {
         self.0.broker.check_storage();
         self.restate_refused();
         isr::mark_strict(self);
+        damage::report(self);
         if ticks.is_multiple_of(CHECKPOINT_TICKS) && self.0.index == 0 {
             self.0.broker.write_checkpoints();
         }
@@ -426,6 +427,8 @@ impl ShardRef {
         let mut tasks = vec![tokio::task::spawn_local(reconcile::run(self.clone()))];
         tasks.push(tokio::task::spawn_local(isr::run(self.clone())));
         tasks.push(tokio::task::spawn_local(errands::run(self.clone())));
+        tasks.push(tokio::task::spawn_local(damage::inspect(self.clone())));
+        tasks.push(tokio::task::spawn_local(damage::scrub(self.clone())));
         tasks.push(tokio::task::spawn_local(async move {
             loop {
                 shard.0.links.drain.notified().await;

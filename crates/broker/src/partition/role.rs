@@ -31,6 +31,7 @@ impl Partition {
         }
         let before = std::mem::replace(&mut self.rules, rules);
         let change = self.take_view(view, now);
+        self.note_whole(now);
         // What waits was appended when nothing asked for a flush, and nothing else may come.
         if before.durability == Durability::Relaxed && rules.durability == Durability::Strict {
             self.flush();
@@ -178,8 +179,10 @@ impl Partition {
                 "the log is damaged below its durable mark: copying it again from the leader"
             );
             let start = log.log_start_offset();
+            self.copies_again(now);
             self.send_away(LogWork::StartOver(start));
         }
+        self.start_over_if_damaged();
         // Away: the shard looks at the image again when it is back.
         let Some(bounds) = self.log_bounds() else { return };
         self.bounds = bounds;
