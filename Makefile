@@ -58,6 +58,7 @@ kafka: ## Apache Kafka 4.3.1 from Maven Central: its tools, and a peer cluster (
 	@tests/kafka/install.sh "$(KAFKA)"
 
 test-tools: build kafka ## Apache Kafka's own command line tools against Ottla and against Apache Kafka
+	@OTTLA="$(BIN)" KAFKA="$(KAFKA)" tests/kafka/dump_log.sh
 	@OTTLA="$(BIN)" KAFKA="$(KAFKA)" tests/kafka/tools.sh
 
 bench-failover: build clients ## kill -9 of the leading broker, 10 times, beside Apache Kafka where Java is there

@@ -381,6 +381,13 @@ impl Broker {
         }
     }
 
+    /// Removes files whose `file.delete.delay.ms` is over; does not wait.
+    pub(crate) fn remove_due_files(&self) {
+        for dir in lock(&self.inner.directories).values() {
+            dir.remove_due_files();
+        }
+    }
+
     /// Writes the exports of every directory on a pool, unless that is under way.
     pub(crate) fn write_checkpoints(&self) {
         if self.inner.checkpointing.swap(true, Ordering::AcqRel) {

@@ -17,7 +17,15 @@ pub(crate) fn rules_of(image: &Image, topic: &TopicImage, durability: Durability
             segment_bytes: unsigned("segment.bytes", default.segment_bytes),
             index_interval_bytes: unsigned("index.interval.bytes", default.index_interval_bytes),
             segment_ms: number("segment.ms", default.segment_ms),
+            segment_jitter_ms: number("segment.jitter.ms", default.segment_jitter_ms),
             segment_index_bytes: unsigned("segment.index.bytes", default.segment_index_bytes),
+            delete: image
+                .topic_config(topic, "cleanup.policy")
+                .split(',')
+                .any(|policy| policy.trim() == "delete"),
+            retention_ms: number("retention.ms", default.retention_ms),
+            retention_bytes: number("retention.bytes", default.retention_bytes),
+            file_delete_delay_ms: number("file.delete.delay.ms", 60_000).unsigned_abs(),
         },
     }
 }

@@ -67,8 +67,8 @@ pub const TOPIC_NAME_MAX: usize = 249;
 pub const TAIL_CACHE_BYTES: usize = 1024 * 1024;
 /// Batches remembered per producer id for duplicates (KIP-98).
 pub const PRODUCER_BATCHES_KEPT: usize = 5;
-/// Open segment files beyond the active ones.
-pub const OPEN_FILES_MAX: usize = 1_000;
+/// Files of a log directory that are open for reading; beyond them a log has its active segment open while it is written.
+pub const OPEN_FILES_MAX: usize = 500;
 /// Memory that a decoded Kafka message may take beside its frame: so much, and so much per byte of the frame.
 pub const DECODED_BYTES_BASE: usize = 4 * 1024 * 1024;
 pub const DECODED_BYTES_PER_BYTE: usize = 8;

@@ -168,6 +168,12 @@ pub const PROPERTIES: &[Property] = &[
         "A leader whose flush takes longer gives up leadership.",
     ),
     property(
+        "log.retention.check.interval.ms",
+        None,
+        Kind::Number(1, i64::MAX / 1_000_000),
+        "How often segments are looked for that are beyond retention.ms or retention.bytes.",
+    ),
+    property(
         "num.partitions",
         Some("1"),
         Kind::Number(1, 10_000),
@@ -379,7 +385,6 @@ pub const IGNORED: &[&str] = &[
     "group.",
     "share.",
     "log.cleaner.",
-    "log.retention.check.interval.ms",
     "log.flush.",
     "log.roll.",
     "log.preallocate",
