@@ -91,6 +91,7 @@ async fn deleted_records_are_gone_on_every_replica_when_that_is_answered() {
     }
     let again = [cluster.start(NODES[1]).await, cluster.start(NODES[2]).await];
     cluster.script.elect(Some(2), &[2, 3]);
+    eventually_leads(&again[0]).await;
     again[0].produce(batch("and later"), -1).await.unwrap();
     for node in &again {
         node.eventually_starts_at(10).await;

@@ -2,6 +2,7 @@
 
 mod machine;
 mod removal;
+mod restart;
 mod retention;
 mod rolls;
 mod timestamps;
