@@ -111,7 +111,7 @@ fn index_files_that_lie_cost_time_and_nothing_else() {
         }
         let (_life, found) = restarted(&sim);
         assert_eq!(read_all(&found.log).unwrap(), content, "{what}");
-        for offset in [0, 150, 299, 329] {
+        for offset in 0..330 {
             let slice = found.log.read(Offset(offset), Offset(330), 1, true).unwrap();
             let (first, _) = logstore::LogSlice::offsets(&slice.bytes().unwrap()).unwrap();
             assert_eq!(first, Offset(offset), "{what}");
