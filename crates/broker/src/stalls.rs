@@ -48,11 +48,11 @@ pub(crate) fn resign_where_flushes_stall(shard: &ShardRef, now: Monotonic) {
 
 fn another_could_lead(shard: &ShardRef, tp: TopicPartition) -> bool {
     let (image, me) = (shard.image(), shard.links().node_id);
-    let could = |partition: &metadata::PartitionImage| {
-        let mut isr = partition.isr.iter();
-        isr.any(|member| *member != me && image.may_lead(*member))
+    let Some(partition) = image.partition(tp) else {
+        return false;
     };
-    image.partition(tp).is_some_and(|partition| could(partition))
+    let mut others = partition.isr.iter().filter(|member| **member != me);
+    others.any(|member| image.may_lead(*member))
 }
 
 fn ask(shard: &ShardRef, leaders: Vec<(TopicPartition, LeaderEpoch)>) {
