@@ -5,7 +5,7 @@ import sys
 import time
 import traceback
 
-TESTS = ["foreign", "kill", "duplicates", "log_life", "demo"]
+TESTS = ["foreign", "kill", "duplicates", "demo"]
 
 
 def main():

@@ -22,6 +22,7 @@ mod hostile;
 mod init_producer_id;
 mod leader_hint;
 mod list_offsets;
+mod listed_brokers;
 pub mod memory_budget;
 mod metadata_api;
 mod node_ports;

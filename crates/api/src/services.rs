@@ -1,6 +1,7 @@
 use crate::control::Control;
 use crate::data::Data;
 use crate::fetch_session::FetchSessions;
+use crate::listed_brokers::ListedBrokers;
 use crate::memory_budget::MemoryBudget;
 use crate::{ApiSettings, init_producer_id::ProducerIdBlock};
 use host::HostRef;
@@ -23,6 +24,7 @@ pub struct Services {
     pub(crate) producer_ids: RefCell<ProducerIdBlock>,
     /// Topics whose automatic creation is under way.
     pub(crate) creating: RefCell<BTreeSet<String>>,
+    pub(crate) listed: RefCell<ListedBrokers>,
 }
 
 impl Services {
@@ -35,7 +37,10 @@ impl Services {
         control: Rc<dyn Control>,
     ) -> Rc<Self> {
         let slots = settings.max_incremental_fetch_session_cache_slots;
+        let mut listed = ListedBrokers::default();
+        listed.look(&control.image(), host.now());
         Rc::new(Self {
+            listed: RefCell::new(listed),
             node_id,
             host,
             settings,
