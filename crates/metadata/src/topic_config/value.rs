@@ -15,7 +15,7 @@ pub enum Kind {
     Ratio,
     /// One of these.
     OneOf(&'static [&'static str]),
-    /// A comma-separated list, each one of these.
+    /// A comma-separated list, each one of these; it may be empty (KIP-1161).
     ListOf(&'static [&'static str]),
     /// `*`, or a comma-separated list of `partition:broker`.
     ThrottledReplicas,
@@ -39,6 +39,14 @@ impl Kind {
     #[must_use]
     pub fn is_list(self) -> bool {
         matches!(self, Self::ListOf(_) | Self::ThrottledReplicas)
+    }
+
+    /// The value as it is stored: without blanks around it, and a list without repetitions.
+    pub(crate) fn stored(self, value: &str) -> String {
+        match self {
+            Self::ListOf(_) => entries(value).join(","),
+            _ => value.trim().to_owned(),
+        }
     }
 
     /// # Errors
@@ -67,16 +75,10 @@ impl Kind {
             },
             Self::OneOf(values) if values.contains(&value_trimmed) => Ok(()),
             Self::OneOf(values) => wrong(&format!("String must be one of: {}", values.join(", "))),
-            Self::ListOf(values) => {
-                let mut seen = Vec::new();
-                for entry in value_trimmed.split(',').map(str::trim) {
-                    if !values.contains(&entry) || seen.contains(&entry) {
-                        return wrong(&format!("String must be one of: {}", values.join(", ")));
-                    }
-                    seen.push(entry);
-                }
-                Ok(())
-            }
+            Self::ListOf(values) => match entries(value).into_iter().find(|entry| !values.contains(entry)) {
+                Some(_) => wrong(&format!("String must be one of: {}", values.join(", "))),
+                None => Ok(()),
+            },
             Self::ThrottledReplicas => {
                 let pair = |entry: &str| {
                     entry.split_once(':').is_some_and(|(partition, broker)| {
@@ -93,4 +95,15 @@ impl Kind {
             }
         }
     }
+}
+
+/// The entries of a list, each once.
+pub(crate) fn entries(list: &str) -> Vec<&str> {
+    let mut entries = Vec::new();
+    for entry in list.split(',').map(str::trim) {
+        if !entry.is_empty() && !entries.contains(&entry) {
+            entries.push(entry);
+        }
+    }
+    entries
 }
