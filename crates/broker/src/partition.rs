@@ -96,7 +96,7 @@ pub(crate) struct Partition {
     /// Streams of the followers that have stated their position in this leader epoch.
     pub streams: BTreeMap<NodeId, Rc<StreamOut>>,
     /// A flush job is at the flusher since then.
-    pub flush_since: Option<types::Monotonic>,
+    flush_since: Option<types::Monotonic>,
     unflushed_records: i64,
     unflushed_since_ms: i64,
 }

@@ -4,7 +4,8 @@ use crate::links::{FlushResult, Links};
 use crate::partition::{Partition, PollId, RoleChange};
 use crate::replica_stream::{FollowOut, StreamOut};
 use crate::shard_queue::{Call, Outbox};
-use crate::{errands, isr, reconcile, replica_stream};
+use crate::stalls::Stalls;
+use crate::{errands, isr, reconcile, replica_stream, stalls};
 use bytes::Bytes;
 use futures::future::LocalBoxFuture;
 use host::{Listener, Pool};
@@ -45,6 +46,7 @@ pub(crate) struct Shard {
     followed: RefCell<BTreeMap<(NodeId, u16), Rc<FollowOut>>>,
     following: RefCell<BTreeMap<TopicPartition, Rc<FollowOut>>>,
     refused: RefCell<BTreeSet<TopicPartition>>,
+    stalls: Stalls,
     pub(crate) look: Notify,
     /// What the surface keeps per shard: fetch sessions and the like.
     surface: RefCell<Option<Rc<dyn std::any::Any>>>,
@@ -71,6 +73,7 @@ impl ShardRef {
             followed: RefCell::default(),
             following: RefCell::default(),
             refused: RefCell::default(),
+            stalls: Stalls::default(),
             look: Notify::new(),
             surface: RefCell::default(),
             polls: Cell::new(0),
@@ -107,6 +110,10 @@ impl ShardRef {
     pub(crate) fn next_poll(&self) -> PollId {
         self.0.polls.set(self.0.polls.get() + 1);
         (self.0.index, self.0.polls.get())
+    }
+
+    pub(crate) fn stalls(&self) -> &Stalls {
+        &self.0.stalls
     }
 
     pub(crate) fn shards(&self) -> u16 {
@@ -400,7 +407,7 @@ impl ShardRef {
         let now = self.0.links.host.now();
         for (tp, _) in self.partitions() {
             self.with(tp, |partition| {
-                partition.tick(now, self.timings().flush_stall);
+                partition.tick(now);
                 if ticks.is_multiple_of(CHECKPOINT_TICKS) {
                     partition.checkpoint(SNAPSHOT_BYTES);
                 }
@@ -409,6 +416,7 @@ impl ShardRef {
         self.0.broker.check_storage();
         self.restate_refused();
         isr::mark_strict(self);
+        stalls::resign_where_flushes_stall(self, now);
         if ticks.is_multiple_of(CHECKPOINT_TICKS) && self.0.index == 0 {
             self.0.broker.write_checkpoints();
         }

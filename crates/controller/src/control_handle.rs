@@ -12,7 +12,7 @@ use raft::pb::controller_request::Request;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{mpsc, oneshot, watch};
-use types::{BrokerEpoch, ErrorCode, NodeId, TopicId, TopicPartition};
+use types::{BrokerEpoch, ErrorCode, LeaderEpoch, NodeId, TopicId, TopicPartition};
 use uuid::Uuid;
 
 /// How long a call looks for a controller before it gives up.
@@ -171,6 +171,15 @@ impl ControlHandle {
     pub async fn mark_strict(&self, partitions: Vec<MarkStrict>) -> Result<(), ErrorCode> {
         let request = messages::mark_strict(self.node_id, self.broker_epoch()?, partitions);
         self.call(Request::MarkStrict(request), DEADLINE).await.map(drop)
+    }
+
+    /// The disk under these leaders, each named with its leader epoch, stalls: others of the ISR should lead.
+    ///
+    /// # Errors
+    /// As [`Self::alter_partitions`].
+    pub async fn resign_leaders(&self, partitions: Vec<(TopicPartition, LeaderEpoch)>) -> Result<(), ErrorCode> {
+        let request = messages::resign_leaders(self.node_id, self.broker_epoch()?, partitions);
+        self.call(Request::ResignLeaders(request), DEADLINE).await.map(drop)
     }
 
     /// The cluster as its controller sees it, or, where none answers, as this node does.

@@ -244,3 +244,20 @@ pub(crate) fn mark_strict(
         partitions: partitions.into_iter().map(partition).collect(),
     }
 }
+
+pub(crate) fn resign_leaders(
+    node: NodeId,
+    broker_epoch: BrokerEpoch,
+    partitions: Vec<(TopicPartition, LeaderEpoch)>,
+) -> pb::ResignLeadersRequest {
+    let partition = |(tp, leader_epoch): (TopicPartition, LeaderEpoch)| pb::ResignedPartition {
+        topic_id: bytes_of(tp.topic.0),
+        partition: tp.partition,
+        leader_epoch: leader_epoch.0,
+    };
+    pb::ResignLeadersRequest {
+        node_id: node.0,
+        broker_epoch: broker_epoch.0,
+        partitions: partitions.into_iter().map(partition).collect(),
+    }
+}

@@ -83,6 +83,7 @@ pub(crate) fn plan(image: &Image, request: &Request, context: &Context<'_>) -> P
             Err(error) => refused(error),
         },
         Request::MarkStrict(mark) => mark_strict(image, mark),
+        Request::ResignLeaders(resign) => resign_leaders(image, resign),
         Request::Probe(_) | Request::Admit(_) | Request::ClusterStatus(_) => invalid("not a command"),
     }
 }
@@ -420,6 +421,28 @@ fn mark_strict(image: &Image, mark: &pb::MarkStrictRequest) -> Planned {
         Ok(plan) => Planned {
             records: plan.records,
             reply: Reply::MarkStrict(pb::MarkStrictReply {}),
+        },
+        Err(error) => refused(error),
+    }
+}
+
+fn resign_leaders(image: &Image, resign: &pb::ResignLeadersRequest) -> Planned {
+    let partition = |resigned: &pb::ResignedPartition| {
+        let tp = TopicPartition {
+            topic: topic_id(&resigned.topic_id),
+            partition: resigned.partition,
+        };
+        (tp, LeaderEpoch(resigned.leader_epoch))
+    };
+    let command = plan::ResignLeaders {
+        node_id: NodeId(resign.node_id),
+        broker_epoch: BrokerEpoch(resign.broker_epoch),
+        partitions: resign.partitions.iter().map(partition).collect(),
+    };
+    match plan::resign_leaders(image, &command) {
+        Ok(plan) => Planned {
+            records: plan.records,
+            reply: Reply::ResignLeaders(pb::ResignLeadersReply {}),
         },
         Err(error) => refused(error),
     }

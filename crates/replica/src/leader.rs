@@ -30,6 +30,7 @@ pub struct Leader {
     bounds: LogBounds,
     /// Log end when the epoch began: below it stand records of earlier epochs only.
     epoch_start: Offset,
+    since: Monotonic,
     lag_max: Duration,
     followers: BTreeMap<NodeId, FollowerProgress>,
     proposals: Proposals,
@@ -73,6 +74,7 @@ impl Leader {
             view,
             bounds,
             epoch_start: bounds.log_end,
+            since: now,
             lag_max,
             followers: BTreeMap::new(),
             proposals: Proposals::default(),
@@ -318,6 +320,12 @@ impl Leader {
     #[must_use]
     pub fn epoch_start(&self) -> Offset {
         self.epoch_start
+    }
+
+    /// When we began to lead in this leader epoch.
+    #[must_use]
+    pub fn since(&self) -> Monotonic {
+        self.since
     }
 
     /// The leader epoch.

@@ -5,6 +5,7 @@ mod fetch_memory;
 mod long_poll;
 mod power_loss;
 mod replication;
+mod stalls;
 mod strictness;
 mod support;
 
