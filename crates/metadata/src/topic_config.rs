@@ -11,8 +11,8 @@ use std::collections::BTreeMap;
 pub use synonyms::{Setting, Source, broker_names, broker_settings};
 pub use table::TABLE;
 use types::NodeId;
-pub(crate) use value::entries;
 pub use value::{Kind, Range};
+pub(crate) use value::{check_length, entries};
 
 /// A topic config.
 #[derive(Debug, Clone, Copy, PartialEq)]

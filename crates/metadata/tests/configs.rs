@@ -511,6 +511,29 @@ fn config_values_are_checked_with_kafkas_messages() {
         let expected = expected.map(|why| format!("Invalid value {value} for configuration {name}: {why}"));
         assert_eq!(topic_config::validate(name, value).err(), expected);
     }
+    // As Apache Kafka 4.3.1 answered (tests/golden/44_incremental_alter_configs.json).
+    let recorded = [
+        (
+            "cleanup.policy",
+            "compact,shred",
+            "Invalid value shred for configuration cleanup.policy: String must be one of: compact, delete",
+        ),
+        (
+            "min.cleanable.dirty.ratio",
+            "2",
+            "Invalid value 2.0 for configuration min.cleanable.dirty.ratio: Value must be no more than 1",
+        ),
+        (
+            "leader.replication.throttled.replicas",
+            "0",
+            "Invalid value [0] for configuration leader.replication.throttled.replicas: \
+             leader.replication.throttled.replicas must be the literal '*' or a list of replicas in the following \
+             format: [partitionId]:[brokerId],[partitionId]:[brokerId],...",
+        ),
+    ];
+    for (name, value, message) in recorded {
+        assert_eq!(topic_config::validate(name, value), Err(message.to_owned()));
+    }
     for definition in topic_config::TABLE {
         let checked = topic_config::validate(definition.name, definition.default);
         assert_eq!(checked, Ok(()), "the default of {}", definition.name);

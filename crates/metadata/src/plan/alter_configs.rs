@@ -4,7 +4,7 @@ use super::{Plan, PlanError, topic_name};
 use crate::{Image, Record, broker_config, topic_config};
 use std::collections::{BTreeMap, BTreeSet};
 use topic_config::{Effect, Kind, entries};
-use types::{ErrorCode, NodeId, limits};
+use types::{ErrorCode, NodeId};
 
 const MIN_ISR: &str = "min.insync.replicas";
 
@@ -198,6 +198,9 @@ fn changed(
                 format!("Error due to duplicate config keys: {name}"),
             );
         }
+        if let ConfigChange::Set(operand) | ConfigChange::Append(operand) | ConfigChange::Subtract(operand) = change {
+            topic_config::check_length(operand).map_err(|why| PlanError::new(ErrorCode::InvalidConfig, why))?;
+        }
         let value = match change {
             ConfigChange::Delete => None,
             ConfigChange::Set(value) => {
@@ -212,13 +215,6 @@ fn changed(
             }
         };
         match value {
-            Some(value) if value.len() > limits::CONFIG_VALUE_MAX => {
-                let message = format!(
-                    "The configuration value cannot be added because it exceeds the maximum value size of {} bytes.",
-                    limits::CONFIG_VALUE_MAX
-                );
-                return refuse(ErrorCode::InvalidConfig, message);
-            }
             // Stored, it would only be shown.
             Some(_) if topic_config::is_tolerated(name) => None,
             Some(value) => next.insert(name.clone(), value),
@@ -308,13 +304,13 @@ fn listed(
         ConfigResource::Broker(_) => topic_config::find_synonym(name).map_or("", |known| known.name),
     };
     let inherited = topic_config::effective(image, None, of_topic).unwrap_or_default();
-    let mut list = entries(current.map_or(inherited, String::as_str));
-    let operands = entries(values);
-    list.retain(|entry| append || !operands.contains(entry));
+    let current = current.map_or(inherited, String::as_str);
     if append {
-        let added: Vec<&str> = operands.into_iter().filter(|entry| !list.contains(entry)).collect();
-        list.extend(added);
+        return Ok(entries(&format!("{current},{values}")).join(","));
     }
+    let operands: BTreeSet<&str> = entries(values).into_iter().collect();
+    let mut list = entries(current);
+    list.retain(|entry| !operands.contains(entry));
     Ok(list.join(","))
 }
 
