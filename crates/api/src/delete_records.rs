@@ -22,25 +22,29 @@ pub(crate) async fn answer(services: &Services, request: DeleteRecordsRequest) -
         let offsets = topic.partitions.iter().map(|p| (p.partition_index, Offset(p.offset)));
         asked.entry(topic.name).or_default().extend(offsets);
     }
-    let named: usize = asked.values().map(BTreeMap::len).sum();
-    let topics = asked.into_iter().map(async |(name, partitions)| {
-        let deleted = partitions.into_iter().map(async |(index, offset)| {
-            let outcome = if named > limits::REQUEST_PARTITIONS_MAX {
-                Err(ErrorCode::InvalidRequest)
-            } else {
-                delete(services, &name.0, index, offset, timeout).await
-            };
+    let named = asked.values().map(BTreeMap::len).sum();
+    let outcomes = if named > limits::REQUEST_PARTITIONS_MAX {
+        vec![Err(ErrorCode::InvalidRequest); named]
+    } else {
+        let calls = asked.iter().flat_map(|(name, partitions)| {
+            let one = move |(index, offset): (&i32, &Offset)| delete(services, &name.0, *index, *offset, timeout);
+            partitions.iter().map(one)
+        });
+        join_all(calls).await
+    };
+    let mut outcomes = outcomes.into_iter();
+    let topics = asked.iter().map(|(name, partitions)| {
+        let answers = partitions.keys().zip(outcomes.by_ref()).map(|(index, outcome)| {
             DeleteRecordsPartitionResult::default()
-                .with_partition_index(index)
+                .with_partition_index(*index)
                 .with_low_watermark(outcome.unwrap_or(NONE).0)
                 .with_error_code(outcome.err().unwrap_or(ErrorCode::None).code())
         });
-        let deleted = join_all(deleted).await;
         DeleteRecordsTopicResult::default()
             .with_name(name.clone())
-            .with_partitions(deleted)
+            .with_partitions(answers.collect())
     });
-    DeleteRecordsResponse::default().with_topics(join_all(topics).await)
+    DeleteRecordsResponse::default().with_topics(topics.collect())
 }
 
 async fn delete(

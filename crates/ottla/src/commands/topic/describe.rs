@@ -16,8 +16,8 @@ pub async fn describe(cluster: &mut Cluster, format: Format, name: Option<String
         let mut configs = configs(cluster, &topic.name).await?;
         configs.retain(|config| !config.is_default());
         match format {
-            Format::Text => print!("{}", text(topic, &configs)),
-            Format::Json => output.push(json(topic, &configs)),
+            Format::Text => print!("{}", as_text(topic, &configs)),
+            Format::Json => output.push(as_json(topic, &configs)),
         }
     }
     if format == Format::Json {
@@ -26,7 +26,7 @@ pub async fn describe(cluster: &mut Cluster, format: Format, name: Option<String
     Ok(())
 }
 
-fn text(topic: &Topic, configs: &[Config]) -> String {
+fn as_text(topic: &Topic, configs: &[Config]) -> String {
     let mut text = format!(
         "{}  id {}  {} partitions\n",
         topic.name,
@@ -63,7 +63,7 @@ fn row(p: &Partition) -> Vec<String> {
     ]
 }
 
-fn json(topic: &Topic, configs: &[Config]) -> Value {
+fn as_json(topic: &Topic, configs: &[Config]) -> Value {
     let config = |config: &Config| {
         let value = json!({"value": config.value, "source": config.source()});
         (config.name.clone(), value)
