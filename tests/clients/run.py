@@ -5,7 +5,7 @@ import sys
 import time
 import traceback
 
-TESTS = ["foreign", "admin", "kill", "duplicates", "demo"]
+TESTS = ["foreign", "admin", "kill", "duplicates", "lifecycle", "demo"]
 
 
 def main():

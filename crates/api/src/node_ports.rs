@@ -132,15 +132,12 @@ impl Data for ShardData {
 
     fn delete_records(
         &self,
-        _tp: TopicPartition,
-        _offset: Offset,
-        _timeout: Duration,
+        tp: TopicPartition,
+        offset: Offset,
+        timeout: Duration,
     ) -> LocalBoxFuture<'static, Result<Offset, DataError>> {
-        // Until the broker's part is there: ShardRef::delete_records(tp, offset, timeout), mapped by data_error.
-        Box::pin(std::future::ready(Err(DataError {
-            code: ErrorCode::UnsupportedVersion,
-            leader: None,
-        })))
+        let shard = self.0.clone();
+        Box::pin(async move { shard.delete_records(tp, offset, timeout).await.map_err(data_error) })
     }
 
     fn epoch_end_offset(
