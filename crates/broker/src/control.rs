@@ -48,6 +48,10 @@ pub trait Control: Send + Sync + 'static {
         &self,
         replicas: Vec<(TopicPartition, LeaderEpoch, bool)>,
     ) -> BoxFuture<'static, Result<(), ErrorCode>>;
+
+    /// Asks for other leaders in place of these of this broker, each named with its leader epoch: their disk stalls.
+    /// Where no other member of the ISR can lead they stay.
+    fn resign_leaders(&self, leaders: Vec<(TopicPartition, LeaderEpoch)>) -> BoxFuture<'static, Result<(), ErrorCode>>;
 }
 
 #[cfg(feature = "controller")]
@@ -103,5 +107,9 @@ impl Control for controller::ControlHandle {
             strict,
         };
         Box::pin(async move { handle.mark_strict(replicas.into_iter().map(mark).collect()).await })
+    }
+    fn resign_leaders(&self, leaders: Vec<(TopicPartition, LeaderEpoch)>) -> BoxFuture<'static, Result<(), ErrorCode>> {
+        let handle = self.clone();
+        Box::pin(async move { handle.resign_leaders(leaders).await })
     }
 }

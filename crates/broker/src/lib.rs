@@ -23,6 +23,7 @@ mod recovered;
 pub mod replica_stream;
 mod shard;
 mod shard_queue;
+mod stalls;
 mod topic_settings;
 
 pub use broker::{Broker, BrokerError, BrokerOptions, ConnectionFactory, DirectoryInput};

@@ -2,8 +2,8 @@ use crate::envelope::error_code;
 use crate::forwarding::Forward;
 use crate::messages;
 use crate::{
-    AlterConfigs, AlterPartition, AlteredConfigs, AlteredPartition, ClusterStatus, CreateTopics, CreatedTopic,
-    DeletedTopic, MarkStrict, TopicRef,
+    AlterConfigs, AlterPartition, AlteredPartition, ClusterStatus, CreatePartitions, CreateTopics, CreatedTopic,
+    DeletedTopic, MarkStrict, PlanError, TopicRef,
 };
 use host::HostRef;
 use metadata::Image;
@@ -75,6 +75,19 @@ impl ControlHandle {
         }
     }
 
+    /// Adds partitions to topics; one answer per topic, in order. As in Kafka, a repeated call that finds the work of
+    /// its first attempt done is told that it is no increase.
+    ///
+    /// # Errors
+    /// As [`Self::create_topics`].
+    pub async fn create_partitions(&self, command: CreatePartitions) -> Result<Vec<Result<(), PlanError>>, ErrorCode> {
+        let request = Request::CreatePartitions(messages::create_partitions(command));
+        match self.call(request, DEADLINE).await? {
+            Reply::CreatePartitions(reply) => Ok(messages::grown_topics(reply)),
+            _ => Err(ErrorCode::UnknownServerError),
+        }
+    }
+
     /// # Errors
     /// As [`Self::create_topics`].
     pub async fn delete_topics(&self, topics: Vec<TopicRef>) -> Result<Vec<DeletedTopic>, ErrorCode> {
@@ -133,7 +146,7 @@ impl ControlHandle {
     ///
     /// # Errors
     /// As [`Self::create_topics`].
-    pub async fn alter_configs(&self, command: AlterConfigs) -> Result<Vec<AlteredConfigs>, ErrorCode> {
+    pub async fn alter_configs(&self, command: AlterConfigs) -> Result<Vec<Result<(), PlanError>>, ErrorCode> {
         match self
             .call(Request::AlterConfigs(messages::alter_configs(command)), DEADLINE)
             .await?
@@ -159,6 +172,15 @@ impl ControlHandle {
     pub async fn mark_strict(&self, partitions: Vec<MarkStrict>) -> Result<(), ErrorCode> {
         let request = messages::mark_strict(self.node_id, self.broker_epoch()?, partitions);
         self.call(Request::MarkStrict(request), DEADLINE).await.map(drop)
+    }
+
+    /// The disk under these leaders, each named with its leader epoch, stalls: others of the ISR should lead.
+    ///
+    /// # Errors
+    /// As [`Self::alter_partitions`].
+    pub async fn resign_leaders(&self, partitions: Vec<(TopicPartition, LeaderEpoch)>) -> Result<(), ErrorCode> {
+        let request = messages::resign_leaders(self.node_id, self.broker_epoch()?, partitions);
+        self.call(Request::ResignLeaders(request), DEADLINE).await.map(drop)
     }
 
     /// The logs of these replicas of this broker are damaged below their durable marks: they should leave ISR and ELR. One

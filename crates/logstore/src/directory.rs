@@ -1,8 +1,9 @@
 use crate::LogError;
 use crate::marks::{Entry, MarksJournal};
 use crate::open_files::OpenFiles;
+use crate::removal::Removals;
 use crate::scrub::ScrubMarks;
-use host::{Disk, File, Pool};
+use host::{Disk, File, HostRef, Pool};
 use std::collections::BTreeMap;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -12,6 +13,8 @@ use types::{DirectoryId, Offset};
 
 /// What all logs of a directory and its flusher share.
 pub(crate) struct Directory {
+    /// For time and randomness.
+    pub(crate) host: HostRef,
     pub(crate) disk: Arc<dyn Disk>,
     pub(crate) path: PathBuf,
     pub(crate) id: DirectoryId,
@@ -22,6 +25,7 @@ pub(crate) struct Directory {
     pub(crate) scrub_marks: Mutex<ScrubMarks>,
     /// Removes files.
     pub(crate) cleaner: Arc<dyn Pool>,
+    pub(crate) removals: Removals,
 }
 
 pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -31,15 +35,16 @@ pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 impl Directory {
     pub(crate) fn new(
-        disk: Arc<dyn Disk>,
+        host: HostRef,
         path: PathBuf,
         id: DirectoryId,
         marks: MarksJournal,
         high_watermarks: BTreeMap<(String, i32), Offset>,
-        cleaner: Arc<dyn Pool>,
     ) -> Self {
         Self {
-            disk,
+            disk: host.disk(),
+            cleaner: host.pool("log-cleaner", 1),
+            host,
             path,
             id,
             offline: AtomicBool::new(false),
@@ -47,7 +52,7 @@ impl Directory {
             files: Mutex::default(),
             high_watermarks: Mutex::new(high_watermarks),
             scrub_marks: Mutex::default(),
-            cleaner,
+            removals: Removals::default(),
         }
     }
 

@@ -3,7 +3,7 @@
 mod fixture;
 
 use fixture::{Cluster, TP, disk, nodes};
-use metadata::plan::{self, Heartbeat, RegisterBroker};
+use metadata::plan::{self, Heartbeat, RegisterBroker, ResignLeaders};
 use metadata::{DirectoryOutcome, Record};
 use types::{BrokerEpoch, ErrorCode, LeaderEpoch, LogIndex, NodeId, PartitionEpoch, TopicId, TopicPartition};
 use uuid::Uuid;
@@ -237,6 +237,48 @@ fn controlled_shutdown_moves_what_another_can_lead() {
         !cluster.image.alive(NodeId(3)),
         "who shut down is back only with a new registration"
     );
+}
+
+/// ◆ A stalled disk gives its leaderships to in-sync replicas only, never past the last of them, and only in the leader
+/// epoch that it speaks of.
+#[test]
+fn a_leader_resigns_where_another_in_sync_replica_can_lead() {
+    // (brokers fenced before, who resigns in which leader epoch, how many move, what comes of it)
+    let cases: [(&[i32], _, _, _, _); 6] = [
+        (&[], 1, 0, 1, "2@1 isr 2,3 elr "),
+        (&[2], 1, 0, 1, "3@1 isr 3 elr 1"),
+        (&[2, 3], 1, 0, 0, "1@0 isr 1 elr 3"),
+        (&[], 2, 0, 0, "1@0 isr 1,2,3 elr "),
+        (&[], 1, 1, 0, "1@0 isr 1,2,3 elr "),
+        (&[1], 2, 0, 0, "2@1 isr 2,3 elr "),
+    ];
+    for (fenced, node, leader_epoch, moved, expected) in cases {
+        let mut cluster = Cluster::with_topic(&[]);
+        for node in fenced {
+            cluster.fence(*node);
+        }
+        let resigned = (TP, LeaderEpoch(leader_epoch));
+        let unknown = TopicPartition { partition: 9, ..TP };
+        let command = ResignLeaders {
+            node_id: NodeId(node),
+            broker_epoch: cluster.epoch(node),
+            partitions: vec![(unknown, LeaderEpoch(0)), resigned, resigned],
+        };
+        let plan = plan::resign_leaders(&cluster.image, &command).unwrap();
+        cluster.apply(&plan.records);
+        let outcome = (plan.response, cluster.state());
+        assert_eq!(
+            outcome,
+            (moved, expected.to_owned()),
+            "{fenced:?} fenced, {node} resigns"
+        );
+        let earlier_life = ResignLeaders {
+            broker_epoch: BrokerEpoch(command.broker_epoch.0 - 1),
+            ..command
+        };
+        let refused = plan::resign_leaders(&cluster.image, &earlier_life).unwrap_err();
+        assert_eq!(refused.code, ErrorCode::StaleBrokerEpoch);
+    }
 }
 
 #[test]

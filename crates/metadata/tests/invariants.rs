@@ -3,7 +3,7 @@
 mod fixture;
 
 use fixture::{Cluster, TP};
-use metadata::plan::{self, AlterPartition, AlterPartitions};
+use metadata::plan::{self, AlterPartition, AlterPartitions, ResignLeaders};
 use metadata::{DirectoryOutcome, Image, PartitionImage, decode_records, encode_records};
 use proptest::prelude::*;
 use types::NodeId;
@@ -13,6 +13,7 @@ enum Step {
     Fence(i32),
     Unfence(i32),
     Shutdown(i32),
+    Resign(i32),
     /// A restart: cleanly; wiped.
     Restart(i32, bool, bool),
     /// An ISR by bit mask.
@@ -25,6 +26,7 @@ fn step() -> impl Strategy<Value = Step> {
         node.clone().prop_map(Step::Fence),
         node.clone().prop_map(Step::Unfence),
         node.clone().prop_map(Step::Shutdown),
+        node.clone().prop_map(Step::Resign),
         (node, any::<bool>(), prop::bool::weighted(0.2))
             .prop_map(|(node, clean, wiped)| Step::Restart(node, clean, wiped)),
         (0u8..8).prop_map(Step::Alter),
@@ -39,6 +41,15 @@ fn take(cluster: &mut Cluster, step: &Step) {
             let records = plan::controlled_shutdown(&cluster.image, NodeId(node), cluster.epoch(node))
                 .unwrap()
                 .records;
+            cluster.apply(&records);
+        }
+        Step::Resign(node) => {
+            let command = ResignLeaders {
+                node_id: NodeId(node),
+                broker_epoch: cluster.epoch(node),
+                partitions: vec![(TP, cluster.partition().leader_epoch)],
+            };
+            let records = plan::resign_leaders(&cluster.image, &command).unwrap().records;
             cluster.apply(&records);
         }
         Step::Restart(node, clean, wiped) => cluster.restart(node, |command| {

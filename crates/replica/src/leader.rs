@@ -30,6 +30,7 @@ pub struct Leader {
     bounds: LogBounds,
     /// Log end when the epoch began: below it stand records of earlier epochs only.
     epoch_start: Offset,
+    since: Monotonic,
     lag_max: Duration,
     followers: BTreeMap<NodeId, FollowerProgress>,
     proposals: Proposals,
@@ -73,6 +74,7 @@ impl Leader {
             view,
             bounds,
             epoch_start: bounds.log_end,
+            since: now,
             lag_max,
             followers: BTreeMap::new(),
             proposals: Proposals::default(),
@@ -115,6 +117,17 @@ impl Leader {
     pub fn on_log_start(&mut self, log_start: Offset) {
         self.bounds.log_start = self.bounds.log_start.max(log_start);
         self.bounds.validate();
+    }
+
+    /// The least log start of us and every live replica (`Partition.lowWatermarkIfLeader`), which DeleteRecords waits for.
+    /// `None` while one of them has not told where its log starts.
+    #[must_use]
+    pub fn low_watermark(&self) -> Option<Offset> {
+        let live = self.followers.values();
+        live.filter(|follower| self.view.unfenced(follower.node).is_some())
+            .try_fold(self.bounds.log_start, |low, follower| {
+                Some(low.min(follower.positions?.log_start))
+            })
     }
 
     /// A follower opened a stream, or stated its position again. ◆ Erases what was known of it; where its log
@@ -318,6 +331,12 @@ impl Leader {
     #[must_use]
     pub fn epoch_start(&self) -> Offset {
         self.epoch_start
+    }
+
+    /// When we began to lead in this leader epoch.
+    #[must_use]
+    pub fn since(&self) -> Monotonic {
+        self.since
     }
 
     /// The leader epoch.

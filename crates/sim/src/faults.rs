@@ -9,6 +9,8 @@ pub enum Fault {
     Crash(Vec<usize>),
     /// The node cannot speak with these others.
     Partition { node: usize, others: Vec<usize> },
+    /// The node's data disk answers nothing that blocks: syncs, cold reads, removals.
+    Stall(usize),
 }
 
 /// When each fault begins and ends, from the seed.
@@ -24,15 +26,19 @@ impl Schedule {
         let mut at = from;
         loop {
             at += Duration::from_millis(random.random_range(1_000..5_000));
-            let end = at + Duration::from_millis(random.random_range(200..6_000));
+            let node = random.random_range(0..nodes);
+            let kind = random.random_range(0..12);
+            // Stalls of both kinds: shorter than the limit of a leader's flush, and longer.
+            let lasts = if kind >= 10 { 2_000..9_000 } else { 200..6_000 };
+            let end = at + Duration::from_millis(random.random_range(lasts));
             if end >= until {
                 return Self(faults);
             }
-            let node = random.random_range(0..nodes);
-            let fault = match random.random_range(0..10) {
+            let fault = match kind {
                 0..4 => Fault::Crash(vec![node]),
                 4..6 => Fault::Crash((0..nodes).collect()),
                 6 => Fault::Crash((0..nodes).filter(|other| *other != node).collect()),
+                10.. => Fault::Stall(node),
                 _ => {
                     let others: Vec<usize> = (0..nodes).filter(|other| *other != node).collect();
                     let count = random.random_range(1..=others.len());

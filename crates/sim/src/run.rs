@@ -14,6 +14,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, SystemTime};
 
 const NODES: usize = 3;
@@ -106,6 +107,7 @@ fn settings(node: usize) -> Result<Settings, ottla::settings::SettingsError> {
 /// One machine of the simulation: what survives its crashes.
 struct Machine {
     disk: Arc<SimDisk>,
+    stalled: Arc<AtomicBool>,
     store: Arc<SimStore>,
 }
 
@@ -129,6 +131,7 @@ pub fn run(plan: &Plan) -> Outcome {
         .map(|node| {
             Rc::new(Machine {
                 disk: Arc::new(SimDisk::new()),
+                stalled: Arc::default(),
                 store: Arc::new(SimStore::new(mix(seed, 50, node as u64))),
             })
         })
@@ -183,7 +186,7 @@ pub fn run(plan: &Plan) -> Outcome {
         if let Some((end, fault)) = &current
             && now >= *end
         {
-            heal(&mut sim, fault);
+            heal(&mut sim, &machines, fault);
             current = None;
         }
         if current.is_none()
@@ -231,7 +234,7 @@ pub fn run(plan: &Plan) -> Outcome {
 async fn serve(node: usize, machine: Rc<Machine>, seed: u64) -> turmoil::Result {
     raft::simulated(seed, async move {
         let disk = machine.disk.handle();
-        let host: HostRef = Arc::new(SimHost::new(seed, disk));
+        let host: HostRef = Arc::new(SimHost::new(seed, disk, machine.stalled.clone()));
         let transport = Arc::new(FramedTransport::new(host.clone()));
         let store = machine.store.reopen();
         let mut running = Node::start(host, settings(node)?, store, transport).await?;
@@ -258,10 +261,11 @@ fn strike(sim: &mut turmoil::Sim<'_>, machines: &[Rc<Machine>], fault: &Fault, s
                 sim.partition(name(*node), name(*other));
             }
         }
+        Fault::Stall(node) => machines[*node].stalled.store(true, Ordering::Relaxed),
     }
 }
 
-fn heal(sim: &mut turmoil::Sim<'_>, fault: &Fault) {
+fn heal(sim: &mut turmoil::Sim<'_>, machines: &[Rc<Machine>], fault: &Fault) {
     match fault {
         Fault::Crash(nodes) => {
             for node in nodes {
@@ -273,5 +277,6 @@ fn heal(sim: &mut turmoil::Sim<'_>, fault: &Fault) {
                 sim.repair(name(*node), name(*other));
             }
         }
+        Fault::Stall(node) => machines[*node].stalled.store(false, Ordering::Relaxed),
     }
 }

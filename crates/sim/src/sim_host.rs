@@ -2,6 +2,7 @@ use crate::sim_net::SimNet;
 use host::{Disk, Host, Net, Pool, ThreadBody};
 use rand::rngs::SmallRng;
 use rand::{Rng, RngExt, SeedableRng};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::sync::mpsc;
@@ -9,12 +10,16 @@ use types::Monotonic;
 
 /// A blocking job takes this long, in microseconds.
 const JOB_MICROS: std::ops::Range<u64> = 50..4_000;
+/// How often a job looks whether the disk still stalls.
+const STALLED: Duration = Duration::from_millis(5);
 
 /// One life of one simulated machine: threads are local tasks, blocking jobs take simulated time, every random number
 /// comes from the seed.
 pub struct SimHost {
     started: tokio::time::Instant,
     disk: Arc<dyn Disk>,
+    /// Blocking jobs wait while it is set. What does not block reaches the page cache all the same.
+    stalled: Arc<AtomicBool>,
     net: Arc<SimNet>,
     random: Arc<Mutex<SmallRng>>,
 }
@@ -26,10 +31,11 @@ struct SimPool {
 impl SimHost {
     /// Inside the simulated host's runtime; `seed` differs for every life.
     #[must_use]
-    pub fn new(seed: u64, disk: Arc<dyn Disk>) -> Self {
+    pub fn new(seed: u64, disk: Arc<dyn Disk>, stalled: Arc<AtomicBool>) -> Self {
         Self {
             started: tokio::time::Instant::now(),
             disk,
+            stalled,
             net: Arc::new(SimNet),
             random: Arc::new(Mutex::new(SmallRng::seed_from_u64(seed))),
         }
@@ -76,7 +82,7 @@ impl Host for SimHost {
         let (jobs, queue) = mpsc::unbounded_channel::<Box<dyn FnOnce() + Send>>();
         let queue = Arc::new(tokio::sync::Mutex::new(queue));
         for _ in 0..threads.max(1) {
-            let (queue, random) = (queue.clone(), self.random.clone());
+            let (queue, random, stalled) = (queue.clone(), self.random.clone(), self.stalled.clone());
             tokio::task::spawn_local(async move {
                 loop {
                     let Some(job) = queue.lock().await.recv().await else {
@@ -87,6 +93,9 @@ impl Host for SimHost {
                         .unwrap_or_else(PoisonError::into_inner)
                         .random_range(JOB_MICROS);
                     tokio::time::sleep(Duration::from_micros(micros)).await;
+                    while stalled.load(Ordering::Relaxed) {
+                        tokio::time::sleep(STALLED).await;
+                    }
                     job();
                 }
             });

@@ -7,9 +7,11 @@ const SEEDS: u64 = 20;
 #[test]
 fn seeds_find_nothing() {
     let mut failures = Vec::new();
+    let mut resigned = 0;
     for seed in 1..=SEEDS {
         let outcome = run(&Plan::new(seed, 15));
         println!("{}", outcome.summary(seed));
+        resigned += usize::from(outcome.trace.contains("asking the controller for leaders"));
         if outcome.acknowledged < 100 {
             failures.push(format!(
                 "seed {seed}: only {} records were acknowledged: the run proves nothing",
@@ -18,6 +20,10 @@ fn seeds_find_nothing() {
         }
         failures.extend(outcome.problems.iter().map(|problem| format!("seed {seed}: {problem}")));
     }
+    assert!(
+        resigned > 0,
+        "no disk stalled under a leader: the faults do not show it"
+    );
     assert!(
         failures.is_empty(),
         "replay with `make sim SEED=n`:\n{}",

@@ -1,3 +1,4 @@
+use super::errand::Cut;
 use super::{Partition, Role};
 use crate::links::mark_all;
 use logstore::{Rot, RotFound, ScrubJob, Scrubbed};
@@ -120,22 +121,27 @@ impl Partition {
     }
 
     /// ◆ Empties a damaged log, but only out of ISR and ELR, and in a leader epoch in which nobody has heard of it: as a
-    /// member it would be elected, or counted, for what it no longer has.
-    pub(super) fn start_over_if_damaged(&mut self) {
+    /// member it would be elected, or counted, for what it no longer has. Whether that must wait, and following with it.
+    pub(super) fn start_over_if_damaged(&mut self) -> bool {
         let me = self.links.node_id;
         let out = !self.view.isr.contains(&me) && !self.view.elr.contains(&me);
         let Some((damage, log)) = self.damage.as_mut().zip(self.log.as_ref()) else {
-            return;
+            return false;
         };
         if out && damage.stage != Stage::Copying && self.view.leader_epoch > damage.leader_epoch {
+            if self.moving_log_start {
+                // The shard looks at the image again when that is done.
+                return true;
+            }
             damage.stage = Stage::Copying;
             tracing::warn!(topic = self.topic, partition = self.tp.partition, leader_epoch = %self.view.leader_epoch,
                 "out of the ISR: the damaged log is emptied and copied again from the leader");
             let start = log.log_start_offset();
-            self.send_away(super::errand::LogWork::StartOver(start));
+            self.send_away(Cut::StartOver(start));
         } else {
             damage.leader_epoch = damage.leader_epoch.max(self.view.leader_epoch);
         }
+        false
     }
 
     /// Recovery found damage, and the registration took the replica out: its log is copied again.

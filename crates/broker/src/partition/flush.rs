@@ -1,7 +1,8 @@
 use super::{Partition, Role};
 use crate::links::FlushResult;
 use replica::Durability;
-use types::{ErrorCode, Monotonic};
+use std::time::Duration;
+use types::{ErrorCode, LeaderEpoch, Monotonic};
 
 /// A relaxed topic that sets no `flush.ms` is flushed this often, so that little is read again after a crash.
 const BACKGROUND_FLUSH_MS: i64 = 5_000;
@@ -74,16 +75,7 @@ impl Partition {
     }
 
     /// Every half second or so.
-    pub fn tick(&mut self, now: Monotonic, stall: std::time::Duration) {
-        if let Some(since) = self.flush_since
-            && now.since(since) > stall
-        {
-            tracing::error!(
-                topic = self.topic,
-                partition = self.tp.partition,
-                "a flush stalls: nothing is acknowledged until it ends"
-            );
-        }
+    pub fn tick(&mut self, now: Monotonic) {
         let wall_ms = self.links.host.wall_ms();
         if let Role::Leader(leader) = &mut self.role {
             let actions = leader.on_tick(now);
@@ -95,20 +87,42 @@ impl Partition {
         self.producers.expire(wall_ms);
     }
 
+    /// A flush has been out for longer than `limit`, queueing for its round included.
+    pub fn flush_stalls(&self, now: Monotonic, limit: Duration) -> bool {
+        self.flush_since.is_some_and(|since| now.since(since) > limit)
+    }
+
+    /// Whether this replica leads and has for longer than `limit`, and in which leader epoch.
+    pub fn led_for(&self, now: Monotonic, limit: Duration) -> Option<LeaderEpoch> {
+        match &self.role {
+            Role::Leader(leader) if now.since(leader.since()) > limit => Some(leader.leader_epoch()),
+            _ => None,
+        }
+    }
+
     /// Bookkeeping of every few seconds: the high watermark's checkpoint, and a producer snapshot if much was written
-    /// since the last. Neither is needed for safety.
-    pub fn checkpoint(&mut self, snapshot_bytes: usize) {
+    /// since the last. Neither is needed for safety. True if files were written that a flush makes count.
+    pub fn checkpoint(&mut self, snapshot_bytes: usize) -> bool {
         let high_watermark = self.bounds().high_watermark;
-        let Some(log) = self.log.as_ref() else { return };
+        let Some(log) = self.log.as_mut() else { return false };
         log.checkpoint_high_watermark(high_watermark);
+        log.rest();
         if self.unsnapshot_bytes <= snapshot_bytes || log.is_offline() || self.producers_incomplete {
-            return;
+            return false;
         }
         self.unsnapshot_bytes = 0;
         if let Err(error) =
             log.write_producer_snapshot(log.log_end_offset(), &crate::recovered::snapshot(&self.producers))
         {
             tracing::warn!(topic = self.topic, partition = self.tp.partition, %error, "no producer snapshot");
+        }
+        // A restart reads what comes after these two.
+        match log.checkpoint_index() {
+            Ok(()) => true,
+            Err(error) => {
+                tracing::warn!(topic = self.topic, partition = self.tp.partition, %error, "no index checkpoint");
+                false
+            }
         }
     }
 

@@ -1,37 +1,6 @@
 use crate::support::*;
-use logstore::{FlushJob, FlushStrategy, Flushed, PlainFlush};
-use std::io;
-use std::sync::{Arc, Condvar, Mutex};
 use std::time::Duration;
 use types::{LeaderEpoch, NodeId, Offset};
-
-/// Flushes only while the gate is open.
-struct GatedFlush(Arc<Gate>);
-
-#[derive(Default)]
-struct Gate {
-    closed: Mutex<bool>,
-    opened: Condvar,
-}
-
-impl Gate {
-    fn close(&self) {
-        *self.closed.lock().unwrap() = true;
-    }
-
-    fn open(&self) {
-        *self.closed.lock().unwrap() = false;
-        self.opened.notify_all();
-    }
-}
-
-impl FlushStrategy for GatedFlush {
-    fn flush(&mut self, jobs: Vec<FlushJob>) -> io::Result<Vec<Flushed>> {
-        let closed = self.0.closed.lock().unwrap();
-        drop(self.0.opened.wait_while(closed, |closed| *closed).unwrap());
-        PlainFlush.flush(jobs)
-    }
-}
 
 /// What was appended while nothing asked for a flush is flushed when the topic becomes strict, on leader and follower:
 /// no produce waits for other traffic.
@@ -56,10 +25,7 @@ async fn a_topic_that_becomes_strict_is_flushed() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_replica_is_marked_strict_once_it_is_durable() {
     let mut cluster = Cluster::new(1, &[("flush.messages", "1000")]);
-    let gate = Arc::new(Gate::default());
-    let flush = gate.clone();
-    cluster.flush = Arc::new(move || Box::new(GatedFlush(flush.clone())));
-    let node = cluster.start(NODES[0]).await;
+    let (node, gate) = cluster.start_gated(NODES[0]).await;
     eventually_leads(&node).await;
     node.produce(batch("relaxed"), 1).await.unwrap();
     gate.close();

@@ -4,14 +4,16 @@ use crate::subject::*;
 use bytes::Bytes;
 use futures::future::{BoxFuture, LocalBoxFuture};
 use host::{Disk, Host, HostRef, Incoming, Net, Pool, RealHost, Stream, ThreadBody};
-use logstore::{FlushStrategy, LogDir, PlainFlush};
+use logstore::{FlushJob, FlushStrategy, Flushed, LogDir, PlainFlush};
+use metadata::plan::{self, ResignLeaders};
 use metadata::{BrokerRegistration, Endpoint, Image, PartitionImage, TopicImage};
 use records::{BatchBuilder, BatchHeader, Compression};
 use std::collections::{BTreeMap, VecDeque};
+use std::io;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Condvar, Mutex};
 use std::time::Duration;
 use tokio::sync::{oneshot, watch};
 use types::*;
@@ -69,6 +71,8 @@ pub struct Script {
     /// Reports of damaged replicas, and whether they are answered at all.
     pub reported: watch::Sender<usize>,
     pub deaf: AtomicBool,
+    /// Who asked for other leaders.
+    pub resignations: Mutex<Vec<NodeId>>,
 }
 
 pub struct NodeControl {
@@ -127,6 +131,20 @@ impl Script {
             partition.leader = leader.map(NodeId);
             partition.leader_epoch = partition.leader_epoch.next();
             partition.isr = isr.iter().map(|node| NodeId(*node)).collect();
+        });
+    }
+
+    /// As the real controller plans it.
+    fn resign(&self, node: NodeId, leaders: Vec<(TopicPartition, LeaderEpoch)>) {
+        self.resignations.lock().unwrap().push(node);
+        self.change(|image| {
+            let command = ResignLeaders {
+                node_id: node,
+                broker_epoch: image.broker(node).unwrap().broker_epoch,
+                partitions: leaders,
+            };
+            let records = plan::resign_leaders(image, &command).unwrap().records;
+            image.apply_all(image.index, &records).unwrap();
         });
     }
 
@@ -214,6 +232,38 @@ impl Control for NodeControl {
         }
         Box::pin(async { Ok(()) })
     }
+    fn resign_leaders(&self, leaders: Vec<(TopicPartition, LeaderEpoch)>) -> BoxFuture<'static, Result<(), ErrorCode>> {
+        self.script.resign(self.node, leaders);
+        Box::pin(async { Ok(()) })
+    }
+}
+
+/// Flushes only while the gate is open.
+pub struct GatedFlush(Arc<Gate>);
+
+#[derive(Default)]
+pub struct Gate {
+    closed: Mutex<bool>,
+    opened: Condvar,
+}
+
+impl Gate {
+    pub fn close(&self) {
+        *self.closed.lock().unwrap() = true;
+    }
+
+    pub fn open(&self) {
+        *self.closed.lock().unwrap() = false;
+        self.opened.notify_all();
+    }
+}
+
+impl FlushStrategy for GatedFlush {
+    fn flush(&mut self, jobs: Vec<FlushJob>) -> io::Result<Vec<Flushed>> {
+        let closed = self.0.closed.lock().unwrap();
+        drop(self.0.opened.wait_while(closed, |closed| *closed).unwrap());
+        PlainFlush.flush(jobs)
+    }
 }
 
 type Job = Box<dyn FnOnce(ShardRef) -> LocalBoxFuture<'static, ()> + Send>;
@@ -228,8 +278,8 @@ impl Incoming for NoSocket {
     fn peer_addr(&self) -> SocketAddr {
         SocketAddr::from(([127, 0, 0, 1], 1))
     }
-    fn attach(self: Box<Self>) -> std::io::Result<Box<dyn Stream>> {
-        Err(std::io::ErrorKind::Unsupported.into())
+    fn attach(self: Box<Self>) -> io::Result<Box<dyn Stream>> {
+        Err(io::ErrorKind::Unsupported.into())
     }
 }
 
@@ -434,6 +484,7 @@ impl Cluster {
             marks: Mutex::default(),
             reported: watch::Sender::new(0),
             deaf: AtomicBool::new(false),
+            resignations: Mutex::default(),
         });
         let flush = Arc::new(|| -> Box<dyn FlushStrategy> { Box::new(PlainFlush) });
         Self {
@@ -446,6 +497,16 @@ impl Cluster {
             paths,
             _dir: dir,
         }
+    }
+
+    /// [`Cluster::start`] on a disk that syncs only while the gate is open.
+    pub async fn start_gated(&mut self, node: NodeId) -> (Node, Arc<Gate>) {
+        let gate = Arc::new(Gate::default());
+        let gated = gate.clone();
+        let flush = std::mem::replace(&mut self.flush, Arc::new(move || Box::new(GatedFlush(gated.clone()))));
+        let node = self.start(node).await;
+        self.flush = flush;
+        (node, gate)
     }
 
     /// Another disk for a node that is down.
@@ -510,6 +571,11 @@ impl Cluster {
             control,
             jobs,
         }
+    }
+
+    /// Where the node of this index has its logs.
+    pub fn path(&self, index: usize) -> &Path {
+        &self.paths[index]
     }
 
     pub async fn start_all(&self) -> Vec<Node> {

@@ -25,12 +25,7 @@ pub fn controlled_shutdown(image: &Image, node: NodeId, broker_epoch: BrokerEpoc
     let others = Candidates::without(image, node);
     let another = |other: NodeId| others.may_lead(other);
     let mut draft = Draft::new(image);
-    draft.change_replicas_of(node, |rules, _, partition| {
-        if partition.isr.iter().any(|member| another(*member)) {
-            rules.leave_isr(partition, node);
-            rules.elect(partition, others);
-        }
-    });
+    draft.change_replicas_of(node, |rules, _, partition| rules.hand_over(partition, node, others));
     records.extend(draft.into_records());
     let led = image
         .partitions()

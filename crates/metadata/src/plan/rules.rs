@@ -111,6 +111,15 @@ impl Rules {
         }
     }
 
+    /// Takes `node` out of the ISR and gives its leadership to another member that may lead. Clean only: where there is
+    /// no such member nothing changes.
+    pub(crate) fn hand_over(self, partition: &mut PartitionImage, node: NodeId, others: Candidates<'_>) {
+        if partition.isr.iter().any(|member| others.may_lead(*member)) {
+            self.leave_isr(partition, node);
+            self.elect(partition, others);
+        }
+    }
+
     /// Elects if the leader may not lead any more or there is none: from the ISR, else the ELR, else the last
     /// known leader (once ISR and ELR are empty), else, where the topic asks for it, any replica. Every change
     /// of the leader, to none included, raises the leader epoch.
