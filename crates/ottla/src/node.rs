@@ -130,6 +130,21 @@ impl Node {
     /// # Errors
     /// The data plane does not start: a directory belongs to another cluster, a log cannot be read, a port is in use.
     pub async fn ready(&mut self) -> Result<(), StartError> {
+        let ended = || "it ended while the node started".to_owned();
+        let (_, none) = tokio::sync::oneshot::channel();
+        let mut failure = std::mem::replace(&mut self.control_failure, none);
+        tokio::select! {
+            // First, since all else fails with it and could not say why.
+            biased;
+            why = &mut failure => Err(StartError::Control(why.unwrap_or_else(|_| ended()))),
+            outcome = self.until_ready() => {
+                self.control_failure = failure;
+                outcome
+            }
+        }
+    }
+
+    async fn until_ready(&mut self) -> Result<(), StartError> {
         let mut images = self.control.image();
         let ended = |_| StartError::Control("it ended while the node started".to_owned());
         if let Some(waiting) = self.waiting.take() {

@@ -79,7 +79,11 @@ impl Start {
         let mut node = Node::start(host, settings, store, transport).await?;
         tokio::select! {
             outcome = node.ready() => {
-                outcome?;
+                if let Err(error) = outcome {
+                    // In order: RocksDB must be closed when the process ends.
+                    node.stop().await;
+                    return Err(error.into());
+                }
                 tracing::info!(%node_id, "ready");
                 if self.announce_ready {
                     println!("{READY}");

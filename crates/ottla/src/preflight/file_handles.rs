@@ -21,7 +21,8 @@ pub fn raise(settings: &mut Settings) -> Result<(), PreflightError> {
 }
 
 fn share(limit: u64, settings: &mut Settings) -> Result<(), PreflightError> {
-    let own = limits::OPEN_FILES_MAX as u64 + limits::FILE_HANDLES_BESIDE;
+    // Of segments, each log directory keeps so many.
+    let own = limits::OPEN_FILES_MAX as u64 * settings.log_dirs.len() as u64 + limits::FILE_HANDLES_BESIDE;
     let left = limit.saturating_sub(own);
     if left == 0 {
         return Err(PreflightError::FileHandles { limit, needed: own + 1 });
@@ -55,7 +56,7 @@ mod tests {
             (own + 14_999, 15_000, Some(14_999), true),
             (own + 1, 15_000, Some(1), true),
             (own, 1, None, false),
-            (1024, 15_000, None, false),
+            (300, 15_000, None, false),
         ] {
             let flags = [
                 "node.id=1".to_owned(),
