@@ -6,6 +6,7 @@ use crate::memory_budget::MemoryBudget;
 use crate::{ApiSettings, init_producer_id::ProducerIdBlock};
 use host::HostRef;
 use metadata::Image;
+use metadata::topic_config::Local;
 use std::cell::RefCell;
 use std::collections::BTreeSet;
 use std::rc::Rc;
@@ -51,6 +52,14 @@ impl Services {
             producer_ids: RefCell::default(),
             creating: RefCell::default(),
         })
+    }
+
+    /// What this broker alone says about the defaults of topics.
+    pub(crate) fn local(&self) -> Local<'_> {
+        Local {
+            node: self.node_id,
+            properties: &self.settings.given,
+        }
     }
 
     #[must_use]

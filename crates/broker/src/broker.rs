@@ -8,6 +8,7 @@ use futures::future::LocalBoxFuture;
 use host::{HostRef, Incoming, Pool, PoolExt};
 use logstore::{FlushStrategy, Flusher, LogDir, LogError, PlainFlush, Recovered};
 use metadata::Image;
+use metadata::topic_config::Local;
 use replica::{Durability, PartitionView};
 use std::collections::BTreeMap;
 use std::io;
@@ -48,7 +49,7 @@ pub struct BrokerOptions {
     pub replica_listen: (String, u16),
     pub directories: Vec<DirectoryInput>,
     pub timings: Timings,
-    /// The node's properties, for DescribeConfigs.
+    /// What the node's properties set: defaults of topics, where nothing dynamic says otherwise.
     pub config: Arc<BTreeMap<String, String>>,
 }
 
@@ -276,9 +277,11 @@ impl Broker {
         &self.inner.host
     }
 
-    #[must_use]
-    pub fn config(&self) -> &Arc<BTreeMap<String, String>> {
-        &self.inner.config
+    pub(crate) fn local(&self) -> Local<'_> {
+        Local {
+            node: self.inner.node_id,
+            properties: &self.inner.config,
+        }
     }
 
     /// Where replica streams are accepted.

@@ -59,6 +59,11 @@ pub const CONTROL_MESSAGE_BYTES_MAX: usize = 64 * 1024 * 1024;
 pub const CONTROLLER_QUEUE_MAX: usize = 4_096;
 /// Partitions that one CreateTopics request may ask for, as in Kafka's controller.
 pub const CREATE_PARTITIONS_MAX: usize = 10_000;
+/// Topics or config resources that one AlterConfigs, IncrementalAlterConfigs or CreatePartitions may name; the answer
+/// says more of each than the request.
+pub const ADMIN_RESOURCES_MAX: usize = 10_000;
+/// Bytes of a config's value, as in Kafka's controller.
+pub const CONFIG_VALUE_MAX: usize = 32_767;
 /// Damaged replicas that a starting broker names one by one; with more, the whole directory counts as damaged.
 pub const DAMAGED_REPLICAS_MAX: usize = 10_000;
 /// Length of a topic name (Kafka's `Topic.MAX_NAME_LENGTH`).
