@@ -34,4 +34,5 @@ pub use commands::{
 };
 pub use control_handle::ControlHandle;
 pub use control_plane::{ControlError, ControlPlane, Failure};
+pub use identity::{Identity, IdentityError, Membership};
 pub use options::{ControlOptions, LogDirectory};

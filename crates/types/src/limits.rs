@@ -89,3 +89,15 @@ pub const MARKS_JOURNAL_BYTES: u64 = 1024 * 1024;
 pub const MARKS_JOURNAL_BYTES_MAX: u64 = 1024 * 1024 * 1024;
 /// A producer snapshot file larger than this is ignored unread and rebuilt from the log.
 pub const PRODUCER_SNAPSHOT_BYTES_MAX: u64 = 64 * 1024 * 1024;
+/// Bytes that must be free in every directory of a node for it to start: what the identity, the marks journal and the
+/// metadata log write before anything is served.
+pub const START_FREE_BYTES_MIN: u64 = 8 * 1024 * 1024;
+/// `log.scrub.bytes.per.second` of each log directory: a terabyte in a day and a half, a few percent of a slow disk.
+pub const SCRUB_BYTES_PER_SECOND: u64 = 8 * 1024 * 1024;
+/// `log.scrub.interval.ms`: a week.
+pub const SCRUB_INTERVAL_MS: i64 = 7 * 24 * 3600 * 1000;
+/// Bytes that the scrub reads in one go, at most.
+pub const SCRUB_PART_BYTES: u64 = 1024 * 1024;
+/// File handles that a node needs beside those of client connections and of the segments that it reads: listeners,
+/// peers, RocksDB, active segments.
+pub const FILE_HANDLES_BESIDE: u64 = 500;

@@ -246,6 +246,18 @@ pub const PROPERTIES: &[Property] = &[
         "The same in hours.",
     ),
     property(
+        "log.scrub.bytes.per.second",
+        Some("8388608"),
+        Kind::Number(0, MAX),
+        "Bytes a second of a log directory that are read again to find damage; 0: none.",
+    ),
+    property(
+        "log.scrub.interval.ms",
+        Some("604800000"),
+        Kind::Number(1, MAX),
+        "Time from one scrub of a log to the next.",
+    ),
+    property(
         "log.roll.jitter.ms",
         None,
         Kind::Number(0, MAX),
