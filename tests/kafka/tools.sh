@@ -56,5 +56,6 @@ both "offsets" "" kafka-get-offsets --topic one
 both "delete" "" kafka-topics --delete --topic u
 both "delete unknown" "" kafka-topics --delete --topic nothing
 both "list after delete" "" kafka-topics --list
+python3 "$here/produce.py" "$kafka" 18092 "$work/ottla" 19092 "$work/kafka" || failed=$((failed + 1))
 echo "$passed passed, $failed failed"
 [ "$failed" = 0 ]

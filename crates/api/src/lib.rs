@@ -4,6 +4,7 @@
 
 mod api;
 mod api_versions;
+mod complaints;
 pub mod connection;
 mod connection_limits;
 pub mod control;
@@ -17,6 +18,8 @@ mod dispatch;
 mod fetch;
 mod fetch_session;
 mod find_coordinator;
+#[cfg(feature = "fuzzing")]
+pub mod fuzzing;
 #[cfg(test)]
 mod hostile;
 mod init_producer_id;
@@ -31,9 +34,13 @@ mod partition_state;
 mod produce;
 mod services;
 mod settings;
-#[cfg(test)]
+#[cfg(any(test, feature = "fuzzing"))]
 mod test_image;
-#[cfg(test)]
+#[cfg(any(test, feature = "fuzzing"))]
+#[cfg_attr(
+    not(test),
+    allow(dead_code, reason = "the tests ask more of it than the fuzz targets")
+)]
 mod test_node;
 mod topic_name;
 

@@ -3,13 +3,13 @@ use crate::data::Data;
 use crate::fetch_session::FetchSessions;
 use crate::memory_budget::MemoryBudget;
 use crate::{ApiSettings, init_producer_id::ProducerIdBlock};
-use host::HostRef;
+use host::{HostRef, Pool};
 use metadata::Image;
-use std::cell::RefCell;
+use std::cell::{OnceCell, RefCell};
 use std::collections::BTreeSet;
 use std::rc::Rc;
 use std::sync::Arc;
-use types::NodeId;
+use types::{NodeId, limits};
 
 /// What the handlers of one shard share.
 pub struct Services {
@@ -23,6 +23,7 @@ pub struct Services {
     pub(crate) producer_ids: RefCell<ProducerIdBlock>,
     /// Topics whose automatic creation is under way.
     pub(crate) creating: RefCell<BTreeSet<String>>,
+    batch_pool: OnceCell<Arc<dyn Pool>>,
 }
 
 impl Services {
@@ -45,7 +46,14 @@ impl Services {
             sessions: RefCell::new(FetchSessions::new(slots)),
             producer_ids: RefCell::default(),
             creating: RefCell::default(),
+            batch_pool: OnceCell::new(),
         })
+    }
+
+    /// Where batches go that are too much work for a shard; its threads start with the first of them.
+    pub(crate) fn batch_pool(&self) -> &Arc<dyn Pool> {
+        self.batch_pool
+            .get_or_init(|| self.host.pool("batch-check", limits::BATCH_POOL_THREADS))
     }
 
     #[must_use]

@@ -68,7 +68,7 @@ impl Node {
         transport: Arc<dyn Transport>,
     ) -> Result<Self, StartError> {
         let api = ApiSettings::from_properties(&settings.properties)
-            .map_err(|error| StartError::Setting(format!("{error:?}")))?;
+            .map_err(|error| StartError::Setting(error.to_string()))?;
         let listener = host
             .net()
             .listen(&settings.kafka.host, settings.kafka.port)
