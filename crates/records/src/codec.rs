@@ -109,16 +109,18 @@ pub fn decompress(compression: Compression, data: &[u8], limit: usize) -> Result
 /// # Errors
 /// [`BatchError::Compression`] if the codec's library gives up.
 pub fn compress(compression: Compression, level: Option<i32>, data: &[u8]) -> Result<Vec<u8>, BatchError> {
-    write_compressed(compression, level, &mut &data[..], Vec::new())
+    write_compressed(compression, level, data.len(), &mut &data[..], Vec::new())
 }
 
-/// As [`compress`], from a stream into a stream: nothing is held but what the codec needs. Gives `out` back.
+/// As [`compress`], from a stream of `size` bytes into a stream: nothing is held but what the codec needs, which for zstd
+/// depends on the size, here and at everybody who decompresses. Gives `out` back.
 ///
 /// # Errors
 /// [`BatchError::Compression`] with what reading or writing says, or the codec's library.
 pub(crate) fn write_compressed<W: Write>(
     compression: Compression,
     level: Option<i32>,
+    size: usize,
     data: &mut impl Read,
     mut out: W,
 ) -> Result<W, BatchError> {
@@ -148,6 +150,7 @@ pub(crate) fn write_compressed<W: Write>(
         Compression::Zstd => {
             let level = level.map_or(3, |level| level.clamp(-131_072, 22));
             let mut encoder = zstd::stream::write::Encoder::new(out, level).map_err(failed)?;
+            encoder.set_pledged_src_size(Some(size as u64)).map_err(failed)?;
             io::copy(data, &mut encoder)
                 .and_then(|_| encoder.finish())
                 .map_err(failed)

@@ -5,27 +5,31 @@ use bytes::Bytes;
 use std::io::{self, Read, Write};
 
 /// The same records under another codec, for a topic whose `compression.type` is not `producer`: attributes,
-/// length and CRC change, nothing else. A batch that has the codec already is handed back as it is. At
-/// most `limit` bytes are decompressed, and the new batch has at most `size_max`; nothing else is held but what the
-/// codecs need.
+/// length and CRC change, nothing else. A batch that has the codec already is handed back as it is. The
+/// records are `decompressed` bytes when they are decompressed, as [`crate::check_client_records`] has counted (where nothing
+/// is compressed, that is known here), and the new batch has at most `size_max`; nothing is held but what the codecs need.
 ///
 /// # Errors
-/// [`BatchError::Decompression`], [`BatchError::TooLarge`] for either limit, [`BatchError::UnknownCompression`],
-/// [`BatchError::Compression`].
+/// [`BatchError::TooLarge`] for either size, [`BatchError::UnknownCompression`], [`BatchError::Decompression`] and
+/// [`BatchError::Compression`], also for fewer bytes than were counted.
 pub fn recompress(
     batch: &Batch,
     to: Compression,
     level: Option<i32>,
-    limit: usize,
+    decompressed: usize,
     size_max: usize,
 ) -> Result<Bytes, BatchError> {
     let from = batch.header.compression()?;
     if from == to {
         return Ok(batch.bytes.clone());
     }
+    let size = match from {
+        Compression::None => batch.payload().len(),
+        _ => decompressed,
+    };
     let mut data = Limited {
-        reader: reader(from, batch.payload(), limit)?,
-        left: limit,
+        reader: reader(from, batch.payload(), size)?,
+        left: size,
         passed: false,
     };
     let mut out = Bounded {
@@ -33,13 +37,16 @@ pub fn recompress(
         max: size_max.min(i32::MAX as usize),
         passed: false,
     };
-    let written = write_compressed(to, level, &mut data, &mut out).map(drop);
-    for (passed, limit) in [(data.passed, limit), (out.passed, size_max)] {
+    let written = write_compressed(to, level, size, &mut data, &mut out).map(drop);
+    for (passed, limit) in [(data.passed, size), (out.passed, size_max)] {
         if passed {
             return Err(BatchError::TooLarge { limit });
         }
     }
     written?;
+    if data.left > 0 {
+        return Err(BatchError::Decompression(format!("{} bytes are missing", data.left)));
+    }
     let mut bytes = out.bytes;
     let mut header = batch.header;
     // Bounded by `i32::MAX` above.

@@ -324,8 +324,8 @@ fn recompression_keeps_the_records() {
     for from in CODECS {
         for to in CODECS {
             let batch = Batch::parse(batch_of(from, 50)).expect("own batch");
-            let other =
-                Batch::parse(recompress(&batch, to, None, 1 << 20, 1 << 20).expect("in limit")).expect("a batch");
+            let size = decompress(from, batch.payload(), 1 << 20).expect("own records").len();
+            let other = Batch::parse(recompress(&batch, to, None, size, 1 << 20).expect("in limit")).expect("a batch");
             assert!(verify_crc(&other.bytes));
             assert_eq!(other.header.compression(), Ok(to));
             assert_eq!(decode_records(&other, 1 << 20), decode_records(&batch, 1 << 20));
@@ -337,14 +337,39 @@ fn recompression_keeps_the_records() {
             };
             assert_eq!(as_before, batch.header);
             if from != to {
-                for (limit, size_max) in [(10, 1 << 20), (1 << 20, 70)] {
-                    let refused = recompress(&batch, to, None, limit, size_max);
-                    let limit = limit.min(size_max);
-                    assert_eq!(refused, Err(BatchError::TooLarge { limit }), "{from:?} to {to:?}");
+                let too_large = |limit| Err(BatchError::TooLarge { limit });
+                assert_eq!(
+                    recompress(&batch, to, None, size, 70),
+                    too_large(70),
+                    "{from:?} to {to:?}"
+                );
+                if from != Compression::None {
+                    assert_eq!(
+                        recompress(&batch, to, None, 10, 1 << 20),
+                        too_large(10),
+                        "{from:?} to {to:?}"
+                    );
+                    assert!(
+                        recompress(&batch, to, None, size + 1, 1 << 20).is_err(),
+                        "{from:?} to {to:?}"
+                    );
                 }
             }
         }
     }
+}
+
+/// zstd's best level asks every reader for 128 MiB, unless it is told how little there is.
+#[test]
+fn a_small_batch_needs_a_small_window() {
+    let batch = Batch::parse(batch_of(Compression::Gzip, 50)).expect("own batch");
+    let size = decompress(Compression::Gzip, batch.payload(), 1 << 20)
+        .expect("own records")
+        .len();
+    let packed = recompress(&batch, Compression::Zstd, Some(22), size, 1 << 20).expect("in limit");
+    let packed = Batch::parse(packed).expect("a batch");
+    // With a limit of 1 MiB the reader takes windows of 8 MiB and no larger ones.
+    assert!(decompress(Compression::Zstd, packed.payload(), 1 << 20).is_ok());
 }
 
 /// KIP-390's levels, as far as Kafka's configs allow them; −1 is gzip's default, not "store".

@@ -50,10 +50,9 @@ impl BatchWork {
         let decompressed = before - allowance.decompressed_bytes;
         let (batch, header) = match self.codec {
             Some((codec, level)) if header.compression()? != codec => {
-                // All of it is decompressed once more; what is not compressed has only to be copied.
-                let limit = decompressed.max(self.records.len());
+                // All of it is decompressed once more.
                 allowance.decompressed_bytes = allowance.decompressed_bytes.saturating_sub(decompressed);
-                self.recompressed(&header, codec, level, limit)?
+                self.recompressed(&header, codec, level, decompressed)?
             }
             _ => (self.records.clone(), header),
         };
@@ -88,10 +87,16 @@ impl BatchWork {
         checked: &BatchHeader,
         codec: Compression,
         level: Option<i32>,
-        limit: usize,
+        decompressed: usize,
     ) -> Result<(Bytes, BatchHeader), Rejected> {
         let size_max = self.rules.max_message_bytes;
-        let batch = records::recompress(&Batch::parse(self.records.clone())?, codec, level, limit, size_max)?;
+        let batch = records::recompress(
+            &Batch::parse(self.records.clone())?,
+            codec,
+            level,
+            decompressed,
+            size_max,
+        )?;
         let mut header = BatchHeader::parse(&batch)?;
         header.max_timestamp = checked.max_timestamp;
         Ok((batch, header))

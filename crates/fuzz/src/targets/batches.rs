@@ -96,8 +96,9 @@ fn client_batch(input: &[u8]) {
     if decoded.len() > 1_000 {
         return;
     }
+    let size = allowance.decompressed_bytes - left.decompressed_bytes;
     for codec in CODECS {
-        let again = recompress(&batch, codec, None, DECOMPRESSED, 2 * DECOMPRESSED).expect("checked to be readable");
+        let again = recompress(&batch, codec, None, size, 2 * DECOMPRESSED).expect("checked to be readable");
         let again = Batch::parse(again).expect("one batch");
         assert!(verify_crc(&again.bytes), "{codec:?}");
         assert_eq!(decode_records(&again, DECOMPRESSED).as_ref(), Ok(&decoded), "{codec:?}");
