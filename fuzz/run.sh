@@ -1,5 +1,8 @@
 #!/bin/bash
-# Fuzzes every target in turn, in rounds of a minute, guided by coverage: run.sh CACHE MINUTES [TARGET]
+# Fuzzes every target in turn, in rounds of a minute: run.sh CACHE MINUTES [TARGET]
+#
+# ENGINE=coverage (the default) is libFuzzer over everything compiled anew with coverage counters, which takes a quarter of an
+# hour the first time; ENGINE=mutations mutates valid inputs, and is built beside the programs.
 #
 # CACHE/fuzz/corpus/TARGET     what covered something new; kept from run to run
 # CACHE/fuzz/failures/TARGET   inputs that broke a promise. To keep one as a test, copy it to
@@ -11,14 +14,22 @@ set -uo pipefail
 cd "$(dirname "$0")/.."
 cache=$1 minutes=${2:-30} only=${3:-} jobs=${JOBS:-1}
 work=$cache/fuzz
-export CARGO_TARGET_DIR=${FUZZ_TARGET_DIR:-$cache/target-fuzz}
-host=$(rustc -vV | sed -n 's/^host: //p')
-# LLVM's coverage counters need no nightly compiler; an address sanitizer would, and there is no unsafe code here.
-flags="--cfg tokio_unstable --cfg fuzzing --cfg fuzzing_libfuzzer -Cpasses=sancov-module -Ccodegen-units=16
-  -Cllvm-args=-sanitizer-coverage-level=4 -Cllvm-args=-sanitizer-coverage-inline-8bit-counters
-  -Cllvm-args=-sanitizer-coverage-pc-table -Cllvm-args=-sanitizer-coverage-trace-compares"
-RUSTFLAGS=$(echo $flags) cargo build --release --locked --manifest-path fuzz/Cargo.toml --target "$host" || exit 1
-runner=$CARGO_TARGET_DIR/$host/release/fuzz-runner
+case ${ENGINE:=coverage} in
+coverage)
+  export CARGO_TARGET_DIR=${FUZZ_TARGET_DIR:-$cache/target-fuzz}
+  host=$(rustc -vV | sed -n 's/^host: //p')
+  # LLVM's coverage counters need no nightly compiler; an address sanitizer would, and there is no unsafe code here.
+  flags="--cfg tokio_unstable --cfg fuzzing --cfg fuzzing_libfuzzer -Cpasses=sancov-module -Ccodegen-units=16
+    -Cllvm-args=-sanitizer-coverage-level=4 -Cllvm-args=-sanitizer-coverage-inline-8bit-counters
+    -Cllvm-args=-sanitizer-coverage-pc-table -Cllvm-args=-sanitizer-coverage-trace-compares"
+  RUSTFLAGS=$(echo $flags) cargo build --release --locked --manifest-path fuzz/Cargo.toml --target "$host" || exit 1
+  runner=$CARGO_TARGET_DIR/$host/release/fuzz-runner ;;
+mutations)
+  export CARGO_TARGET_DIR=${CARGO_TARGET_DIR:-$cache/target}
+  cargo build --profile sim --locked -p fuzz || exit 1
+  runner=$CARGO_TARGET_DIR/sim/fuzz ;;
+*) echo "ENGINE is coverage or mutations"; exit 1 ;;
+esac
 
 mkdir -p "$work" && cd "$work" || exit 1
 mkdir -p corpus failures logs stats
@@ -43,9 +54,14 @@ summary() {
 # One round of one target. A failure ends it; the next round goes on from the corpus.
 slice() {
   local target=$1 seconds=$2 began=$SECONDS log=logs/$1
+  local command=(fuzz "$target")
+  [ "$ENGINE" = mutations ] && command=(mutate "$target" "$seconds" "failures/$target")
   BOLERO_LIBFUZZER_ARGS="corpus/$target -max_total_time=$seconds -max_len=65536 -rss_limit_mb=2048 -timeout=20 \
 -artifact_prefix=failures/$target/ -print_final_stats=1 -verbosity=1 -close_fd_mask=1" \
-    timeout --kill-after=10 $((seconds + 60)) "$runner" fuzz "$target" > "$log" 2>&1
+    timeout --kill-after=10 $((seconds + 60)) "$runner" "${command[@]}" > "$log" 2>&1 &
+  local child=$!
+  trap 'kill $child; exit 1' TERM
+  wait $child
   local code=$? executions seconds_before covered
   read -r executions seconds_before covered < "stats/$target" 2>/dev/null || { executions=0 seconds_before=0 covered=0; }
   local more; more=$(sed -n 's/^stat::number_of_executed_units: //p' "$log" | tail -1)

@@ -6,6 +6,7 @@
 
 mod bounded;
 mod checksums;
+pub mod commands;
 mod mutator;
 mod target;
 mod targets;

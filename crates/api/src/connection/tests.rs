@@ -229,7 +229,7 @@ fn who_reads_slowly_gets_everything_if_he_keeps_reading() {
 /// Answers that hold no records have a budget too, once their clients do not take them.
 #[test]
 fn unread_answers_have_a_limit_of_the_node() {
-    for used in [0, limits::UNSENT_MEMORY_BYTES - 100] {
+    for used in [0, limits::UNSENT_MEMORY_BYTES - 10] {
         let node = TestNode::new(cluster());
         let _others = node.services.budget.unsent(used).unwrap();
         let closed = served_by(&node, 64, |mut far| async move {

@@ -158,7 +158,7 @@ fn who_is_cut_off_is_told_once_with_the_reason() {
         ),
         (
             "an unknown version",
-            frame(&[&metadata(99)]),
+            frame(&[&metadata(99), &[0]]),
             "API key 3 is not served in version 99",
         ),
         (
