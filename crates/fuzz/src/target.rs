@@ -1,0 +1,38 @@
+/// Who sends the bytes of a target.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// A Kafka client, or a broker to our own client.
+    Client,
+    /// A record batch, from wherever.
+    Batch,
+    /// A file of ours, damaged or written by somebody else.
+    Disk,
+    /// Another node.
+    Peer,
+}
+
+/// One parser and what is behind it.
+pub struct Target {
+    pub name: String,
+    pub kind: Kind,
+    /// Takes any bytes. Panics where a promise is broken, and only there.
+    pub run: Box<dyn Fn(&[u8])>,
+    /// Inputs that are valid, or nearly.
+    pub seeds: Box<dyn Fn() -> Vec<Vec<u8>>>,
+}
+
+impl Target {
+    pub(crate) fn new(
+        name: impl Into<String>,
+        kind: Kind,
+        run: impl Fn(&[u8]) + 'static,
+        seeds: impl Fn() -> Vec<Vec<u8>> + 'static,
+    ) -> Self {
+        Self {
+            name: name.into(),
+            kind,
+            run: Box::new(run),
+            seeds: Box::new(seeds),
+        }
+    }
+}
