@@ -3,6 +3,7 @@ use crate::test_image::{cluster, topic_id};
 use crate::test_node::{TestNode, run};
 use host::{Host, RealHost};
 use records::{Batch, BatchBuilder};
+use std::collections::BTreeMap;
 use types::{Offset, ProducerEpoch, ProducerId};
 use wire::messages::TopicName;
 use wire::messages::produce_request::PartitionProduceData;
@@ -357,9 +358,14 @@ fn re_encoding_takes_bounded_memory() {
     let [_, bomb]: [Bytes; 2] = heavy().try_into().unwrap();
     let image = image("compression.type", "gzip");
     let topic = image.topic("orders").unwrap();
+    let properties = BTreeMap::new();
+    let local = Local {
+        node: NodeId(1),
+        properties: &properties,
+    };
     let work = BatchWork {
-        rules: rules(&image, topic, RealHost::new().wall_ms()),
-        codec: codec_of(&image, topic),
+        rules: rules(&image, local, topic, RealHost::new().wall_ms()),
+        codec: codec_of(&image, local, topic),
         segment_bytes: 1 << 30,
         records: bomb,
         version: 9,
