@@ -11,14 +11,17 @@ pub enum Kind {
     Peer,
 }
 
+/// Takes any bytes. Panics where a promise is broken, and only there.
+pub type Run = Box<dyn Fn(&[u8])>;
+/// Inputs that are valid, or nearly.
+pub type Seeds = Box<dyn Fn() -> Vec<Vec<u8>>>;
+
 /// One parser and what is behind it.
 pub struct Target {
     pub name: String,
     pub kind: Kind,
-    /// Takes any bytes. Panics where a promise is broken, and only there.
-    pub run: Box<dyn Fn(&[u8])>,
-    /// Inputs that are valid, or nearly.
-    pub seeds: Box<dyn Fn() -> Vec<Vec<u8>>>,
+    pub run: Run,
+    pub seeds: Seeds,
 }
 
 impl Target {

@@ -188,7 +188,7 @@ fn marks_journal(input: &[u8]) {
     let mut content = input.to_vec();
     seal_rounds(&mut content, TEMPLATE.directory);
     let id = DirectoryId(TEMPLATE.directory);
-    bounded(1 << 20 | 32 * input.len(), || {
+    bounded((1 << 20) + 32 * input.len(), || {
         let _ = inspect_marks(&[content, Vec::new()], id);
     });
 }
