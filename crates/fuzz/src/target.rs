@@ -11,17 +11,17 @@ pub enum Kind {
     Peer,
 }
 
-type Run = dyn Fn(&[u8]);
-type Seeds = dyn Fn() -> Vec<Vec<u8>>;
+/// Takes any bytes. Panics where a promise is broken, and only there.
+pub type Run = Box<dyn Fn(&[u8])>;
+/// Inputs that are valid, or nearly.
+pub type Seeds = Box<dyn Fn() -> Vec<Vec<u8>>>;
 
 /// One parser and what is behind it.
 pub struct Target {
     pub name: String,
     pub kind: Kind,
-    /// Takes any bytes. Panics where a promise is broken, and only there.
-    pub run: Box<Run>,
-    /// Inputs that are valid, or nearly.
-    pub seeds: Box<Seeds>,
+    pub run: Run,
+    pub seeds: Seeds,
 }
 
 impl Target {

@@ -15,7 +15,6 @@ use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tracing_subscriber::fmt::MakeWriter;
-use types::limits;
 use wire::client::{decode_response, encode_request};
 use wire::messages::{ApiVersionsRequest, MetadataRequest, RequestKind, ResponseKind};
 use wire::{ApiKey, FrameReader};

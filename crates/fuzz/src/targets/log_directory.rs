@@ -143,7 +143,10 @@ fn live(sim: &SimDisk) {
         let _ = read_all(&log);
         let _ = log.search_timestamp(1_020, log.log_end_offset()).run();
         let _ = log.search_max_timestamp(log.log_end_offset()).run();
-        let _ = (log.end_offset_for_epoch(LeaderEpoch(1)), log.epoch_durable());
+        let _ = (
+            log.end_offset_for_epoch(LeaderEpoch(1)),
+            log.epoch_durable(),
+        );
         let _ = (log.high_watermark_checkpoint(), log.segment_sizes());
         if let Ok((_, headers)) = log.recovered_tail() {
             headers.take(1_000).for_each(drop);
@@ -185,7 +188,7 @@ fn marks_journal(input: &[u8]) {
     let mut content = input.to_vec();
     seal_rounds(&mut content, TEMPLATE.directory);
     let id = DirectoryId(TEMPLATE.directory);
-    bounded((1 << 20) | (32 * input.len()), || {
+    bounded((1 << 20) + 32 * input.len(), || {
         let _ = inspect_marks(&[content, Vec::new()], id);
     });
 }

@@ -296,12 +296,12 @@ fn raft_message(input: &[u8]) {
 
 fn raft_messages() -> Vec<Vec<u8>> {
     let log_id = Some(pb::LogId { term: 3, index: 7 });
-    let vote_of_one = pb::Vote {
+    let plain_vote = pb::Vote {
         term: 3,
         voted_for: 1,
         committed: true,
     };
-    let vote = Some(vote_of_one);
+    let vote = Some(plain_vote);
     let membership = pb::Membership {
         configurations: vec![pb::Configuration { voters: vec![1, 2] }],
         nodes: [1, 2, 3]
@@ -380,7 +380,7 @@ fn raft_messages() -> Vec<Vec<u8>> {
             granted: true,
             last_log_id: log_id,
         })),
-        [vec![3], vote_of_one.encode_to_vec()].concat(),
+        [vec![3], plain_vote.encode_to_vec()].concat(),
         [vec![4], stored.encode_to_vec()].concat(),
         [vec![5], snapshot.encode_to_vec()].concat(),
     ];
@@ -388,7 +388,7 @@ fn raft_messages() -> Vec<Vec<u8>> {
     let outcomes = [
         Outcome::Success(pb::Blank {}),
         Outcome::PartialSuccess(pb::PartialSuccess { matching: log_id }),
-        Outcome::HigherVote(vote_of_one),
+        Outcome::HigherVote(plain_vote),
     ];
     all.extend(outcomes.map(|outcome| reply(Reply::AppendEntries(pb::AppendEntriesReply { outcome: Some(outcome) }))));
     all
