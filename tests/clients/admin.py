@@ -58,7 +58,8 @@ def librdkafka(cluster):
           entry("max.message.bytes", "2000", AlterConfigOpType.SET))
     until("the appended policy", lambda: described("cleanup.policy").value == "delete,compact")
     # Effective at once: the leaders refuse what is larger.
-    producer = confluent_kafka.Producer({"bootstrap.servers": cluster.bootstrap, "enable.idempotence": True})
+    producer = confluent_kafka.Producer({"bootstrap.servers": cluster.bootstrap, "enable.idempotence": True,
+                                         "topic.metadata.refresh.interval.ms": 200})
     errors = []
 
     def produce(size):
@@ -83,8 +84,16 @@ def librdkafka(cluster):
     [f.result(10) for f in admin.create_partitions([NewPartitions("rdk", 5)]).values()]
     cluster.wait_in_sync("rdk")
     until("five partitions", lambda: len(cluster.topic("rdk")["partitions"]) == 5)
-    producer.produce("rdk", b"in the new one", partition=4)
-    assert producer.flush(30) == 0
+
+    def in_the_new_one():
+        try:
+            producer.produce("rdk", b"in the new one", partition=4)
+        except confluent_kafka.KafkaException:  # it has not asked for new metadata yet
+            producer.poll(0.1)
+            return False
+        return producer.flush(30) == 0
+
+    until("a record in the new partition", in_the_new_one)
     deleted = admin.delete_records([confluent_kafka.TopicPartition("rdk", 0, 2)])
     assert [f.result(20).low_watermark for f in deleted.values()] == [2]
     consumer = confluent_kafka.Consumer({"bootstrap.servers": cluster.bootstrap, "group.id": "unused"})

@@ -18,7 +18,7 @@ STEPS = int(os.environ.get("STEPS", "60"))
 SEGMENT = 1 << 20
 RETENTION = 2 << 20
 RETRIABLE = (confluent_kafka.KafkaError.NOT_LEADER_FOR_PARTITION, confluent_kafka.KafkaError.UNKNOWN_TOPIC_OR_PART,
-             confluent_kafka.KafkaError.LEADER_NOT_AVAILABLE)
+             confluent_kafka.KafkaError.LEADER_NOT_AVAILABLE, confluent_kafka.KafkaError._NOENT)
 
 
 class Model:

@@ -21,8 +21,7 @@ pub(crate) fn rules_of(image: &Image, local: Local<'_>, topic: &TopicImage, dura
             segment_ms: number("segment.ms", default.segment_ms),
             segment_jitter_ms: number("segment.jitter.ms", default.segment_jitter_ms),
             segment_index_bytes: unsigned("segment.index.bytes", default.segment_index_bytes),
-            delete: image
-                .topic_config(topic, "cleanup.policy")
+            delete: value("cleanup.policy")
                 .split(',')
                 .any(|policy| policy.trim() == "delete"),
             retention_ms: number("retention.ms", default.retention_ms),
@@ -103,14 +102,6 @@ mod tests {
         }
     }
 
-    /// Until the log reads them.
-    const PENDING: [&str; 4] = [
-        "file.delete.delay.ms",
-        "retention.bytes",
-        "retention.ms",
-        "segment.jitter.ms",
-    ];
-
     /// Whoever sets it: the topic, all brokers, this broker, or its properties.
     #[test]
     fn every_config_of_the_log_has_its_effect() {
@@ -128,7 +119,7 @@ mod tests {
         };
         let by_default = rules(&Image::default(), NOTHING, &topic);
         let read = topic_config::TABLE.iter().filter(|known| known.effect == Effect::Log);
-        for definition in read.filter(|known| !PENDING.contains(&known.name)) {
+        for definition in read {
             let set = |name: &str| BTreeMap::from([(name.to_owned(), "2000000".to_owned())]);
             let synonym = definition.synonym.unwrap();
             let mut own = topic.clone();

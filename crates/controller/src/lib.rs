@@ -15,6 +15,8 @@ mod envelope;
 mod evidence;
 mod forwarding;
 mod founding;
+#[cfg(feature = "fuzzing")]
+pub mod fuzzing;
 mod identity;
 mod leader;
 mod liveness;

@@ -127,7 +127,7 @@ fn configs_change_in_kafkas_ways() {
     assert_eq!(alter(&mut cluster, topic(), "nope", ConfigChange::Delete), None);
     // Kafka 3 had it; it would only be shown.
     assert_eq!(alter(&mut cluster, topic(), "message.format.version", set("3.0")), None);
-    assert_eq!(cluster.image.topic("t").unwrap().configs.len(), 2);
+    assert_eq!(cluster.image.topic("t").unwrap().configs.len(), 1);
 }
 
 /// Codes and words of Kafka 4 (`ConfigurationControlManager`, `ControllerConfigurationValidator`,

@@ -69,7 +69,7 @@ impl Node {
         transport: Arc<dyn Transport>,
     ) -> Result<Self, StartError> {
         let mut api = ApiSettings::from_properties(&settings.properties)
-            .map_err(|error| StartError::Setting(format!("{error:?}")))?;
+            .map_err(|error| StartError::Setting(error.to_string()))?;
         api.given = settings.given.clone();
         let listener = host
             .net()

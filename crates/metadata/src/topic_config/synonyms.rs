@@ -1,6 +1,7 @@
 use super::{Definition, Effect, Local, TABLE};
 use crate::Image;
 use std::borrow::Cow;
+use std::collections::BTreeMap;
 
 /// Where a value comes from, and Kafka's number of it in DescribeConfigs (KIP-226).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -26,33 +27,48 @@ pub struct Setting {
 const MINUTE: i64 = 60_000;
 const HOUR: i64 = 60 * MINUTE;
 
-/// Further broker properties of a topic config, after its synonym, each with the milliseconds of its unit: static
-/// ones, that is in a properties file, and the last of them bears the default there.
-const FURTHER: [(&str, &[(&str, i64)], &str); 4] = [
-    (
-        "flush.ms",
-        &[("log.flush.scheduler.interval.ms", 1)],
-        "9223372036854775807",
-    ),
-    (
-        "retention.ms",
-        &[("log.retention.minutes", MINUTE), ("log.retention.hours", HOUR)],
-        "168",
-    ),
-    ("segment.jitter.ms", &[("log.roll.jitter.hours", HOUR)], "0"),
-    ("segment.ms", &[("log.roll.hours", HOUR)], "168"),
+/// Further broker properties of a topic config, after its synonym: static ones, that is in a properties file.
+struct Further {
+    topic_config: &'static str,
+    /// Each with the milliseconds of its unit.
+    names: &'static [(&'static str, i64)],
+    /// The last of the names bears the default there, in its unit.
+    default: &'static str,
+}
+
+const FURTHER: [Further; 4] = [
+    Further {
+        topic_config: "flush.ms",
+        names: &[("log.flush.scheduler.interval.ms", 1)],
+        default: "9223372036854775807",
+    },
+    Further {
+        topic_config: "retention.ms",
+        names: &[("log.retention.minutes", MINUTE), ("log.retention.hours", HOUR)],
+        default: "168",
+    },
+    Further {
+        topic_config: "segment.jitter.ms",
+        names: &[("log.roll.jitter.hours", HOUR)],
+        default: "0",
+    },
+    Further {
+        topic_config: "segment.ms",
+        names: &[("log.roll.hours", HOUR)],
+        default: "168",
+    },
 ];
 
-fn further(definition: &Definition) -> (&'static [(&'static str, i64)], &'static str) {
-    let found = FURTHER.iter().find(|(topic, ..)| *topic == definition.name);
-    found.map_or((&[], definition.default), |(_, names, default)| (names, default))
+fn further(definition: &Definition) -> Option<&'static Further> {
+    FURTHER.iter().find(|further| further.topic_config == definition.name)
 }
 
 /// The broker properties that set the default of a topic config, the one that counts most first, each with the factor
 /// that makes its values the topic config's.
 pub fn broker_names(definition: &Definition) -> impl Iterator<Item = (&'static str, i64)> {
     let synonym = definition.synonym.map(|name| (name, 1));
-    synonym.into_iter().chain(further(definition).0.iter().copied())
+    let others = further(definition).map_or(&[][..], |further| further.names);
+    synonym.into_iter().chain(others.iter().copied())
 }
 
 /// A value in another unit. Negative ones (no limit) have none.
@@ -68,7 +84,7 @@ fn places<'a>(
     image: &'a Image,
     local: Local<'a>,
     effect: Effect,
-) -> impl Iterator<Item = (&'a std::collections::BTreeMap<String, String>, Source)> {
+) -> impl Iterator<Item = (&'a BTreeMap<String, String>, Source)> {
     let one = image
         .broker_configs
         .get(&Some(local.node))
@@ -122,7 +138,8 @@ pub fn broker_settings(image: &Image, local: Local<'_>, name: &str) -> Vec<Setti
     if let Some(definition) = definition
         && let Some(last) = names.last()
     {
-        add(last, further(definition).1, Source::Default);
+        let default = further(definition).map_or(definition.default, |further| further.default);
+        add(last, default, Source::Default);
     }
     settings
         .into_iter()
