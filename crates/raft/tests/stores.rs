@@ -131,3 +131,73 @@ async fn one_seed_one_randomness() {
         })
         .await;
 }
+
+/// Runs in a process of its own, which may not make files as large as its log becomes. Prints what was reported durable.
+#[tokio::test]
+#[ignore = "a part of the next"]
+async fn writes_until_the_disk_refuses() {
+    let store = RocksStore::open(std::path::Path::new(&std::env::var("STORE").unwrap())).unwrap();
+    let vote = |number: u8| Change {
+        puts: vec![(Slot::Vote, vec![number])],
+        ..Change::default()
+    };
+    store.write(vote(1)).await.unwrap();
+    let entry = |index| Change {
+        entries: vec![(index, vec![index as u8; 10_000])],
+        ..Change::default()
+    };
+    let mut durable = 0;
+    while durable < 1_000 && store.write(entry(durable)).await.is_ok() {
+        durable += 1;
+    }
+    assert!(durable < 1_000, "it never refused");
+    // ◆ It neither votes nor acknowledges any more, however small.
+    assert!(store.write(vote(2)).await.is_err());
+    assert!(store.write(append(durable, 1)).await.is_err());
+    assert!(store.hint(Slot::Committed, vec![1]).is_err());
+    println!("durable={durable}");
+}
+
+/// ◆ A store whose disk is full takes no vote and no entry from then on, and all that it reported durable is there when
+/// there is room again. A limit of the process stands in for the disk: the error is another number on the same way.
+#[tokio::test]
+async fn a_full_disk_ends_the_life_of_the_store_and_loses_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    // Blocks of 512 bytes; without the trap the signal would end the process.
+    let limited = std::process::Command::new("sh")
+        .args([
+            "-c",
+            "trap '' XFSZ; ulimit -f 1000; exec \"$0\" --ignored --exact writes_until_the_disk_refuses --nocapture",
+        ])
+        .arg(std::env::current_exe().unwrap())
+        .env("STORE", dir.path())
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&limited.stdout);
+    assert!(
+        limited.status.success(),
+        "{said} {}",
+        String::from_utf8_lossy(&limited.stderr)
+    );
+    let durable: u64 = said
+        .lines()
+        .find_map(|line| line.split_once("durable=")?.1.parse().ok())
+        .unwrap();
+    let store = RocksStore::open(dir.path()).unwrap();
+    assert_eq!(
+        store.read(Slot::Vote).unwrap(),
+        Some(vec![1]),
+        "the vote that was refused was not given"
+    );
+    let left = store.entries(0..u64::MAX, usize::MAX).unwrap();
+    assert!(
+        durable > 10 && left.len() as u64 >= durable,
+        "{durable} of {}",
+        left.len()
+    );
+    assert!(
+        left.iter()
+            .enumerate()
+            .all(|(index, entry)| *entry == vec![index as u8; 10_000])
+    );
+}

@@ -234,3 +234,19 @@ fn the_scrub_goes_on_after_a_restart() {
         assert!(parse(bad).is_empty(), "{bad:?}");
     }
 }
+
+/// ◆ A batch that is no batch any more, with nothing behind it: an empty answer would have a consumer wait for ever.
+#[test]
+fn the_last_batch_is_not_read_as_nothing_when_it_is_damaged() {
+    let sim = SimDisk::new();
+    let (_dir, mut log, _) = written(&sim);
+    let active = log.segments.last().unwrap();
+    let last = log.log_end_offset().plus(-RECORDS);
+    let (position, _) = active.batch_at(&log.dir, last).unwrap().unwrap();
+    // Its magic byte: 2 becomes 3.
+    sim.flip_bit(&active.path, position + 16, 0).unwrap();
+    let read = log.read(last, log.log_end_offset(), 1 << 20, true);
+    assert!(matches!(read, Err(LogError::Rot(_))), "{read:?}");
+    let done = log.inspect(last).unwrap().run().unwrap();
+    assert_eq!(log.finish_scrub(done).map(|found| found.rot.offset), Some(last));
+}
