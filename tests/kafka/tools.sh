@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Apache Kafka's own tools against Ottla and against Apache Kafka: they must print the same. Usage: tools.sh
-#   OTTLA=<binary>  KAFKA=<directory of install.sh>
+#   OTTLA=<binary>  KAFKA=<directory of install.sh>  ONLY=<regular expression of names>
 set -u
 ottla=${OTTLA:?} kafka=${KAFKA:?}
 work=$(mktemp -d)
@@ -21,6 +21,7 @@ settle() { sleep 0.5; }
 both() { # name, input, tool, arguments…
     local name=$1 input=$2 tool=$3
     shift 3
+    [[ $name =~ ${ONLY:-.} ]] || return
     printf '%s' "$input" | timeout 60 "$kafka/bin/$tool.sh" --bootstrap-server localhost:18092 "$@" > "$work/a.raw" 2>&1
     printf 'exit %s\n' $? >> "$work/a.raw"
     printf '%s' "$input" | timeout 60 "$kafka/bin/$tool.sh" --bootstrap-server localhost:19092 "$@" > "$work/b.raw" 2>&1
