@@ -13,7 +13,7 @@ KAFKA ?= $(CACHE)/kafka-4.3.1
 ROCKSDB = ROCKSDB_LIB_DIR="$$(deploy/rocksdb-cache.sh '$(CACHE)')" ROCKSDB_STATIC=1
 CARGO = $(ROCKSDB) cargo
 
-.PHONY: help deps build run test test-rust test-clients check fix sim bench-failover bench-idle test-tools soak kafka clients clean
+.PHONY: help deps build run test test-rust test-clients check fix fuzz sim bench-failover bench-idle test-tools test-hostile soak kafka clients clean
 
 help: ## This list
 	@echo "Ottla: a Kafka-protocol cluster in one binary"; echo
@@ -47,6 +47,10 @@ fix: ## Format and apply clippy's suggestions
 	@cargo fmt --all
 	@$(CARGO) clippy --workspace --all-targets --fix --allow-dirty --allow-staged
 
+MINUTES ?= 30
+fuzz: deps ## Fuzz every target in turn for MINUTES=30 in all, or one: make fuzz TARGET=request-fetch
+	@$(ROCKSDB) tests/fuzz/run.sh "$(CACHE)" "$(MINUTES)" "$(TARGET)"
+
 SEEDS ?= 200
 sim: deps ## Run SEEDS=200 simulated clusters, or replay one: make sim SEED=7
 	@$(CARGO) run --profile sim -p sim -- $(if $(SEED),--seed $(SEED) --trace,--seeds $(SEEDS))
@@ -69,6 +73,9 @@ bench-idle: build clients ## CPU and memory of an idle cluster, beside Apache Ka
 
 soak: build clients ## Ten minutes of saturating load: no election, no fencing
 	@OTTLA="$(BIN)" "$(VENV)/bin/python" tests/clients/soak.py
+
+test-hostile: build clients ## Attacks on a cluster: what a normal client, memory and logs notice of them
+	@OTTLA="$(BIN)" "$(VENV)/bin/python" tests/clients/hostile.py
 
 clean: ## Remove the build products of this clone's cache
 	@cargo clean

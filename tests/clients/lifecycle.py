@@ -17,6 +17,8 @@ SEED = int(os.environ.get("SEED", "1"))
 STEPS = int(os.environ.get("STEPS", "60"))
 SEGMENT = 1 << 20
 RETENTION = 2 << 20
+RETRIABLE = (confluent_kafka.KafkaError.NOT_LEADER_FOR_PARTITION, confluent_kafka.KafkaError.UNKNOWN_TOPIC_OR_PART,
+             confluent_kafka.KafkaError.LEADER_NOT_AVAILABLE, confluent_kafka.KafkaError._NOENT)
 
 
 class Model:
@@ -36,7 +38,6 @@ class Run:
         self.cluster = cluster
         self.rng = random.Random(SEED)
         self.admin = admin.AdminClient({"bootstrap.servers": cluster.bootstrap})
-        self.producer = confluent_kafka.Producer({"bootstrap.servers": cluster.bootstrap, "acks": "all", "enable.idempotence": True})
         self.partitions = []
         self.counts = collections.Counter()
         self.create(3)
@@ -47,6 +48,11 @@ class Run:
         self.admin.create_topics([topic])[TOPIC].result(30)
         self.cluster.wait_in_sync(TOPIC)
         self.partitions = [Model() for _ in range(partitions)]
+        self.know_partitions()
+
+    def know_partitions(self):
+        """A producer that was there before goes on with the partitions that it knows for minutes."""
+        self.producer = confluent_kafka.Producer({"bootstrap.servers": self.cluster.bootstrap, "acks": "all", "enable.idempotence": True})
 
     def produce(self):
         partition = self.rng.randrange(len(self.partitions))
@@ -69,9 +75,20 @@ class Run:
         start, end = self.watermarks(partition)
         offset = self.rng.choice([end, self.rng.randint(start, end)])
         asked = confluent_kafka.TopicPartition(TOPIC, partition, offset)
-        low = list(self.admin.delete_records([asked]).values())[0].result(30).low_watermark
+        low = self.ask_leader(lambda: list(self.admin.delete_records([asked]).values())[0].result(30)).low_watermark
         assert low >= offset, f"partition {partition}: low watermark {low} after DeleteRecords up to {offset}"
         model.deleted_below = max(model.deleted_below, offset)
+
+    def ask_leader(self, ask):
+        """A leader that does not know yet that it leads, or a client that does not: ask again, as every client does."""
+        end = time.monotonic() + 20
+        while True:
+            try:
+                return ask()
+            except confluent_kafka.KafkaException as error:
+                if error.args[0].code() not in RETRIABLE or time.monotonic() > end:
+                    raise
+                self.admin.list_topics(TOPIC, timeout=10)
 
     def retention(self):
         resource = admin.ConfigResource(admin.ConfigResource.Type.TOPIC, TOPIC)
@@ -99,6 +116,7 @@ class Run:
         self.admin.create_partitions([admin.NewPartitions(TOPIC, total)])[TOPIC].result(30)
         self.cluster.wait_in_sync(TOPIC)
         self.partitions.append(Model())
+        self.know_partitions()
 
     def recreate(self):
         self.admin.delete_topics([TOPIC])[TOPIC].result(30)
@@ -114,7 +132,7 @@ class Run:
     def watermarks(self, partition):
         consumer = self.consumer()
         try:
-            return consumer.get_watermark_offsets(confluent_kafka.TopicPartition(TOPIC, partition), timeout=30)
+            return self.ask_leader(lambda: consumer.get_watermark_offsets(confluent_kafka.TopicPartition(TOPIC, partition), timeout=30))
         finally:
             consumer.close()
 

@@ -1,9 +1,11 @@
+use crate::complaints::Complaints;
 use crate::connection::{self, Client};
 use crate::connection_limits::ConnectionLimits;
 use crate::{ApiSettings, MemoryBudget, Services};
 use host::Incoming;
 use std::rc::Rc;
 use std::sync::Arc;
+use types::limits;
 
 /// The surface of a node: what all its shards share.
 #[derive(Debug)]
@@ -11,39 +13,54 @@ pub struct Api {
     pub settings: Arc<ApiSettings>,
     pub budget: Arc<MemoryBudget>,
     limits: Arc<ConnectionLimits>,
+    complaints: Complaints,
 }
 
 impl Api {
     #[must_use]
     pub fn new(settings: ApiSettings) -> Arc<Self> {
-        let limits = ConnectionLimits::new(&settings);
+        let places = ConnectionLimits::new(&settings);
         Arc::new(Self {
+            budget: Arc::new(MemoryBudget::new(
+                settings.queued_max_request_bytes,
+                limits::CONTROL_MEMORY_BYTES,
+                limits::FETCH_MEMORY_BYTES,
+            )),
             settings: Arc::new(settings),
-            budget: Arc::default(),
-            limits,
+            limits: places,
+            complaints: Complaints::default(),
         })
     }
 
-    /// Serves a connection on the calling shard until it ends, and logs why it did. Runs inside the shard's
+    /// Serves a connection on the calling shard until it ends. Who was refused or cut off is told in the log, and why, as
+    /// far as [`Complaints`] lets it. Runs inside the shard's
     /// `LocalSet`.
     pub async fn serve(&self, services: Rc<Services>, incoming: Box<dyn Incoming>) {
         let peer = incoming.peer_addr();
-        let _place = match self.limits.enter(peer.ip()) {
+        let ip = peer.ip().to_canonical();
+        let _place = match self.limits.enter(ip) {
             Ok(place) => place,
             Err(why) => {
-                tracing::warn!(%peer, why, "connection refused");
+                if let Some(kept_back) = self.complaints.tell(ip, services.host.now()) {
+                    tracing::warn!(%peer, why, kept_back, "connection refused");
+                }
                 return;
             }
         };
         let stream = match incoming.attach() {
             Ok(stream) => stream,
             Err(error) => {
-                tracing::warn!(%peer, %error, "connection lost before it was served");
+                tracing::debug!(%peer, %error, "connection lost before it was served");
                 return;
             }
         };
         let mut client = Client::default();
         let why = connection::serve(&services, stream, &mut client).await;
-        tracing::info!(%peer, client_id = client.id.as_deref(), requests = client.requests, %why, "connection closed");
+        let (client_id, requests) = (client.id.as_deref(), client.requests);
+        if !why.is_unusual() {
+            tracing::debug!(%peer, client_id, requests, %why, "connection closed");
+        } else if let Some(kept_back) = self.complaints.tell(ip, services.host.now()) {
+            tracing::warn!(%peer, client_id, requests, %why, kept_back, "connection closed");
+        }
     }
 }

@@ -10,12 +10,14 @@
 
 use crate::Services;
 use crate::dispatch::{self, Outcome};
-use crate::memory_budget::{Drawn, Fetched};
+use crate::memory_budget::{Drawn, Fetched, MemoryBudget};
 use bytes::{Bytes, BytesMut};
 use futures::FutureExt;
 use futures::future::LocalBoxFuture;
 use futures::stream::{FuturesOrdered, StreamExt};
 use std::rc::Rc;
+use std::sync::Arc;
+use std::task::Poll;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadHalf, WriteHalf};
 use tokio::time::{Instant, timeout_at};
 use types::limits;
@@ -24,6 +26,9 @@ use wire::{ApiKey, FrameReader, WireError};
 /// Small answers are copied together until they are this long; longer ones are written as they are.
 const COALESCED_BYTES: usize = 64 * 1024;
 
+/// Length prefix of a frame.
+const PREFIX_BYTES: usize = 4;
+
 /// Why a connection ended.
 #[derive(Debug, thiserror::Error)]
 pub enum Closed {
@@ -31,8 +36,10 @@ pub enum Closed {
     ByClient,
     #[error("nothing came for connections.max.idle.ms")]
     Idle,
-    #[error("the client does not read its answers")]
-    NotReading,
+    #[error("the client does not read its answers: {unread} bytes of one are left")]
+    NotReading { unread: usize },
+    #[error("the client does not read its answers, and unread ones take all the memory that they may")]
+    UnreadMemory,
     #[error("the socket failed: {0}")]
     Io(#[from] std::io::Error),
     #[error("{0}")]
@@ -46,10 +53,19 @@ pub enum Closed {
 }
 
 impl Closed {
+    /// Whether a person may want to know: not of what clients do every day.
+    pub(crate) fn is_unusual(&self) -> bool {
+        !matches!(
+            self,
+            Self::ByClient | Self::Idle | Self::Io(_) | Self::Request(WireError::Io(_))
+        )
+    }
+
     /// Whether who caused this may still read answers, so that what was asked before is answered first.
     fn leaves_a_reader(&self) -> bool {
         match self {
-            Self::Request(WireError::Io(_)) | Self::ByClient | Self::Idle | Self::NotReading | Self::Io(_) => false,
+            Self::Request(WireError::Io(_)) | Self::ByClient | Self::Idle | Self::Io(_) => false,
+            Self::NotReading { .. } | Self::UnreadMemory => false,
             // Its own place in the order has come already.
             Self::Refused(_) => false,
             Self::Request(_) | Self::TooLarge { .. } | Self::SlowBody { .. } => true,
@@ -65,10 +81,13 @@ struct Input<S> {
     body: Option<Body>,
 }
 
-/// A request whose memory is drawn and whose body is still to come.
+/// A request whose header is here and whose body is still to come.
 struct Body {
-    drawn: Drawn,
+    /// `None` while more is drawn.
+    drawn: Option<Drawn>,
     length: usize,
+    /// What memory is drawn for, of the frame with its prefix.
+    drawn_for: usize,
     /// When more must have come than there was when the window began, see [`limits::REQUEST_BODY_WINDOW`].
     window_ends: Instant,
     received_before: usize,
@@ -87,28 +106,44 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Input<S> {
         }
     }
 
-    /// The next frame, once the memory for it is drawn. Cancel safe: a turn in the queue is kept, and so is the time
-    /// that the body had.
+    /// The next frame. Memory is drawn for a part of its body, then that is read, and so on: what was only announced holds
+    /// none. Cancel safe: a turn in the queue for memory is kept, and so is the time that the body had.
     async fn next(&mut self, services: &Services) -> Result<Option<(Bytes, Drawn)>, Closed> {
         if self.body.is_none() {
             let Some((length, key)) = self.peek().await? else {
                 return Ok(None);
             };
-            let drawing = self
-                .drawing
-                .get_or_insert_with(|| services.budget.draw(key, length).boxed_local());
-            let drawn = drawing.await;
-            self.drawing = None;
             self.body = Some(Body {
-                drawn,
+                drawn: Some(services.budget.request(key)),
                 length,
+                drawn_for: 0,
                 window_ends: Instant::now() + limits::REQUEST_BODY_WINDOW,
                 received_before: self.reader.buffered_bytes(),
             });
         }
         while let Some(body) = &mut self.body {
-            match timeout_at(body.window_ends, self.reader.next(&mut self.stream)).await {
-                Ok(frame) => return Ok(frame?.zip(self.body.take().map(|body| body.drawn))),
+            let whole = PREFIX_BYTES + body.length;
+            let received = self.reader.buffered_bytes().min(whole);
+            if body.drawn_for < whole && received >= body.drawn_for {
+                let step = received.clamp(limits::REQUEST_STEP_BYTES_MIN, limits::REQUEST_STEP_BYTES_MAX);
+                let wanted = whole.min(received + step);
+                if let Some(drawn) = body.drawn.take() {
+                    self.drawing = Some(drawn.grow(wanted).boxed_local());
+                }
+                if let Some(drawing) = &mut self.drawing {
+                    body.drawn = Some(drawing.await);
+                    self.drawing = None;
+                    body.window_ends = Instant::now() + limits::REQUEST_BODY_WINDOW;
+                    body.received_before = self.reader.buffered_bytes();
+                }
+                body.drawn_for = wanted;
+            }
+            if received == whole {
+                let frame = self.reader.buffered()?;
+                return Ok(frame.zip(self.body.take().and_then(|body| body.drawn)));
+            }
+            match timeout_at(body.window_ends, self.reader.fill(&mut self.stream, body.drawn_for)).await {
+                Ok(filled) => filled?,
                 Err(_) => {
                     let received = self.reader.buffered_bytes();
                     if received < body.received_before + limits::REQUEST_BODY_BYTES_PER_WINDOW_MIN {
@@ -124,6 +159,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Input<S> {
         }
         Ok(None)
     }
+}
+
+/// A client id for the log, cut where it is no name any more.
+fn shown(id: &str) -> String {
+    id[..id.floor_char_boundary(limits::LOGGED_CLIENT_ID_MAX)].to_owned()
 }
 
 /// What is known of who is at the other end.
@@ -150,13 +190,14 @@ pub(crate) async fn serve<S: AsyncRead + AsyncWrite + Unpin>(
         stream: write,
         buffer: BytesMut::new(),
         held: Vec::new(),
+        budget: Arc::clone(&services.budget),
     };
     let mut queue = Queue::new();
     match run(services, input, &mut output, &mut queue, client).await {
         Ok(never) => match never {},
         Err(closed) => {
             if closed.leaves_a_reader() {
-                output.drain(queue, services.settings.connections_max_idle).await;
+                output.drain(queue).await;
             }
             closed
         }
@@ -183,7 +224,7 @@ async fn run<S: AsyncRead + AsyncWrite + Unpin>(
     loop {
         // Everything that is ready, before anything is written.
         while let Some(Some((outcome, _drawn))) = queue.next().now_or_never() {
-            output.take(outcome, idle).await?;
+            output.take(outcome).await?;
         }
         if queue.is_empty() {
             alone = false;
@@ -198,7 +239,7 @@ async fn run<S: AsyncRead + AsyncWrite + Unpin>(
         let step = match ready {
             Some(step) => step?,
             None => {
-                output.flush(idle).await?;
+                output.flush().await?;
                 if ended && queue.is_empty() {
                     return Err(Closed::ByClient);
                 }
@@ -207,7 +248,7 @@ async fn run<S: AsyncRead + AsyncWrite + Unpin>(
                     biased;
                     Some((outcome, _drawn)) = queue.next(), if !queue.is_empty() => {
                         deadline = Instant::now() + idle;
-                        output.take(outcome, idle).await?;
+                        output.take(outcome).await?;
                         continue;
                     }
                     step = reading => step?,
@@ -222,12 +263,13 @@ async fn run<S: AsyncRead + AsyncWrite + Unpin>(
                 deadline = Instant::now() + idle;
                 next_key = None;
                 let frame = wire::parse_frame(bytes)?;
-                client.id.clone_from(&frame.client_id);
+                client.id = frame.client_id.as_deref().map(shown);
                 client.requests += 1;
                 alone = frame.api_key != ApiKey::Produce as i16;
-                let started = dispatch::start(services, &frame)?;
-                // A Fetch may wait for minutes, and keeps nothing of its frame.
-                let drawn = (frame.api_key != ApiKey::Fetch as i16).then_some(drawn);
+                let started = output.starting(dispatch::start(services, &frame), queue).await?;
+                // A Fetch may wait for minutes, and keeps next to nothing of its frame.
+                let waits = frame.api_key == ApiKey::Fetch as i16 && frame.size <= limits::FETCH_UNHELD_BYTES;
+                let drawn = (!waits).then_some(drawn);
                 queue.push_back(Box::pin(async move { (started.await, drawn) }));
             }
         }
@@ -261,15 +303,16 @@ struct Output<S> {
     buffer: BytesMut,
     /// Memory of what is in the buffer.
     held: Vec<Fetched>,
+    budget: Arc<MemoryBudget>,
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Output<S> {
     /// Takes an answer; it goes out with the next [`Output::flush`], or at once if much has gathered.
-    async fn take(&mut self, outcome: Outcome, patience: std::time::Duration) -> Result<(), Closed> {
+    async fn take(&mut self, outcome: Outcome) -> Result<(), Closed> {
         match outcome {
             Outcome::Silent => Ok(()),
             Outcome::Close(why) => {
-                self.flush(patience).await?;
+                self.flush().await?;
                 Err(Closed::Refused(why))
             }
             Outcome::Answer(bytes, held) if bytes.len() + self.buffer.len() <= COALESCED_BYTES => {
@@ -277,42 +320,86 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Output<S> {
                 self.held.extend(held);
                 Ok(())
             }
-            Outcome::Answer(bytes, _held) => {
-                self.flush(patience).await?;
-                Self::write(&mut self.stream, &bytes, patience).await
+            Outcome::Answer(bytes, held) => {
+                self.flush().await?;
+                self.write(&bytes, held.is_some()).await
+            }
+        }
+    }
+
+    /// Waits until a request has started, and goes on answering those before it.
+    async fn starting(
+        &mut self,
+        start: impl Future<Output = Result<LocalBoxFuture<'static, Outcome>, WireError>>,
+        queue: &mut Queue,
+    ) -> Result<LocalBoxFuture<'static, Outcome>, Closed> {
+        let mut start = std::pin::pin!(start);
+        if let Poll::Ready(started) = futures::poll!(&mut start) {
+            return Ok(started?);
+        }
+        loop {
+            self.flush().await?;
+            tokio::select! {
+                biased;
+                started = &mut start => return Ok(started?),
+                Some((outcome, _drawn)) = queue.next(), if !queue.is_empty() => self.take(outcome).await?,
             }
         }
     }
 
     /// Answers what is in the queue, as far as the client takes it: the connection ends in any case.
-    async fn drain(&mut self, mut queue: Queue, patience: std::time::Duration) {
+    async fn drain(&mut self, mut queue: Queue) {
         while let Some((outcome, _drawn)) = queue.next().await {
-            if self.take(outcome, patience).await.is_err() {
+            if self.take(outcome).await.is_err() {
                 return;
             }
         }
-        let _ = self.flush(patience).await;
+        let _ = self.flush().await;
     }
 
-    async fn flush(&mut self, patience: std::time::Duration) -> Result<(), Closed> {
+    async fn flush(&mut self) -> Result<(), Closed> {
         if self.buffer.is_empty() {
             return Ok(());
         }
-        Self::write(&mut self.stream, &self.buffer, patience).await?;
-        self.buffer.clear();
+        let bytes = self.buffer.split();
+        let written = self.write(&bytes, !self.held.is_empty()).await;
         self.held.clear();
-        Ok(())
+        written
     }
 
-    async fn write(stream: &mut WriteHalf<S>, bytes: &[u8], patience: std::time::Duration) -> Result<(), Closed> {
-        let writing = async {
-            stream.write_all(bytes).await?;
-            stream.flush().await
-        };
-        match tokio::time::timeout(patience, writing).await {
-            Ok(written) => Ok(written?),
-            Err(_) => Err(Closed::NotReading),
+    /// Writes all of it. What the client does not take at once holds memory: it must keep taking
+    /// ([`limits::ANSWER_WINDOW`]), and unless the memory is `accounted` already, there must be some left.
+    async fn write(&mut self, bytes: &[u8], accounted: bool) -> Result<(), Closed> {
+        let mut unread = bytes;
+        let mut unsent = None;
+        let mut window_ends = Instant::now() + limits::ANSWER_WINDOW;
+        let mut unread_before = unread.len();
+        while !unread.is_empty() {
+            let mut writing = std::pin::pin!(self.stream.write(unread));
+            let written = match futures::poll!(&mut writing) {
+                Poll::Ready(written) => Ok(written),
+                Poll::Pending => {
+                    if !accounted && unsent.is_none() {
+                        unsent = Some(self.budget.unsent(bytes.len()).ok_or(Closed::UnreadMemory)?);
+                    }
+                    timeout_at(window_ends, writing).await
+                }
+            };
+            match written {
+                Ok(written) => match written? {
+                    0 => return Err(std::io::Error::from(std::io::ErrorKind::WriteZero).into()),
+                    count => unread = &unread[count..],
+                },
+                Err(_) if unread_before - unread.len() < limits::ANSWER_BYTES_PER_WINDOW_MIN => {
+                    return Err(Closed::NotReading { unread: unread.len() });
+                }
+                Err(_) => {
+                    unread_before = unread.len();
+                    window_ends += limits::ANSWER_WINDOW;
+                }
+            }
         }
+        Ok(self.stream.flush().await?)
     }
 }
 

@@ -3,12 +3,20 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 
-/// Connections of the node, counted against `max.connections` and `max.connections.per.ip`.
+/// Connections of the node, counted against `max.connections`, `max.connections.per.ip` and
+/// `max.connections.per.ip.overrides`.
 #[derive(Debug)]
 pub struct ConnectionLimits {
     max: usize,
     max_per_ip: usize,
-    open: Mutex<BTreeMap<IpAddr, usize>>,
+    overrides: BTreeMap<IpAddr, usize>,
+    open: Mutex<Open>,
+}
+
+#[derive(Debug, Default)]
+struct Open {
+    all: usize,
+    by_ip: BTreeMap<IpAddr, usize>,
 }
 
 /// A connection's place; given back when this is dropped.
@@ -24,6 +32,7 @@ impl ConnectionLimits {
         Arc::new(Self {
             max: settings.max_connections,
             max_per_ip: settings.max_connections_per_ip,
+            overrides: settings.max_connections_per_ip_overrides.clone(),
             open: Mutex::default(),
         })
     }
@@ -32,14 +41,18 @@ impl ConnectionLimits {
     /// The property that refuses the connection.
     pub fn enter(self: &Arc<Self>, ip: IpAddr) -> Result<Place, &'static str> {
         let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
-        if open.values().sum::<usize>() >= self.max {
+        if open.all >= self.max {
             return Err("max.connections is reached");
         }
-        let count = open.entry(ip).or_default();
-        if *count >= self.max_per_ip {
-            return Err("max.connections.per.ip is reached");
+        let (max, property) = match self.overrides.get(&ip) {
+            Some(max) => (*max, "max.connections.per.ip.overrides is reached"),
+            None => (self.max_per_ip, "max.connections.per.ip is reached"),
+        };
+        if open.by_ip.get(&ip).copied().unwrap_or(0) >= max {
+            return Err(property);
         }
-        *count += 1;
+        open.all += 1;
+        *open.by_ip.entry(ip).or_default() += 1;
         Ok(Place {
             limits: Arc::clone(self),
             ip,
@@ -50,10 +63,11 @@ impl ConnectionLimits {
 impl Drop for Place {
     fn drop(&mut self) {
         let mut open = self.limits.open.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(count) = open.get_mut(&self.ip) {
+        open.all -= 1;
+        if let Some(count) = open.by_ip.get_mut(&self.ip) {
             *count -= 1;
             if *count == 0 {
-                open.remove(&self.ip);
+                open.by_ip.remove(&self.ip);
             }
         }
     }
@@ -65,18 +79,31 @@ mod tests {
 
     #[test]
     fn places_are_counted_and_given_back() {
+        let ip = |last| IpAddr::from([127, 0, 0, last]);
         let settings = ApiSettings {
-            max_connections: 2,
+            max_connections: 4,
             max_connections_per_ip: 1,
+            max_connections_per_ip_overrides: BTreeMap::from([(ip(4), 2), (ip(5), 0)]),
             ..ApiSettings::default()
         };
         let limits = ConnectionLimits::new(&settings);
-        let ip = |last| IpAddr::from([127, 0, 0, last]);
         let first = limits.enter(ip(1)).unwrap();
         assert_eq!(limits.enter(ip(1)).unwrap_err(), "max.connections.per.ip is reached");
         let second = limits.enter(ip(2)).unwrap();
+        let more = [limits.enter(ip(4)).unwrap(), limits.enter(ip(4)).unwrap()];
         assert_eq!(limits.enter(ip(3)).unwrap_err(), "max.connections is reached");
-        drop((first, second));
+        drop(first);
+        for address in [4, 5] {
+            let refused = limits.enter(ip(address)).unwrap_err();
+            assert_eq!(refused, "max.connections.per.ip.overrides is reached");
+        }
+        drop((second, more));
         assert!(limits.enter(ip(1)).is_ok());
+        let open = limits.open.lock().unwrap();
+        assert_eq!(
+            (open.all, open.by_ip.len()),
+            (0, 0),
+            "nothing is remembered of who has left"
+        );
     }
 }

@@ -10,6 +10,7 @@ use crate::{
 use bytes::Bytes;
 use futures::future::LocalBoxFuture;
 use std::rc::Rc;
+use types::limits;
 use wire::messages::{RequestKind, ResponseKind};
 use wire::{ApiKey, RequestFrame, WireError};
 
@@ -21,9 +22,10 @@ pub(crate) enum Outcome {
     Close(String),
 }
 
-/// Starts a request. A Produce has started its appends when this returns; everything else starts when the
-/// future is polled. The frame is decoded here, so that garbage is refused in the order of arrival.
-pub(crate) fn start(
+/// Starts a request. A Produce has started its appends when this is over, which takes a while if its batches are much
+/// work; everything else starts when the future that it gives is polled. The frame is decoded here, so that garbage is
+/// refused in the order of arrival.
+pub(crate) async fn start(
     services: &Rc<Services>,
     frame: &RequestFrame,
 ) -> Result<LocalBoxFuture<'static, Outcome>, WireError> {
@@ -38,7 +40,7 @@ pub(crate) fn start(
         Err(error) => return Err(error),
     };
     if let RequestKind::Produce(request) = request {
-        let produced = produce::start(services, request, version, frame.client_id.as_deref());
+        let produced = produce::start(services, request, version, frame.client_id.as_deref()).await;
         return Ok(Box::pin(async move {
             match produced.await {
                 Produced::Answer(response) => encode(key, version, correlation, &ResponseKind::Produce(response), None),
@@ -46,6 +48,13 @@ pub(crate) fn start(
                 Produced::Close(code) => Outcome::Close(format!("a produce that cannot be answered failed: {code}")),
             }
         }));
+    }
+    let mut request = request;
+    if let RequestKind::Fetch(fetch) = &mut request
+        && frame.size > limits::FETCH_UNHELD_BYTES
+    {
+        let most = i32::try_from(limits::LARGE_FETCH_WAIT.as_millis()).unwrap_or(i32::MAX);
+        fetch.max_wait_ms = fetch.max_wait_ms.min(most);
     }
     let services = Rc::clone(services);
     Ok(Box::pin(async move {
@@ -171,7 +180,7 @@ mod tests {
                 let context = format!("{:?} v{version}", range.key);
                 let node = TestNode::new(cluster());
                 let frame = frame(range.key, version);
-                let outcome = run(async { start(&node.services, &frame).expect(&context).await });
+                let outcome = run(async { start(&node.services, &frame).await.expect(&context).await });
                 match outcome {
                     Outcome::Answer(bytes, _) => assert_eq!(bytes[4..8], 9i32.to_be_bytes(), "{context}"),
                     Outcome::Silent => panic!("{context} is not answered"),
@@ -193,7 +202,10 @@ mod tests {
                 body: Bytes::new(),
                 size: 0,
             };
-            assert!(start(&node.services, &frame).is_err(), "key {key} v{version}");
+            assert!(
+                run(async { start(&node.services, &frame).await.is_err() }),
+                "key {key} v{version}"
+            );
         }
     }
 }

@@ -1,5 +1,7 @@
 //! Requests from somebody who means harm: small to send, and no dearer to answer than a small multiple.
 
+mod sockets;
+
 use crate::test_image::{cluster, topic_id};
 use crate::test_node::{TestNode, run};
 use crate::{
@@ -137,6 +139,6 @@ fn produce_of_batches_full_of_errors() {
     let request = ProduceRequest::default().with_acks(-1).with_topic_data(vec![topic]);
     let node = TestNode::new(image);
     costs(4 * MIB, "produce", || {
-        run(async { produce::start(&node.services, request, 9, None).await })
+        run(async { produce::start(&node.services, request, 9, None).await.await })
     });
 }

@@ -5,6 +5,7 @@
 mod alter_configs;
 mod api;
 mod api_versions;
+mod complaints;
 mod config_resource;
 pub mod connection;
 mod connection_limits;
@@ -21,6 +22,8 @@ mod dispatch;
 mod fetch;
 mod fetch_session;
 mod find_coordinator;
+#[cfg(feature = "fuzzing")]
+pub mod fuzzing;
 #[cfg(test)]
 mod hostile;
 mod init_producer_id;
@@ -36,9 +39,13 @@ mod partition_state;
 mod produce;
 mod services;
 mod settings;
-#[cfg(test)]
+#[cfg(any(test, feature = "fuzzing"))]
 mod test_image;
-#[cfg(test)]
+#[cfg(any(test, feature = "fuzzing"))]
+#[cfg_attr(
+    not(test),
+    allow(dead_code, reason = "the tests ask more of it than the fuzz targets")
+)]
 mod test_node;
 mod topic_name;
 

@@ -6,25 +6,66 @@ use wire::ApiKey;
 
 /// Memory of the node for what clients send and are sent, by class, so that none starves another.
 ///
-/// A request draws its size before its body is read and gives it back when its answer is written, a Fetch when it
-/// is decoded, since it may wait for long. A full budget keeps that connection from being read and nothing else.
+/// A request draws for each part of its body before that is read, never for what was only announced, and gives all back
+/// when its answer is written, a Fetch when it is decoded, since it may wait for long. A full budget keeps that connection
+/// from being read and nothing else.
 #[derive(Debug)]
 pub struct MemoryBudget {
     produce: Class,
     control: Class,
     fetch_max: usize,
     fetched: AtomicUsize,
+    unsent: Arc<Semaphore>,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 struct Class {
     max: usize,
     free: Arc<Semaphore>,
+    /// One place: see [`Drawn::grow`].
+    overdraft: Arc<Semaphore>,
 }
 
-/// Memory that is drawn until this is dropped.
+/// Memory of one request; given back when this is dropped.
 #[derive(Debug)]
-pub struct Drawn(#[allow(dead_code, reason = "held for its drop")] Option<OwnedSemaphorePermit>);
+pub struct Drawn {
+    class: Class,
+    bytes: usize,
+    permit: Option<OwnedSemaphorePermit>,
+    overdraft: Option<OwnedSemaphorePermit>,
+}
+
+impl Drawn {
+    /// Draws until this holds `bytes`, or the whole class if that has less. Waits its turn.
+    ///
+    /// ◆ Bodies that are half here and wait for memory, each for what another holds, would wait for ever: one of them at
+    /// a time goes on without. So a class takes at most one frame more than its limit.
+    pub async fn grow(mut self, bytes: usize) -> Self {
+        let bytes = bytes.min(self.class.max);
+        let lacking = u32::try_from(bytes.saturating_sub(self.bytes)).unwrap_or(u32::MAX);
+        if lacking == 0 || self.overdraft.is_some() {
+            return self;
+        }
+        let holds = self.permit.is_some();
+        let (free, overdraft) = (Arc::clone(&self.class.free), Arc::clone(&self.class.overdraft));
+        // The semaphores are never closed.
+        tokio::select! {
+            biased;
+            Ok(more) = free.acquire_many_owned(lacking) => match &mut self.permit {
+                Some(permit) => permit.merge(more),
+                None => self.permit = Some(more),
+            },
+            Ok(turn) = overdraft.acquire_owned(), if holds => self.overdraft = Some(turn),
+            else => {}
+        }
+        self.bytes = bytes;
+        self
+    }
+}
+
+/// Memory of an answer that its client does not take; given back when this is dropped.
+#[derive(Debug)]
+pub struct Unsent(#[allow(dead_code, reason = "held for its drop")] OwnedSemaphorePermit);
 
 /// Memory of one fetch's records: taken before each round of reading, cut to what the round read, and given back
 /// when this is dropped, once the answer is written.
@@ -68,6 +109,7 @@ impl Class {
         Self {
             max,
             free: Arc::new(Semaphore::new(max)),
+            overdraft: Arc::new(Semaphore::new(1)),
         }
     }
 }
@@ -90,20 +132,36 @@ impl MemoryBudget {
             control: Class::new(control),
             fetch_max: fetch,
             fetched: AtomicUsize::new(0),
+            unsent: Arc::new(Semaphore::new(limits::UNSENT_MEMORY_BYTES)),
         }
     }
 
-    /// Draws `size` bytes for a request, or the whole class if it has less than that. Waits its turn.
-    pub fn draw(&self, api_key: i16, size: usize) -> impl Future<Output = Drawn> + 'static {
+    /// Memory for an answer that its client does not take at once; `None` if there is no more.
+    #[must_use]
+    pub fn unsent(&self, bytes: usize) -> Option<Unsent> {
+        let bytes = u32::try_from(bytes).ok()?;
+        Arc::clone(&self.unsent).try_acquire_many_owned(bytes).ok().map(Unsent)
+    }
+
+    /// Memory for a request, of which nothing is drawn yet.
+    #[must_use]
+    pub fn request(&self, api_key: i16) -> Drawn {
         let class = if api_key == ApiKey::Produce as i16 {
             &self.produce
         } else {
             &self.control
         };
-        let bytes = u32::try_from(size.min(class.max)).unwrap_or(u32::MAX);
-        let free = Arc::clone(&class.free);
-        // The semaphore is never closed.
-        async move { Drawn(free.acquire_many_owned(bytes).await.ok()) }
+        Drawn {
+            class: class.clone(),
+            bytes: 0,
+            permit: None,
+            overdraft: None,
+        }
+    }
+
+    /// Draws `size` bytes for a request, or the whole class if it has less than that. Waits its turn.
+    pub fn draw(&self, api_key: i16, size: usize) -> impl Future<Output = Drawn> + 'static {
+        self.request(api_key).grow(size)
     }
 
     /// Memory for one fetch, of which nothing is taken yet.
@@ -138,6 +196,33 @@ mod tests {
         );
         drop(first);
         assert!(budget.draw(ApiKey::Produce as i16, 60).now_or_never().is_some());
+    }
+
+    /// Two that hold half each and want the rest: one goes on, and the other when that is done.
+    #[test]
+    fn bodies_that_are_half_here_do_not_wait_for_each_other() {
+        let budget = MemoryBudget::new(100, 1, 1);
+        let produce = ApiKey::Produce as i16;
+        let half = |budget: &MemoryBudget| budget.draw(produce, 50).now_or_never().unwrap();
+        let (first, second) = (half(&budget), half(&budget));
+        let first = first.grow(80).now_or_never().expect("it goes on");
+        let first = first.grow(100).now_or_never().expect("to its end");
+        let mut second = std::pin::pin!(second.grow(80));
+        assert!(second.as_mut().now_or_never().is_none(), "one at a time");
+        assert!(budget.draw(produce, 1).now_or_never().is_none(), "and nobody new");
+        drop(first);
+        let second = second.now_or_never().expect("its turn");
+        drop(second);
+        assert!(budget.draw(produce, 100).now_or_never().is_some(), "all came back");
+    }
+
+    #[test]
+    fn answers_that_nobody_reads_have_a_limit() {
+        let budget = MemoryBudget::new(1, 1, 1);
+        let most = budget.unsent(limits::UNSENT_MEMORY_BYTES).unwrap();
+        assert!(budget.unsent(1).is_none());
+        drop(most);
+        assert!(budget.unsent(1).is_some());
     }
 
     #[test]

@@ -1,12 +1,16 @@
 //! Produce (key 0).
 
+mod batch_work;
+
 use crate::data::{Appended, DataError};
 use crate::{Services, leader_hint, topic_name};
+use batch_work::BatchWork;
 use bytes::Bytes;
 use futures::future::LocalBoxFuture;
+use host::PoolExt;
 use metadata::topic_config::{Local, on_broker};
 use metadata::{Image, TopicImage};
-use records::{Allowance, Batch, BatchHeader, BatchRules, Compression, Rejected};
+use records::{Allowance, BatchHeader, BatchRules, Compression, Rejected};
 use std::collections::BTreeSet;
 use std::rc::Rc;
 use std::time::Duration;
@@ -36,8 +40,9 @@ enum Started {
     Appending(LocalBoxFuture<'static, Result<Appended, DataError>>),
 }
 
-/// Checks every partition and starts its append, in order, before this returns; the future waits for `acks`.
-pub(crate) fn start(
+/// Checks every partition and starts its append, in order, before this is over; the future that it gives waits for
+/// `acks`.
+pub(crate) async fn start(
     services: &Rc<Services>,
     request: ProduceRequest,
     version: i16,
@@ -51,6 +56,7 @@ pub(crate) fn start(
     let acks = request.acks;
     let mut topics: Vec<StartedTopic> = Vec::new();
     let mut allowance = Allowance::REQUEST;
+    let mut bytes_since_turn = 0;
     for data in request.topic_data {
         let found = find_topic(&image, &data, version, client_id);
         let echo = TopicProduceResponse::default()
@@ -66,7 +72,12 @@ pub(crate) fn start(
                 _ if !matches!(acks, -1..=1) => Started::Refused(refused(ErrorCode::InvalidRequiredAcks, "")),
                 (Ok(topic), Some(tp)) => {
                     let records = partition.records.unwrap_or_default();
-                    match checked(services, &image, topic, tp, records, version, &mut allowance) {
+                    bytes_since_turn += records.len();
+                    if bytes_since_turn > limits::BATCH_BYTES_ON_SHARD {
+                        bytes_since_turn = 0;
+                        tokio::task::yield_now().await;
+                    }
+                    match checked(services, &image, topic, tp, records, version, &mut allowance).await {
                         Ok((batch, header)) => Started::Appending(services.data.append(tp, batch, header, acks)),
                         Err(rejected) => Started::Refused(rejected),
                     }
@@ -153,8 +164,9 @@ fn find_topic<'a>(
     Ok(topic)
 }
 
-/// The batch to append: as it came, unless the topic asks for another codec.
-fn checked(
+/// The batch to append. Checking and re-encoding is done here where it is little, else on a pool, while the shard
+/// serves others; this connection waits either way, for its appends start in order.
+async fn checked(
     services: &Services,
     image: &Image,
     topic: &TopicImage,
@@ -167,21 +179,22 @@ fn checked(
         return Err(refused(ErrorCode::UnknownTopicOrPartition, ""));
     }
     let local = services.local();
-    let rules = rules(image, local, topic, services.host.wall_ms());
-    let before = allowance.decompressed_bytes;
-    let header = check(&records, &rules, version, allowance)?;
-    let size = before - allowance.decompressed_bytes;
-    match codec_of(&on_broker(image, local, topic, "compression.type")) {
-        Some(codec) if header.compression()? != codec => {
-            // All of it is decompressed once more; what is not compressed has only to be copied.
-            let limit = allowance.decompressed_bytes.max(records.len());
-            allowance.decompressed_bytes = allowance.decompressed_bytes.saturating_sub(size);
-            let level = level_of(codec).and_then(|name| on_broker(image, local, topic, name).trim().parse().ok());
-            let batch = records::recompress(&Batch::parse(records)?, codec, level, limit)?;
-            within_size(batch, &header, &rules)
-        }
-        _ => Ok((records, header)),
+    let value = |name: &str| on_broker(image, local, topic, name);
+    let work = BatchWork {
+        rules: rules(image, local, topic, services.host.wall_ms()),
+        codec: codec_of(image, local, topic),
+        segment_bytes: value("segment.bytes").trim().parse().unwrap_or(usize::MAX),
+        records,
+        version,
+    };
+    if let Some(done) = work.run_here(allowance) {
+        return done;
     }
+    let mut left = *allowance;
+    let done = services.batch_pool().run(move || (work.run(&mut left), left)).await;
+    let (done, left) = done.map_err(|error| refused(ErrorCode::UnknownServerError, error.to_string()))?;
+    *allowance = left;
+    done
 }
 
 fn rules(image: &Image, local: Local<'_>, topic: &TopicImage, now_ms: i64) -> BatchRules {
@@ -198,62 +211,18 @@ fn rules(image: &Image, local: Local<'_>, topic: &TopicImage, now_ms: i64) -> Ba
     }
 }
 
-fn check(
-    records: &Bytes,
-    rules: &BatchRules,
-    version: i16,
-    allowance: &mut Allowance,
-) -> Result<BatchHeader, Rejected> {
-    let header = records::check_client_records(records, rules, allowance)?;
-    if version < 7 && matches!(header.compression(), Ok(Compression::Zstd)) {
-        let message = "Produce requests with version 6 or below are not allowed to use ZStandard compression";
-        return Err(refused(ErrorCode::UnsupportedCompressionType, message));
-    }
-    if header.is_transactional() {
-        // No partition was added to a transaction, because there is no transaction coordinator.
-        return Err(refused(
-            ErrorCode::InvalidTxnState,
-            "The transaction has not been started",
-        ));
-    }
-    Ok(header)
-}
-
-/// `None`: the producer's own.
-fn codec_of(compression_type: &str) -> Option<Compression> {
-    match compression_type {
-        "uncompressed" => Some(Compression::None),
-        "gzip" => Some(Compression::Gzip),
-        "snappy" => Some(Compression::Snappy),
-        "lz4" => Some(Compression::Lz4),
-        "zstd" => Some(Compression::Zstd),
-        _ => None,
-    }
-}
-
-/// The config with the codec's level (KIP-390).
-fn level_of(codec: Compression) -> Option<&'static str> {
-    match codec {
-        Compression::Gzip => Some("compression.gzip.level"),
-        Compression::Lz4 => Some("compression.lz4.level"),
-        Compression::Zstd => Some("compression.zstd.level"),
-        Compression::None | Compression::Snappy => None,
-    }
-}
-
-/// A batch in the topic's codec, if it is still as small as the topic wants it.
-fn within_size(batch: Bytes, checked: &BatchHeader, rules: &BatchRules) -> Result<(Bytes, BatchHeader), Rejected> {
-    if batch.len() > rules.max_message_bytes {
-        let message = format!(
-            "The record batch size is {} bytes in the topic's codec which exceeds the maximum configured value of {}",
-            batch.len(),
-            rules.max_message_bytes
-        );
-        return Err(refused(ErrorCode::MessageTooLarge, message));
-    }
-    let mut header = BatchHeader::parse(&batch)?;
-    header.max_timestamp = checked.max_timestamp;
-    Ok((batch, header))
+/// Codec and level of the topic; `None`: the producer's own.
+fn codec_of(image: &Image, local: Local<'_>, topic: &TopicImage) -> Option<(Compression, Option<i32>)> {
+    let (codec, level) = match on_broker(image, local, topic, "compression.type").trim() {
+        "uncompressed" => (Compression::None, None),
+        "gzip" => (Compression::Gzip, Some("compression.gzip.level")),
+        "snappy" => (Compression::Snappy, None),
+        "lz4" => (Compression::Lz4, Some("compression.lz4.level")),
+        "zstd" => (Compression::Zstd, Some("compression.zstd.level")),
+        _ => return None,
+    };
+    let level = level.and_then(|name| on_broker(image, local, topic, name).trim().parse().ok());
+    Some((codec, level))
 }
 
 fn partition_answer(

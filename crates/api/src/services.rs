@@ -4,14 +4,14 @@ use crate::fetch_session::FetchSessions;
 use crate::listed_brokers::ListedBrokers;
 use crate::memory_budget::MemoryBudget;
 use crate::{ApiSettings, init_producer_id::ProducerIdBlock};
-use host::HostRef;
+use host::{HostRef, Pool};
 use metadata::Image;
 use metadata::topic_config::Local;
-use std::cell::RefCell;
+use std::cell::{OnceCell, RefCell};
 use std::collections::BTreeSet;
 use std::rc::Rc;
 use std::sync::Arc;
-use types::NodeId;
+use types::{NodeId, limits};
 
 /// What the handlers of one shard share.
 pub struct Services {
@@ -26,6 +26,7 @@ pub struct Services {
     /// Topics whose automatic creation is under way.
     pub(crate) creating: RefCell<BTreeSet<String>>,
     pub(crate) listed: RefCell<ListedBrokers>,
+    batch_pool: OnceCell<Arc<dyn Pool>>,
 }
 
 impl Services {
@@ -51,6 +52,7 @@ impl Services {
             sessions: RefCell::new(FetchSessions::new(slots)),
             producer_ids: RefCell::default(),
             creating: RefCell::default(),
+            batch_pool: OnceCell::new(),
         })
     }
 
@@ -60,6 +62,12 @@ impl Services {
             node: self.node_id,
             properties: &self.settings.given,
         }
+    }
+
+    /// Where batches go that are too much work for a shard; its threads start with the first of them.
+    pub(crate) fn batch_pool(&self) -> &Arc<dyn Pool> {
+        self.batch_pool
+            .get_or_init(|| self.host.pool("batch-check", limits::BATCH_POOL_THREADS))
     }
 
     #[must_use]

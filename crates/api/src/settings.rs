@@ -1,4 +1,5 @@
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 use std::time::Duration;
 use types::limits;
 
@@ -11,12 +12,16 @@ pub struct ApiSettings {
     pub delete_topic_enable: bool,
     /// `socket.request.max.bytes`
     pub socket_request_max_bytes: usize,
-    /// `connections.max.idle.ms`; it also bounds how long a client may leave an answer unread.
+    /// `queued.max.request.bytes`: memory for Produce requests that are being served.
+    pub queued_max_request_bytes: usize,
+    /// `connections.max.idle.ms`
     pub connections_max_idle: Duration,
     /// `max.connections`, of the whole node.
     pub max_connections: usize,
     /// `max.connections.per.ip`
     pub max_connections_per_ip: usize,
+    /// `max.connections.per.ip.overrides`
+    pub max_connections_per_ip_overrides: BTreeMap<IpAddr, usize>,
     /// `fetch.max.bytes`
     pub fetch_max_bytes: usize,
     /// `max.incremental.fetch.session.cache.slots`, per shard here.
@@ -44,9 +49,11 @@ impl Default for ApiSettings {
             auto_create_topics_enable: true,
             delete_topic_enable: true,
             socket_request_max_bytes: limits::SOCKET_REQUEST_BYTES_MAX,
+            queued_max_request_bytes: limits::PRODUCE_MEMORY_BYTES,
             connections_max_idle: Duration::from_secs(600),
             max_connections: limits::CONNECTIONS_MAX,
             max_connections_per_ip: usize::MAX,
+            max_connections_per_ip_overrides: BTreeMap::new(),
             fetch_max_bytes: limits::FETCH_BYTES_MAX,
             max_incremental_fetch_session_cache_slots: limits::FETCH_SESSIONS_MAX,
             max_request_partition_size_limit: 2_000,
@@ -88,9 +95,11 @@ impl ApiSettings {
             auto_create_topics_enable: flag("auto.create.topics.enable", default.auto_create_topics_enable)?,
             delete_topic_enable: flag("delete.topic.enable", default.delete_topic_enable)?,
             socket_request_max_bytes: number("socket.request.max.bytes", default.socket_request_max_bytes)?,
+            queued_max_request_bytes: number("queued.max.request.bytes", default.queued_max_request_bytes)?,
             connections_max_idle: Duration::from_millis(u64::try_from(idle).unwrap_or(u64::MAX)),
             max_connections: number("max.connections", default.max_connections)?.min(limits::CONNECTIONS_MAX),
             max_connections_per_ip: number("max.connections.per.ip", default.max_connections_per_ip)?,
+            max_connections_per_ip_overrides: overrides(properties)?,
             fetch_max_bytes: number("fetch.max.bytes", default.fetch_max_bytes)?,
             max_incremental_fetch_session_cache_slots: number(slots, limits::FETCH_SESSIONS_MAX)?
                 .min(limits::FETCH_SESSIONS_MAX),
@@ -103,6 +112,27 @@ impl ApiSettings {
             given: BTreeMap::new(),
         })
     }
+}
+
+/// `address:count,address:count`; names are not resolved, for their addresses may change.
+fn overrides(properties: &BTreeMap<String, String>) -> Result<BTreeMap<IpAddr, usize>, InvalidSetting> {
+    let property = "max.connections.per.ip.overrides";
+    let text = properties.get(property).map(String::as_str).unwrap_or_default();
+    let parts = text.split(',').map(str::trim).filter(|part| !part.is_empty());
+    let pair = |part: &str| {
+        let (address, count) = part.rsplit_once(':')?;
+        let address = address.trim().trim_start_matches('[').trim_end_matches(']');
+        Some((
+            address.parse::<IpAddr>().ok()?.to_canonical(),
+            count.trim().parse().ok()?,
+        ))
+    };
+    let wrong = |part: &str| InvalidSetting {
+        property,
+        value: part.to_owned(),
+        expected: "an IP address, a colon and a number",
+    };
+    parts.map(|part| pair(part).ok_or_else(|| wrong(part))).collect()
 }
 
 #[cfg(test)]
@@ -125,5 +155,21 @@ mod tests {
             ApiSettings::from_properties(&properties).unwrap_err().property,
             "delete.topic.enable"
         );
+    }
+
+    #[test]
+    fn overrides_are_addresses_with_counts() {
+        let read = |text: &str| {
+            let name = "max.connections.per.ip.overrides".to_owned();
+            let settings = ApiSettings::from_properties(&BTreeMap::from([(name, text.to_owned())]))?;
+            Ok::<_, InvalidSetting>(settings.max_connections_per_ip_overrides)
+        };
+        let expected = [("127.0.0.1", 200), ("::1", 3)].map(|(ip, count)| (ip.parse().unwrap(), count));
+        assert_eq!(read("127.0.0.1:200, [::1]:3"), Ok(expected.into()));
+        assert_eq!(read("::ffff:127.0.0.1:200,::1:3"), Ok(expected.into()));
+        assert_eq!(read(""), Ok(BTreeMap::new()));
+        for wrong in ["127.0.0.1", "localhost:3", "127.0.0.1:-1", "127.0.0.1:x"] {
+            assert_eq!(read(wrong).unwrap_err().value, wrong);
+        }
     }
 }

@@ -1,12 +1,13 @@
 use crate::control::Control;
+use crate::damage::ScrubSettings;
 use crate::links::Links;
-use crate::partition::{NewReplica, Partition, TopicRules};
+use crate::partition::{NewReplica, Partition, TopicRules, unnoticed_ms};
 use crate::recovered;
 use crate::shard::ShardRef;
 use crate::shard_queue::Call;
 use futures::future::LocalBoxFuture;
 use host::{HostRef, Incoming, Pool, PoolExt};
-use logstore::{FlushStrategy, Flusher, LogDir, LogError, PlainFlush, Recovered};
+use logstore::{FlushStrategy, Flusher, LogDir, LogError, PlainFlush, Recovered, RecoveryOutcome, Rot};
 use metadata::Image;
 use metadata::topic_config::Local;
 use replica::{Durability, PartitionView};
@@ -93,6 +94,8 @@ struct Inner {
     /// Empty after the shutdown, which frees their locks.
     directories: Mutex<BTreeMap<DirectoryId, Arc<LogDir>>>,
     cold: Arc<dyn Pool>,
+    scrub: Arc<dyn Pool>,
+    scrub_settings: ScrubSettings,
     checkpointing: Arc<AtomicBool>,
     storage_failed: watch::Sender<bool>,
     replica_addr: Mutex<Option<SocketAddr>>,
@@ -150,6 +153,7 @@ impl Broker {
             return Err(BrokerError::NoDirectory);
         }
         let shards = options.shards.max(1);
+        let scrub_settings = ScrubSettings::of(&options.config);
         let cold = host.pool("log-cold", COLD_THREADS);
         let mut directories = BTreeMap::new();
         let mut flushers = BTreeMap::new();
@@ -181,6 +185,8 @@ impl Broker {
                 next: AtomicUsize::new(0),
                 directories: Mutex::new(directories),
                 cold,
+                scrub: host.pool("log-scrub", 1),
+                scrub_settings,
                 checkpointing: Arc::default(),
                 storage_failed: watch::Sender::new(false),
                 replica_addr: Mutex::default(),
@@ -371,6 +377,15 @@ impl Broker {
         self.inner.cold.clone()
     }
 
+    /// Of what looks for damage: one thread, so that it never takes those of readers.
+    pub(crate) fn scrub_pool(&self) -> Arc<dyn Pool> {
+        self.inner.scrub.clone()
+    }
+
+    pub(crate) fn scrub_settings(&self) -> ScrubSettings {
+        self.inner.scrub_settings
+    }
+
     pub(crate) fn directory_ids(&self) -> Vec<DirectoryId> {
         lock(&self.inner.directories).keys().copied().collect()
     }
@@ -417,6 +432,15 @@ fn write_all(directories: &[Arc<LogDir>]) {
 
 fn replica_of(recovered: Recovered, now_ms: i64) -> Result<NewReplica, LogError> {
     let log = recovered.log;
+    if let RecoveryOutcome::Corrupt { at, why } = &recovered.outcome {
+        let found = log.found(Rot {
+            offset: *at,
+            why: "found at the start",
+        });
+        tracing::error!(topic = log.topic_name(), partition = log.topic_partition().partition, offset = %at, why,
+            unnoticed_ms = unnoticed_ms(&found, now_ms),
+            "the log is damaged below its durable mark: this replica serves nothing. If another is whole, it is copied again by itself; check the disk");
+    }
     // A damaged log is copied anew; its records are not read.
     let producers = match log.corrupt_at() {
         Some(_) => replica::ProducerStates::new(recovered::PRODUCER_EXPIRATION_MS),

@@ -36,6 +36,13 @@ pub trait Control: Send + Sync + 'static {
     /// Proposes ISRs, one answer for each. An error for all: the outcome is unknown.
     fn alter_partitions(&self, proposals: Vec<IsrProposal>) -> BoxFuture<'static, Result<Vec<Altered>, ErrorCode>>;
 
+    /// Reports replicas of this broker whose logs are damaged, with the leader epoch in which that was found: they leave
+    /// ISR and ELR in a new epoch. One answer for each; `ELIGIBLE_LEADERS_NOT_AVAILABLE`: nobody else could lead.
+    fn expel_damaged(
+        &self,
+        replicas: Vec<(TopicPartition, LeaderEpoch)>,
+    ) -> BoxFuture<'static, Result<Vec<ErrorCode>, ErrorCode>>;
+
     /// Records that what these replicas of this broker acknowledge is on disk (`true`), or will not be.
     fn mark_strict(
         &self,
@@ -79,6 +86,14 @@ impl Control for controller::ControlHandle {
                 .map(|(tp, answer)| (tp, answer.map(altered)))
                 .collect())
         })
+    }
+
+    fn expel_damaged(
+        &self,
+        replicas: Vec<(TopicPartition, LeaderEpoch)>,
+    ) -> BoxFuture<'static, Result<Vec<ErrorCode>, ErrorCode>> {
+        let handle = self.clone();
+        Box::pin(async move { handle.expel_damaged(&replicas).await })
     }
 
     fn mark_strict(

@@ -5,7 +5,7 @@ use crate::partition::{PollId, ReadRequest, ReadResult};
 use crate::shard::ShardRef;
 use bytes::Bytes;
 use futures::future::{LocalBoxFuture, join_all};
-use logstore::LogSlice;
+use logstore::{LogError, LogSlice};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use tokio::sync::Notify;
@@ -180,15 +180,16 @@ impl ShardRef {
             let records = if slice.is_cached() {
                 slice.bytes()
             } else {
-                slice
-                    .load(self.cold_pool())
-                    .await
-                    .map_err(|error| std::io::Error::other(error.to_string()))
+                slice.load(self.cold_pool()).await
             };
             match records {
                 Ok(records) => answer.records = records,
+                // Retriable for every client, which asks for the leader anew; CORRUPT_MESSAGE would end a Java consumer.
                 Err(error) => {
-                    tracing::error!(tp = %answer.tp, %error, "reading for a consumer");
+                    match error {
+                        LogError::Rot(rot) => self.suspect(answer.tp, rot),
+                        error => tracing::error!(tp = %answer.tp, %error, "reading for a consumer"),
+                    }
                     answer = FetchedPartition::failed(answer.tp, ErrorCode::KafkaStorageError.into());
                 }
             }

@@ -11,6 +11,7 @@
 
 mod broker;
 mod control;
+mod damage;
 mod data;
 mod errands;
 mod fetch;

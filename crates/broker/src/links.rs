@@ -39,6 +39,9 @@ pub(crate) struct Links {
     /// Logs on their way to a pool, at most one of each partition.
     errands: RefCell<Vec<Errand>>,
     pub errand: Notify,
+    /// Partitions where a read met damage.
+    suspects: RefCell<BTreeSet<TopicPartition>>,
+    pub suspected: Notify,
     /// Partitions with produces that wait for the next drain.
     dirty: RefCell<BTreeSet<TopicPartition>>,
     pub drain: Notify,
@@ -62,6 +65,8 @@ impl Links {
             proposed: Notify::new(),
             errands: RefCell::default(),
             errand: Notify::new(),
+            suspects: RefCell::default(),
+            suspected: Notify::new(),
             dirty: RefCell::default(),
             drain: Notify::new(),
         }
@@ -97,6 +102,15 @@ impl Links {
     pub fn mark_dirty(&self, tp: TopicPartition) {
         self.dirty.borrow_mut().insert(tp);
         self.drain.notify_one();
+    }
+
+    pub fn suspect(&self, tp: TopicPartition) {
+        self.suspects.borrow_mut().insert(tp);
+        self.suspected.notify_one();
+    }
+
+    pub fn take_suspects(&self) -> BTreeSet<TopicPartition> {
+        std::mem::take(&mut self.suspects.borrow_mut())
     }
 
     pub fn take_dirty(&self) -> BTreeSet<TopicPartition> {

@@ -1,6 +1,7 @@
 //! One replica on this node: its log, its role, and who waits for it. Owned by one shard; nothing here awaits.
 
 mod append;
+mod damage;
 mod errand;
 mod flush;
 mod follow;
@@ -9,6 +10,7 @@ mod read;
 mod role;
 mod waiters;
 
+pub(crate) use damage::unnoticed_ms;
 pub(crate) use errand::{Errand, LogWork};
 pub(crate) use follow::Followed;
 pub(crate) use read::{ListOffset, ReadRequest, ReadResult};
@@ -20,6 +22,7 @@ use crate::links::Links;
 use crate::replica_stream::StreamOut;
 use append::{Parked, Waiting};
 use bytes::Bytes;
+use damage::Damage;
 use errand::Cut;
 use follow::Held;
 use log_start::Deletion;
@@ -97,6 +100,10 @@ pub(crate) struct Partition {
     restate_due: bool,
     /// An invariant of ours broke: this replica does nothing any more, the node goes on.
     broken: bool,
+    /// Damage below the durable mark, until the replica is whole again.
+    damage: Option<Damage>,
+    /// Where a read met damage that is being looked at.
+    suspected: Option<Offset>,
     /// Bytes since the last producer snapshot.
     unsnapshot_bytes: usize,
     /// Long polls, each once.
@@ -164,6 +171,8 @@ impl Partition {
             deletions: Vec::new(),
             restate_due: false,
             broken: false,
+            damage: None,
+            suspected: None,
             unsnapshot_bytes: 0,
             waiters: Waiters::default(),
             streams: BTreeMap::new(),

@@ -24,7 +24,7 @@ pub(crate) fn producers(log: &Log, now_ms: i64) -> Result<ProducerStates, LogErr
 
 /// Kafka's snapshot keeps a producer's last batch only.
 fn entry(stored: &ProducerSnapshotEntry) -> ProducerEntry {
-    let base_offset = Offset(stored.last_offset.0 - i64::from(stored.offset_delta));
+    let base_offset = Offset(stored.last_offset.0.saturating_sub(stored.offset_delta.into()));
     // Sequences wrap to 0 after 2^31 - 1 (KIP-98).
     let base = i64::from(stored.last_sequence) - i64::from(stored.offset_delta);
     let base_sequence = if base < 0 { base + i64::from(i32::MAX) + 1 } else { base };
@@ -36,6 +36,7 @@ fn entry(stored: &ProducerSnapshotEntry) -> ProducerEntry {
             last_sequence: stored.last_sequence,
             base_offset,
             last_offset: stored.last_offset,
+            log_append_time: -1,
         }]
         .into(),
         last_append_ms: stored.timestamp,
@@ -54,8 +55,13 @@ pub(crate) fn snapshot(states: &ProducerStates) -> Vec<ProducerSnapshotEntry> {
             producer_epoch: entry.producer_epoch,
             last_sequence: last.last_sequence,
             last_offset: last.last_offset,
-            offset_delta: i32::try_from(last.last_offset.0 - last.base_offset.0).unwrap_or(0),
-            timestamp: entry.last_append_ms,
+            offset_delta: i32::try_from(last.last_offset.0.saturating_sub(last.base_offset.0)).unwrap_or(0),
+            // A leader's clock is as good as ours, and no client's choice.
+            timestamp: if last.log_append_time >= 0 {
+                last.log_append_time
+            } else {
+                entry.last_append_ms
+            },
             coordinator_epoch: entry.coordinator_epoch,
             current_txn_first_offset: entry.current_txn_first_offset.map_or(-1, |offset| offset.0),
         })

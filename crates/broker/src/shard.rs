@@ -5,10 +5,11 @@ use crate::partition::{ListOffset, Partition, PollId, RoleChange};
 use crate::replica_stream::{FollowOut, StreamOut};
 use crate::shard_queue::{Call, Outbox};
 use crate::stalls::Stalls;
-use crate::{errands, isr, reconcile, replica_stream, stalls};
+use crate::{damage, errands, isr, reconcile, replica_stream, stalls};
 use bytes::Bytes;
 use futures::future::LocalBoxFuture;
 use host::{Listener, Pool, PoolExt};
+use logstore::LogError;
 use metadata::Image;
 use records::BatchHeader;
 use std::cell::{Cell, RefCell};
@@ -285,6 +286,10 @@ impl ShardRef {
                 };
                 match shard.cold_pool().run(move || search.run()).await {
                     Ok(Ok(found)) => found.map_or(otherwise, Ok),
+                    Ok(Err(LogError::Rot(rot))) => {
+                        partition.borrow_mut().suspect(&rot);
+                        Err(ErrorCode::KafkaStorageError.into())
+                    }
                     Ok(Err(error)) => Err(partition.borrow().log_failed(&error)),
                     Err(error) => Err(partition.borrow().log_failed(&error.into())),
                 }
@@ -460,6 +465,7 @@ impl ShardRef {
         }
         self.restate_refused();
         isr::mark_strict(self);
+        damage::report(self);
         stalls::resign_where_flushes_stall(self, now);
         if ticks.is_multiple_of(CHECKPOINT_TICKS) && self.0.index == 0 {
             self.0.broker.write_checkpoints();
@@ -484,6 +490,8 @@ impl ShardRef {
         let mut tasks = vec![tokio::task::spawn_local(reconcile::run(self.clone()))];
         tasks.push(tokio::task::spawn_local(isr::run(self.clone())));
         tasks.push(tokio::task::spawn_local(errands::run(self.clone())));
+        tasks.push(tokio::task::spawn_local(damage::inspect(self.clone())));
+        tasks.push(tokio::task::spawn_local(damage::scrub(self.clone())));
         tasks.push(tokio::task::spawn_local(async move {
             loop {
                 shard.0.links.drain.notified().await;

@@ -21,7 +21,9 @@ pub(crate) fn rules_of(image: &Image, local: Local<'_>, topic: &TopicImage, dura
             segment_ms: number("segment.ms", default.segment_ms),
             segment_jitter_ms: number("segment.jitter.ms", default.segment_jitter_ms),
             segment_index_bytes: unsigned("segment.index.bytes", default.segment_index_bytes),
-            delete: value("cleanup.policy").split(',').any(|policy| policy.trim() == "delete"),
+            delete: value("cleanup.policy")
+                .split(',')
+                .any(|policy| policy.trim() == "delete"),
             retention_ms: number("retention.ms", default.retention_ms),
             retention_bytes: number("retention.bytes", default.retention_bytes),
             file_delete_delay_ms: number("file.delete.delay.ms", 60_000).unsigned_abs(),

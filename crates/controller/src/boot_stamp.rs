@@ -51,7 +51,7 @@ impl BootStamp {
         Ok(old)
     }
 
-    fn read(disk: &dyn Disk, directory: &Path) -> io::Result<Option<Self>> {
+    pub(crate) fn read(disk: &dyn Disk, directory: &Path) -> io::Result<Option<Self>> {
         let path = directory.join(FILE);
         if !disk.exists(&path) || disk.open(&path, OpenMode::Read)?.len()? > BYTES_MAX {
             return Ok(None);

@@ -1,3 +1,4 @@
+use crate::envelope::error_code;
 use crate::forwarding::Forward;
 use crate::messages;
 use crate::{
@@ -180,6 +181,22 @@ impl ControlHandle {
     pub async fn resign_leaders(&self, partitions: Vec<(TopicPartition, LeaderEpoch)>) -> Result<(), ErrorCode> {
         let request = messages::resign_leaders(self.node_id, self.broker_epoch()?, partitions);
         self.call(Request::ResignLeaders(request), DEADLINE).await.map(drop)
+    }
+
+    /// The logs of these replicas of this broker are damaged below their durable marks: they should leave ISR and ELR. One
+    /// answer for each, in order; `ELIGIBLE_LEADERS_NOT_AVAILABLE`: nobody else could lead, the replica stays.
+    ///
+    /// # Errors
+    /// As [`Self::alter_partitions`].
+    pub async fn expel_damaged(
+        &self,
+        partitions: &[(TopicPartition, LeaderEpoch)],
+    ) -> Result<Vec<ErrorCode>, ErrorCode> {
+        let request = messages::expel_damaged(self.node_id, self.broker_epoch()?, partitions);
+        match self.call(Request::ExpelDamaged(request), DEADLINE).await? {
+            Reply::ExpelDamaged(reply) => Ok(reply.error_codes.into_iter().map(error_code).collect()),
+            _ => Err(ErrorCode::UnknownServerError),
+        }
     }
 
     /// The cluster as its controller sees it, or, where none answers, as this node does.

@@ -12,7 +12,7 @@ use host::HostRef;
 use metadata::{Endpoint, Image};
 use raft::pb::controller_reply::Reply;
 use raft::pb::controller_request::Request;
-use raft::{RaftNode, RaftOptions, RaftStore, Transport, pb};
+use raft::{RaftNode, RaftOptions, RaftStore, Slot, Transport, pb};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{mpsc, oneshot, watch};
@@ -134,12 +134,20 @@ async fn run(
             return Err(error);
         }
     };
+    // ◆ A node that has no identity any more must not go on with the vote of another life.
+    if identity.identity().membership.is_none() && store.read(Slot::Vote).map_err(failed)?.is_some() {
+        return Err(ControlError(format!(
+            "{} holds a Raft log, but no cluster is named in its identity.properties, which was lost or replaced. Restore the \
+             file, or move the directory away: the node then joins as a new member and is sent the metadata",
+            shared.options.metadata_dir.display()
+        )));
+    }
+    let membership = belong(&shared, &mut identity).await?;
     let old_copies = identity.stamp(&shared.options.directories).map_err(failed)?;
     for directory in old_copies.ids() {
         tracing::error!(node_id = %shared.options.node_id, %directory,
             "a log directory is an old copy of itself: its replicas leave ISR and ELR and are copied anew");
     }
-    let membership = belong(&shared, &mut identity).await?;
     shared.set_membership(membership.cluster_id.clone(), membership.raft_id.0);
     let options = RaftOptions {
         raft_id: membership.raft_id,
@@ -252,6 +260,7 @@ async fn belong(shared: &Arc<Shared>, identity: &mut IdentityFile) -> Result<Mem
                 }
             }
             Decision::Found => {
+                check_directories(options, None)?;
                 let membership = Membership {
                     cluster_id: candidate,
                     raft_id: FIRST,
@@ -261,7 +270,8 @@ async fn belong(shared: &Arc<Shared>, identity: &mut IdentityFile) -> Result<Mem
                 identity.set_membership(membership.clone()).map_err(failed)?;
                 return Ok(membership);
             }
-            Decision::Join { via, .. } => {
+            Decision::Join { via, cluster_id } => {
+                check_directories(options, Some(&cluster_id))?;
                 if let Some((cluster_id, raft_id)) = join(shared, identity.identity(), via).await
                     && lock(&shared.promise).count() == promises
                 {
@@ -289,6 +299,22 @@ async fn belong(shared: &Arc<Shared>, identity: &mut IdentityFile) -> Result<Mem
         }
         tokio::time::sleep(ROUND).await;
     }
+}
+
+/// ◆ Log directories of one cluster are not taken into another, which may be a new one (`None`).
+fn check_directories(options: &ControlOptions, cluster: Option<&str>) -> Result<(), ControlError> {
+    let Some(known) = options.cluster_id.as_deref() else {
+        return Ok(());
+    };
+    let other = match cluster {
+        Some(cluster) if cluster == known => return Ok(()),
+        Some(cluster) => format!("the founders are of cluster {cluster}"),
+        None => "the node would found a new one".to_owned(),
+    };
+    Err(ControlError(format!(
+        "the log directories (log.dirs) belong to cluster {known}, and {other}. Nothing was changed. Check join and \
+         metadata.log.dir, or move the log directories away if their data is not needed"
+    )))
 }
 
 /// A cluster id as Kafka writes them: 16 bytes in URL-safe base64 without padding.

@@ -50,10 +50,14 @@ pub enum IdentityError {
     #[error("{path}: {error}")]
     Io { path: PathBuf, error: io::Error },
     #[error(
-        "{path} cannot be read: {problem}. It was damaged or written by something else; the node will not guess who it is"
+        "{path} cannot be read: {problem}. It was damaged or written by something else; the node will not guess who it is. \
+         Restore the file, or move its directory away: the node then joins as a new member and is sent the metadata"
     )]
     Malformed { path: PathBuf, problem: String },
-    #[error("{path} belongs to node.id={found}, and this node is configured with node.id={configured}")]
+    #[error(
+        "{path} belongs to node.id={found}, and this node is configured with node.id={configured}. Give the node its own \
+         metadata.log.dir, or its own number"
+    )]
     OtherNode {
         path: PathBuf,
         found: NodeId,
@@ -81,38 +85,19 @@ impl IdentityFile {
             error,
         };
         disk.create_dir_durably(directory).map_err(io)?;
-        let identity = if disk.exists(&path) {
-            let file = disk.open(&path, OpenMode::Read).map_err(io)?;
-            if file.len().map_err(io)? > BYTES_MAX as u64 {
-                return Err(IdentityError::Malformed {
-                    path,
-                    problem: "it is too long".into(),
-                });
-            }
-            let bytes = disk.read(&path).map_err(io)?;
-            let mut identity =
-                Identity::parse(&String::from_utf8_lossy(&bytes)).map_err(|problem| IdentityError::Malformed {
-                    path: path.clone(),
-                    problem,
-                })?;
-            if identity.node_id != node_id {
-                return Err(IdentityError::OtherNode {
-                    path,
-                    found: identity.node_id,
-                    configured: node_id,
-                });
-            }
-            identity.boots = identity.boots.saturating_add(1);
-            identity
-        } else {
-            Identity {
+        let identity = match Identity::read(&*disk, directory, node_id)? {
+            Some(known) => Identity {
+                boots: known.boots.saturating_add(1),
+                ..known
+            },
+            None => Identity {
                 node_id,
                 directory_id: DirectoryId(Uuid::from_u128(host.random_uuid())),
                 lineage: (host.random_u64() >> 32) as u32,
                 boots: 1,
                 stamped: 0,
                 membership: None,
-            }
+            },
         };
         let mut file = Self { path, disk, identity };
         file.write(file.identity.clone())?;
@@ -180,6 +165,39 @@ impl Identity {
     #[must_use]
     pub fn incarnation(&self, random: u64) -> u128 {
         (u128::from(self.lineage) << 96) | (u128::from(self.boots) << 64) | u128::from(random)
+    }
+
+    /// What the metadata directory remembers, changing nothing; `None` if it has never been that of a node.
+    ///
+    /// # Errors
+    /// [`IdentityError`]: the disk, a damaged file, a directory of another node.
+    pub fn read(disk: &dyn Disk, directory: &Path, node_id: NodeId) -> Result<Option<Self>, IdentityError> {
+        let path = directory.join(FILE);
+        if !disk.exists(&path) {
+            return Ok(None);
+        }
+        let io = |error| IdentityError::Io {
+            path: path.clone(),
+            error,
+        };
+        let malformed = |problem| IdentityError::Malformed {
+            path: path.clone(),
+            problem,
+        };
+        let file = disk.open(&path, OpenMode::Read).map_err(io)?;
+        if file.len().map_err(io)? > BYTES_MAX as u64 {
+            return Err(malformed("it is too long".into()));
+        }
+        let bytes = disk.read(&path).map_err(io)?;
+        let identity = Self::parse(&String::from_utf8_lossy(&bytes)).map_err(malformed)?;
+        if identity.node_id != node_id {
+            return Err(IdentityError::OtherNode {
+                path,
+                found: identity.node_id,
+                configured: node_id,
+            });
+        }
+        Ok(Some(identity))
     }
 
     fn parse(text: &str) -> Result<Self, String> {

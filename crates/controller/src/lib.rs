@@ -15,6 +15,8 @@ mod envelope;
 mod evidence;
 mod forwarding;
 mod founding;
+#[cfg(feature = "fuzzing")]
+pub mod fuzzing;
 mod identity;
 mod leader;
 mod liveness;
@@ -34,4 +36,5 @@ pub use commands::{
 };
 pub use control_handle::ControlHandle;
 pub use control_plane::{ControlError, ControlPlane, Failure};
+pub use identity::{Identity, IdentityError, Membership};
 pub use options::{ControlOptions, LogDirectory};

@@ -261,3 +261,20 @@ pub(crate) fn resign_leaders(
         partitions: partitions.into_iter().map(partition).collect(),
     }
 }
+
+pub(crate) fn expel_damaged(
+    node: NodeId,
+    broker_epoch: BrokerEpoch,
+    partitions: &[(TopicPartition, LeaderEpoch)],
+) -> pb::ExpelDamagedRequest {
+    let partition = |(tp, leader_epoch): &(TopicPartition, LeaderEpoch)| pb::DamagedPartition {
+        topic_id: bytes_of(tp.topic.0),
+        partition: tp.partition,
+        leader_epoch: leader_epoch.0,
+    };
+    pb::ExpelDamagedRequest {
+        node_id: node.0,
+        broker_epoch: broker_epoch.0,
+        partitions: partitions.iter().map(partition).collect(),
+    }
+}

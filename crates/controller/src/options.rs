@@ -23,6 +23,8 @@ pub struct ControlOptions {
     pub found_alone: bool,
     /// The log directories and what recovery found in them.
     pub directories: Vec<LogDirectory>,
+    /// The cluster that the log directories belong to, if any does: the node founds and joins no other.
+    pub cluster_id: Option<String>,
     pub shards: u16,
     /// Where the identity is kept, beside the Raft store.
     pub metadata_dir: PathBuf,

@@ -83,6 +83,7 @@ pub(crate) fn plan(image: &Image, request: &Request, context: &Context<'_>) -> P
             Err(error) => refused(error),
         },
         Request::MarkStrict(mark) => mark_strict(image, mark),
+        Request::ExpelDamaged(damaged) => expel_damaged(image, damaged),
         Request::ResignLeaders(resign) => resign_leaders(image, resign),
         Request::Probe(_) | Request::Admit(_) | Request::ClusterStatus(_) => invalid("not a command"),
     }
@@ -443,6 +444,30 @@ fn resign_leaders(image: &Image, resign: &pb::ResignLeadersRequest) -> Planned {
         Ok(plan) => Planned {
             records: plan.records,
             reply: Reply::ResignLeaders(pb::ResignLeadersReply {}),
+        },
+        Err(error) => refused(error),
+    }
+}
+
+fn expel_damaged(image: &Image, damaged: &pb::ExpelDamagedRequest) -> Planned {
+    let partition = |damaged: &pb::DamagedPartition| {
+        let tp = TopicPartition {
+            topic: topic_id(&damaged.topic_id),
+            partition: damaged.partition,
+        };
+        (tp, LeaderEpoch(damaged.leader_epoch))
+    };
+    let command = plan::ExpelDamaged {
+        node_id: NodeId(damaged.node_id),
+        broker_epoch: BrokerEpoch(damaged.broker_epoch),
+        partitions: damaged.partitions.iter().map(partition).collect(),
+    };
+    match plan::expel_damaged(image, &command) {
+        Ok(plan) => Planned {
+            records: plan.records,
+            reply: Reply::ExpelDamaged(pb::ExpelDamagedReply {
+                error_codes: plan.response.iter().map(|(_, error)| i32::from(error.code())).collect(),
+            }),
         },
         Err(error) => refused(error),
     }

@@ -100,6 +100,7 @@ async fn no_topic_before_the_quorum_is_complete() {
             },
             damaged: Vec::new(),
         }],
+        cluster_id: None,
         shards: 1,
         metadata_dir: directory.path().join("raft"),
         timings: Timings::LAN,

@@ -109,6 +109,8 @@ pub trait File: Send + Sync + 'static {
     /// Whether reading this range would not block, as far as the system can tell (`cachestat(2)`); "no"
     /// where it cannot.
     fn is_cached(&self, position: u64, len: u64) -> bool;
+    /// Lets the system drop what it holds of this range in memory, if it is on disk. A hint.
+    fn forget_cached(&self, _position: u64, _len: u64) {}
     /// The descriptor, for `sendfile`; simulated files have none.
     fn raw_fd(&self) -> Option<std::os::fd::RawFd>;
 

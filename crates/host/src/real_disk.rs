@@ -1,6 +1,7 @@
 use crate::{DirEntry, Disk, File, OpenMode};
 use std::fs;
 use std::io;
+use std::num::NonZeroU64;
 use std::os::fd::{AsRawFd, RawFd};
 use std::os::unix::fs::FileExt;
 use std::path::Path;
@@ -153,6 +154,13 @@ impl File for RealFile {
         let result = unsafe { libc::syscall(SYS_CACHESTAT, self.0.as_raw_fd(), &raw const range, &raw mut stat, 0) };
         let pages = (position + len - 1) / PAGE - position / PAGE + 1;
         result == 0 && stat.cache >= pages
+    }
+
+    fn forget_cached(&self, position: u64, len: u64) {
+        if let Some(len) = NonZeroU64::new(len) {
+            // A hint that is not taken is none that matters.
+            let _ = rustix::fs::fadvise(&self.0, position, Some(len), rustix::fs::Advice::DontNeed);
+        }
     }
 
     fn raw_fd(&self) -> Option<RawFd> {

@@ -2,6 +2,7 @@ use crate::LogError;
 use crate::marks::{Entry, MarksJournal};
 use crate::open_files::OpenFiles;
 use crate::removal::Removals;
+use crate::scrub::ScrubMarks;
 use host::{Disk, File, HostRef, Pool};
 use std::collections::BTreeMap;
 use std::io;
@@ -21,6 +22,7 @@ pub(crate) struct Directory {
     marks: Mutex<MarksJournal>,
     files: Mutex<OpenFiles>,
     pub(crate) high_watermarks: Mutex<BTreeMap<(String, i32), Offset>>,
+    pub(crate) scrub_marks: Mutex<ScrubMarks>,
     /// Removes files.
     pub(crate) cleaner: Arc<dyn Pool>,
     pub(crate) removals: Removals,
@@ -49,6 +51,7 @@ impl Directory {
             marks: Mutex::new(marks),
             files: Mutex::default(),
             high_watermarks: Mutex::new(high_watermarks),
+            scrub_marks: Mutex::default(),
             removals: Removals::default(),
         }
     }

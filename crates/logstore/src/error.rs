@@ -1,3 +1,4 @@
+use crate::Rot;
 use crate::marks::MarksError;
 use std::io;
 use std::path::PathBuf;
@@ -32,6 +33,9 @@ pub enum LogError {
     Exists(TopicPartition),
     #[error("the name {0:?} cannot be that of a topic")]
     InvalidName(String),
+    /// Bytes that were written once are no longer what they were (wire 56).
+    #[error(transparent)]
+    Rot(#[from] Rot),
     #[error("reading the log: {0}")]
     Io(#[from] io::Error),
 }
@@ -43,16 +47,25 @@ pub enum LogDirError {
     Io { path: PathBuf, error: io::Error },
     #[error("{0} is in use by another process")]
     Locked(PathBuf),
-    #[error("{path}: {problem}")]
+    #[error(
+        "{path}: {problem}. The directory will not be guessed at: restore the file, or move the directory away and start with \
+         an empty one, into which the other nodes' copies are replicated"
+    )]
     MetaProperties { path: PathBuf, problem: String },
-    #[error("{path} belongs to {property} {found}, not {expected}")]
+    #[error(
+        "{path} belongs to {property} {found}, and this node to {property} {expected}. Give the node its own directory, or, if \
+         the data is not needed, move it away"
+    )]
     Mismatch {
         path: PathBuf,
         property: &'static str,
         found: String,
         expected: String,
     },
-    #[error("{path}: the marks journal: {error}")]
+    #[error(
+        "{path}: the marks journal (marks-0, marks-1) cannot be used: {error}. Without it nobody can tell which records \
+         are safe here. If other nodes have copies of these partitions, move the directory away and start with an empty one"
+    )]
     Marks { path: PathBuf, error: MarksError },
     #[error("the log directory is offline")]
     Offline,

@@ -6,6 +6,7 @@
 //!   marks-0  marks-1                     the marks journal: durable positions (see `marks`)
 //!   replication-offset-checkpoint        export: high watermarks
 //!   log-start-offset-checkpoint          export: log start offsets
+//!   scrub-checkpoint                     how far the scrub is
 //!   topic-partition/
 //!     00000000000000000000.log           record batches, as sent
 //!     00000000000000000000.index         written when the segment rolls, or on a clean close
@@ -38,6 +39,8 @@ mod plain_flush;
 mod producer_snapshot;
 mod recovery;
 mod removal;
+mod rot;
+mod scrub;
 mod segment;
 mod slice;
 mod tail_cache;
@@ -57,4 +60,6 @@ pub use producer_snapshot::{
     ProducerSnapshot, ProducerSnapshotEntry, decode_producer_snapshot, encode_producer_snapshot,
 };
 pub use recovery::{Recovered, RecoveryOutcome};
+pub use rot::Rot;
+pub use scrub::{RotFound, ScrubJob, Scrubbed};
 pub use slice::LogSlice;

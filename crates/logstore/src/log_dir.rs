@@ -18,6 +18,7 @@ use uuid::Uuid;
 
 const HIGH_WATERMARKS: &str = "replication-offset-checkpoint";
 const LOG_STARTS: &str = "log-start-offset-checkpoint";
+const SCRUB: &str = "scrub-checkpoint";
 
 /// One log directory: identity, lock, marks journal, and the logs in it.
 pub struct LogDir {
@@ -28,6 +29,26 @@ pub struct LogDir {
 }
 
 impl LogDir {
+    /// Looks at a directory as [`LogDir::open`] would, without locking it and without writing a byte: its identity, `None`
+    /// if it is missing or empty. Blocking.
+    ///
+    /// # Errors
+    /// Those of [`LogDir::open`] but [`LogDirError::Locked`].
+    pub fn inspect(disk: &dyn Disk, path: &Path) -> Result<Option<MetaProperties>, LogDirError> {
+        if !disk.exists(path) {
+            return Ok(None);
+        }
+        let Some(meta) = MetaProperties::read(disk, path)? else {
+            check_empty(disk, path)?;
+            return Ok(None);
+        };
+        MarksJournal::check(disk, path, meta.directory_id).map_err(|error| LogDirError::Marks {
+            path: path.to_owned(),
+            error,
+        })?;
+        Ok(Some(meta))
+    }
+
     /// Opens or creates the directory and takes its lock. Blocking. Call [`LogDir::recover`] before anything
     /// else, and [`LogDir::bind`] once the cluster is known.
     ///
@@ -60,6 +81,9 @@ impl LogDir {
         };
         let high_watermarks = read_checkpoint(&*disk, &path.join(HIGH_WATERMARKS));
         let dir = Directory::new(host.clone(), path.to_owned(), meta.directory_id, marks, high_watermarks);
+        if let Ok(bytes) = dir.disk.read(&path.join(SCRUB)) {
+            *crate::directory::lock(&dir.scrub_marks) = crate::scrub::parse(&String::from_utf8_lossy(&bytes));
+        }
         Ok(Self {
             dir: Arc::new(dir),
             meta,
@@ -74,13 +98,7 @@ impl LogDir {
             path: path.to_owned(),
             error,
         };
-        if let Some(entry) = disk.read_dir(path).map_err(failed)?.iter().find(|entry| entry.is_dir) {
-            let problem = format!("missing, although the directory holds {:?}", entry.name);
-            return Err(LogDirError::MetaProperties {
-                path: path.join("meta.properties"),
-                problem,
-            });
-        }
+        check_empty(&**disk, path)?;
         // The directory's own name, as far up as it may be new.
         for ancestor in path
             .ancestors()
@@ -264,6 +282,7 @@ impl LogDir {
             name: name.to_owned(),
         }])?;
         lock(&self.dir.high_watermarks).remove(&(name.to_owned(), tp.partition));
+        lock(&self.dir.scrub_marks).remove(&(name.to_owned(), tp.partition));
         let mut log = Log::bare(&self.dir, key, name.to_owned(), config, types::Offset::ZERO);
         self.dir.write("create", || log.create_files())?;
         Ok(log)
@@ -290,6 +309,8 @@ impl LogDir {
     pub fn write_checkpoints(&self) -> io::Result<()> {
         let high_watermarks = offset_checkpoint(&lock(&self.dir.high_watermarks));
         export(&*self.dir.disk, &self.dir.path.join(HIGH_WATERMARKS), &high_watermarks)?;
+        let scrubbed = crate::scrub::to_text(&lock(&self.dir.scrub_marks));
+        export(&*self.dir.disk, &self.dir.path.join(SCRUB), &scrubbed)?;
         let (mut starts, mut epochs) = (BTreeMap::new(), Vec::new());
         for (key, state) in self.dir.marks().living_logs() {
             if state.log_start.0 > 0 {
@@ -312,6 +333,30 @@ impl LogDir {
             &self.dir.path.join(LOG_STARTS),
             &offset_checkpoint(&starts),
         )
+    }
+}
+
+/// Whether a directory without `meta.properties` may become a log directory: it must not hold what looks like a partition.
+/// `lost+found` of a new file system and a metadata directory inside are none.
+///
+/// # Errors
+/// [`LogDirError::MetaProperties`], [`LogDirError::Io`].
+fn check_empty(disk: &dyn Disk, path: &Path) -> Result<(), LogDirError> {
+    let entries = disk.read_dir(path).map_err(|error| LogDirError::Io {
+        path: path.to_owned(),
+        error,
+    })?;
+    let is_partition = |name: &str| {
+        let number =
+            |(_, digits): (&str, &str)| !digits.is_empty() && digits.bytes().all(|digit| digit.is_ascii_digit());
+        name != "__cluster_metadata-0" && (name.ends_with("-delete") || name.rsplit_once('-').is_some_and(number))
+    };
+    match entries.iter().find(|entry| entry.is_dir && is_partition(&entry.name)) {
+        None => Ok(()),
+        Some(entry) => Err(LogDirError::MetaProperties {
+            path: path.join("meta.properties"),
+            problem: format!("missing, although the directory holds the partition {:?}", entry.name),
+        }),
     }
 }
 

@@ -1,7 +1,8 @@
 use crate::LogError;
+use crate::rot::Chain;
 use bytes::Bytes;
 use host::{File, Pool, PoolExt};
-use records::{split_batches, verify_crc};
+use records::split_batches;
 use std::io;
 use std::sync::Arc;
 use types::Offset;
@@ -15,6 +16,8 @@ pub enum LogSlice {
         file: Arc<dyn File>,
         position: u64,
         len: usize,
+        /// What the range must hold.
+        chain: Chain,
     },
 }
 
@@ -50,30 +53,39 @@ impl LogSlice {
     pub fn is_cached(&self) -> bool {
         match self {
             Self::Empty | Self::Memory(_) => true,
-            Self::File { file, position, len } => file.is_cached(*position, *len as u64),
+            Self::File {
+                file, position, len, ..
+            } => file.is_cached(*position, *len as u64),
         }
     }
 
-    /// The bytes, read now; may block.
+    /// The bytes, read now; may block. ◆ What comes from a file is checked whenever it is read, not only the first time: that
+    /// costs less than knowing what was checked, and nothing bad is sent whenever it became so.
     ///
     /// # Errors
-    /// Those of the disk, and [`io::ErrorKind::InvalidData`] where a batch's CRC is wrong: nothing from a range
-    /// known to be bad may be sent.
-    pub fn bytes(&self) -> io::Result<Bytes> {
+    /// [`LogError::Io`], and [`LogError::Rot`] where the range is not what was written: nothing of it may be sent.
+    pub fn bytes(&self) -> Result<Bytes, LogError> {
         match self {
             Self::Empty => Ok(Bytes::new()),
             Self::Memory(bytes) => Ok(bytes.clone()),
-            Self::File { file, position, len } => {
+            Self::File {
+                file,
+                position,
+                len,
+                chain,
+            } => {
+                let mut chain = chain.clone();
                 let mut buffer = vec![0; *len];
-                file.read_exact_at(&mut buffer, *position)?;
+                match file.read_exact_at(&mut buffer, *position) {
+                    Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => {
+                        return Err(chain.broken("the file is shorter than it was").into());
+                    }
+                    other => other?,
+                }
                 let bytes = Bytes::from(buffer);
                 for batch in split_batches(&bytes) {
-                    let batch = batch.map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))?;
-                    if !verify_crc(&batch.bytes) {
-                        let offset = batch.header.base_offset;
-                        let error = format!("the batch at offset {offset} is corrupt on disk");
-                        return Err(io::Error::new(io::ErrorKind::InvalidData, error));
-                    }
+                    let batch = batch.map_err(|_| chain.broken("there is no whole batch"))?;
+                    chain.check(&batch.header, &batch.bytes)?;
                 }
                 Ok(bytes)
             }
@@ -88,7 +100,7 @@ impl LogSlice {
         match self {
             Self::Empty => Ok(Bytes::new()),
             Self::Memory(bytes) => Ok(bytes),
-            file => Ok(pool.run(move || file.bytes()).await??),
+            file => pool.run(move || file.bytes()).await?,
         }
     }
 

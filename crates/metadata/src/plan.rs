@@ -12,6 +12,7 @@ mod create_topics;
 mod delete_topics;
 mod draft;
 mod elect_leaders;
+mod expel_damaged;
 mod fence;
 mod heartbeat;
 mod manual_assignment;
@@ -37,6 +38,7 @@ pub use create_partitions::{CreatePartitions, MorePartitions, create_partitions}
 pub use create_topics::{CreateTopics, CreatedTopic, NewTopic, create_topics};
 pub use delete_topics::{DeletedTopic, TopicRef, delete_topics};
 pub use elect_leaders::elect_leaders;
+pub use expel_damaged::{ExpelDamaged, expel_damaged};
 pub use fence::fence;
 pub use heartbeat::{Heartbeat, HeartbeatAnswer, heartbeat};
 pub use mark_strict::{MarkStrict, MarkStrictPartition, mark_strict};

@@ -4,6 +4,7 @@ pub mod client;
 pub mod commands;
 mod logging;
 mod node;
+mod preflight;
 pub mod settings;
 
 pub use node::{Node, StartError};

@@ -24,7 +24,7 @@ const CLEAN: &str = ".ottla_cleanshutdown";
 /// Why a node does not start. Nothing was written over.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
-    #[error("log directory {path}: {problem}")]
+    #[error("log.dirs={path}: {problem}")]
     LogDir { path: String, problem: String },
     #[error(
         "cannot listen on {listener} (listeners): {error}. Another process may have the port; stop it or choose another"
@@ -69,7 +69,7 @@ impl Node {
         transport: Arc<dyn Transport>,
     ) -> Result<Self, StartError> {
         let mut api = ApiSettings::from_properties(&settings.properties)
-            .map_err(|error| StartError::Setting(format!("{error:?}")))?;
+            .map_err(|error| StartError::Setting(error.to_string()))?;
         api.given = settings.given.clone();
         let listener = host
             .net()
@@ -99,6 +99,7 @@ impl Node {
             control_advertised: endpoint(&settings.control.advertised_host, settings.control.advertised_port),
             founders: settings.join.iter().map(|(host, port)| endpoint(host, *port)).collect(),
             found_alone: settings.found_alone(),
+            cluster_id: directories.iter().find_map(|(dir, _)| dir.meta().cluster_id.clone()),
             directories: reports,
             shards: settings.shards,
             metadata_dir: settings.metadata_dir.clone(),

@@ -160,6 +160,22 @@ impl Settings {
             &beside(20_000),
             0,
         )?;
+        for (name, listener, before) in [
+            ("control.listener", &control, &[("listeners", &kafka)][..]),
+            (
+                "replica.listener",
+                &replica,
+                &[("listeners", &kafka), ("control.listener", &control)][..],
+            ),
+        ] {
+            if let Some((other, _)) = before.iter().find(|(_, other)| listener.collides_with(other)) {
+                let text = format!("{}:{}", listener.host, listener.port);
+                let problem = format!(
+                    "is the port of {other} too; every listener wants its own (if not set, it lies 10000 or 20000 above that of listeners)"
+                );
+                return Err(read.wrong(name, &text, &problem));
+            }
+        }
         let log_dirs: Vec<PathBuf> = match properties.get("log.dirs").or_else(|| properties.get("log.dir")) {
             Some(list) => list.split(',').map(|part| PathBuf::from(part.trim())).collect(),
             None => {
@@ -169,6 +185,25 @@ impl Settings {
                 });
             }
         };
+        let name = if properties.contains_key("log.dirs") {
+            "log.dirs"
+        } else {
+            "log.dir"
+        };
+        for (index, path) in log_dirs.iter().enumerate() {
+            let list = &properties[name];
+            if path.as_os_str().is_empty() {
+                return Err(read.wrong(
+                    name,
+                    list,
+                    "wants directories separated by commas, and one of them is empty",
+                ));
+            }
+            if log_dirs[..index].contains(path) {
+                let problem = format!("names {} twice; every directory is used once", path.display());
+                return Err(read.wrong(name, list, &problem));
+            }
+        }
         let metadata_dir = properties
             .get("metadata.log.dir")
             .map_or_else(|| log_dirs[0].join("__cluster_metadata-0"), PathBuf::from);

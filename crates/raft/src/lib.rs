@@ -7,6 +7,8 @@ mod call_handling;
 mod convert;
 mod frame;
 mod framed_transport;
+#[cfg(feature = "fuzzing")]
+pub mod fuzzing;
 mod leadership;
 mod log_storage;
 mod membership_change;

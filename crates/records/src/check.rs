@@ -204,7 +204,7 @@ fn check_records(
     allowance: &mut Allowance,
 ) -> Result<i64, Rejected> {
     let mut errors = Vec::new();
-    let mut first_error = ErrorCode::None;
+    let mut untimely = false;
     let mut errors_total: u64 = 0;
     let mut max_timestamp = i64::MIN;
     for index in 0..header.record_count {
@@ -215,17 +215,13 @@ fn check_records(
         let timestamp = header.base_timestamp.wrapping_add(record.timestamp_delta);
         max_timestamp = max_timestamp.max(timestamp);
         let error = if rules.compacted && !record.has_key {
-            Some((
-                ErrorCode::InvalidRecord,
-                "Compacted topic cannot accept message without key".to_owned(),
-            ))
+            Some("Compacted topic cannot accept message without key".to_owned())
         } else {
-            check_timestamp(header, timestamp, index, rules).map(|message| (ErrorCode::InvalidTimestamp, message))
+            let error = check_timestamp(header, timestamp, index, rules);
+            untimely |= error.is_some();
+            error
         };
-        if let Some((code, message)) = error {
-            if first_error.is_none() {
-                first_error = code;
-            }
+        if let Some(message) = error {
             errors_total += 1;
             if allowance.record_errors > 0 {
                 allowance.record_errors -= 1;
@@ -239,13 +235,16 @@ fn check_records(
     if errors_total == 0 {
         return Ok(max_timestamp);
     }
-    let message = if first_error == ErrorCode::InvalidTimestamp {
-        "One or more records have been rejected due to invalid timestamp".to_owned()
+    // One wrong timestamp outweighs whatever else is wrong, as in Kafka.
+    let (error, message) = if untimely {
+        let message = "One or more records have been rejected due to invalid timestamp";
+        (ErrorCode::InvalidTimestamp, message.to_owned())
     } else {
-        format!("One or more records have been rejected due to {errors_total} record errors in total")
+        let message = format!("One or more records have been rejected due to {errors_total} record errors in total");
+        (ErrorCode::InvalidRecord, message)
     };
     Err(Rejected {
-        error: first_error,
+        error,
         message,
         record_errors: errors,
     })

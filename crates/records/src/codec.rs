@@ -1,5 +1,5 @@
 use crate::{BatchError, snappy};
-use std::io::{Read, Write};
+use std::io::{self, Read, Write};
 
 /// Codec of a batch's records: the low three bits of its attributes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -109,29 +109,51 @@ pub fn decompress(compression: Compression, data: &[u8], limit: usize) -> Result
 /// # Errors
 /// [`BatchError::Compression`] if the codec's library gives up.
 pub fn compress(compression: Compression, level: Option<i32>, data: &[u8]) -> Result<Vec<u8>, BatchError> {
+    write_compressed(compression, level, data.len(), &mut &data[..], Vec::new())
+}
+
+/// As [`compress`], from a stream of `size` bytes into a stream: nothing is held but what the codec needs, which for zstd
+/// depends on the size, here and at everybody who decompresses. Gives `out` back.
+///
+/// # Errors
+/// [`BatchError::Compression`] with what reading or writing says, or the codec's library.
+pub(crate) fn write_compressed<W: Write>(
+    compression: Compression,
+    level: Option<i32>,
+    size: usize,
+    data: &mut impl Read,
+    mut out: W,
+) -> Result<W, BatchError> {
     match compression {
-        Compression::None => Ok(data.to_vec()),
+        Compression::None => io::copy(data, &mut out).map(|_| out).map_err(failed),
         Compression::Gzip => {
-            let level = level.map_or(6, |level| level.clamp(0, 9)).unsigned_abs();
-            let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::new(level));
-            encoder.write_all(data).and_then(|()| encoder.finish()).map_err(failed)
+            // −1 is Kafka's name for the default.
+            let level = level.filter(|level| *level >= 0).map_or(6, |level| level.min(9));
+            let mut encoder = flate2::write::GzEncoder::new(out, flate2::Compression::new(level.unsigned_abs()));
+            io::copy(data, &mut encoder)
+                .and_then(|_| encoder.finish())
+                .map_err(failed)
         }
-        Compression::Snappy => snappy::compress(data),
+        Compression::Snappy => snappy::compress(data, &mut out).map(|()| out),
         Compression::Lz4 => {
             let level = level.map_or(9, |level| level.clamp(1, 17)).unsigned_abs();
             let mut encoder = lz4::EncoderBuilder::new()
                 .level(level)
                 .block_mode(lz4::BlockMode::Independent)
                 .block_size(lz4::BlockSize::Max64KB)
-                .build(Vec::new())
+                .build(out)
                 .map_err(failed)?;
-            encoder.write_all(data).map_err(failed)?;
+            io::copy(data, &mut encoder).map_err(failed)?;
             let (out, done) = encoder.finish();
             done.map(|()| out).map_err(failed)
         }
         Compression::Zstd => {
             let level = level.map_or(3, |level| level.clamp(-131_072, 22));
-            zstd::bulk::compress(data, level).map_err(failed)
+            let mut encoder = zstd::stream::write::Encoder::new(out, level).map_err(failed)?;
+            encoder.set_pledged_src_size(Some(size as u64)).map_err(failed)?;
+            io::copy(data, &mut encoder)
+                .and_then(|_| encoder.finish())
+                .map_err(failed)
         }
     }
 }

@@ -11,7 +11,7 @@
 //! block without it; both are read.
 
 use crate::BatchError;
-use std::io::{self, Read};
+use std::io::{self, Read, Write};
 
 const MAGIC: [u8; 8] = [0x82, b'S', b'N', b'A', b'P', b'P', b'Y', 0];
 const HEADER: [u8; 16] = [0x82, b'S', b'N', b'A', b'P', b'P', b'Y', 0, 0, 0, 0, 1, 0, 0, 0, 1];
@@ -20,19 +20,25 @@ const BLOCK_BYTES: usize = 32 * 1024;
 const EXPANSION_MAX: usize = 22;
 
 /// Compresses with xerial framing.
-pub(crate) fn compress(data: &[u8]) -> Result<Vec<u8>, BatchError> {
-    let mut out = Vec::with_capacity(HEADER.len() + data.len() / 2);
-    out.extend_from_slice(&HEADER);
+pub(crate) fn compress(data: &mut impl Read, out: &mut impl Write) -> Result<(), BatchError> {
+    let failed = |error: io::Error| BatchError::Compression(error.to_string());
+    out.write_all(&HEADER).map_err(failed)?;
     let mut encoder = snap::raw::Encoder::new();
-    for block in data.chunks(BLOCK_BYTES) {
+    let mut block = Vec::with_capacity(BLOCK_BYTES);
+    loop {
+        block.clear();
+        data.take(BLOCK_BYTES as u64).read_to_end(&mut block).map_err(failed)?;
+        if block.is_empty() {
+            return Ok(());
+        }
         let packed = encoder
-            .compress_vec(block)
+            .compress_vec(&block)
             .map_err(|error| BatchError::Compression(error.to_string()))?;
         // At most 32 KiB and a sixth, so it fits.
-        out.extend_from_slice(&u32::try_from(packed.len()).unwrap_or(u32::MAX).to_be_bytes());
-        out.extend_from_slice(&packed);
+        let length = u32::try_from(packed.len()).unwrap_or(u32::MAX);
+        out.write_all(&length.to_be_bytes()).map_err(failed)?;
+        out.write_all(&packed).map_err(failed)?;
     }
-    Ok(out)
 }
 
 /// Decompresses block by block; holds one decompressed block, none larger than the limit.

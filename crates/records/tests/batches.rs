@@ -324,7 +324,8 @@ fn recompression_keeps_the_records() {
     for from in CODECS {
         for to in CODECS {
             let batch = Batch::parse(batch_of(from, 50)).expect("own batch");
-            let other = Batch::parse(recompress(&batch, to, None, 1 << 20).expect("in limit")).expect("a batch");
+            let size = decompress(from, batch.payload(), 1 << 20).expect("own records").len();
+            let other = Batch::parse(recompress(&batch, to, None, size, 1 << 20).expect("in limit")).expect("a batch");
             assert!(verify_crc(&other.bytes));
             assert_eq!(other.header.compression(), Ok(to));
             assert_eq!(decode_records(&other, 1 << 20), decode_records(&batch, 1 << 20));
@@ -336,11 +337,90 @@ fn recompression_keeps_the_records() {
             };
             assert_eq!(as_before, batch.header);
             if from != to {
+                let too_large = |limit| Err(BatchError::TooLarge { limit });
                 assert_eq!(
-                    recompress(&batch, to, None, 10),
-                    Err(BatchError::TooLarge { limit: 10 })
+                    recompress(&batch, to, None, size, 70),
+                    too_large(70),
+                    "{from:?} to {to:?}"
                 );
+                if from != Compression::None {
+                    assert_eq!(
+                        recompress(&batch, to, None, 10, 1 << 20),
+                        too_large(10),
+                        "{from:?} to {to:?}"
+                    );
+                    assert!(
+                        recompress(&batch, to, None, size + 1, 1 << 20).is_err(),
+                        "{from:?} to {to:?}"
+                    );
+                }
             }
         }
     }
+}
+
+/// zstd's best level asks every reader for 128 MiB, unless it is told how little there is.
+#[test]
+fn a_small_batch_needs_a_small_window() {
+    let batch = Batch::parse(batch_of(Compression::Gzip, 50)).expect("own batch");
+    let size = decompress(Compression::Gzip, batch.payload(), 1 << 20)
+        .expect("own records")
+        .len();
+    let packed = recompress(&batch, Compression::Zstd, Some(22), size, 1 << 20).expect("in limit");
+    let packed = Batch::parse(packed).expect("a batch");
+    // With a limit of 1 MiB the reader takes windows of 8 MiB and no larger ones.
+    assert!(decompress(Compression::Zstd, packed.payload(), 1 << 20).is_ok());
+}
+
+/// KIP-390's levels, as far as Kafka's configs allow them; −1 is gzip's default, not "store".
+#[test]
+fn levels_are_those_of_kafkas_configs() {
+    let text: Vec<u8> = (0..40_000u32)
+        .flat_map(|index| (index / 7 % 251).to_be_bytes())
+        .collect();
+    for (codec, levels) in [
+        (Compression::Gzip, &[-1, 1, 9][..]),
+        (Compression::Snappy, &[3]),
+        (Compression::Lz4, &[1, 9, 17]),
+        (Compression::Zstd, &[-131_072, -5, 3, 22]),
+    ] {
+        for level in levels {
+            let packed = compress(codec, Some(*level), &text).expect("compresses");
+            assert_eq!(
+                decompress(codec, &packed, text.len()).as_ref(),
+                Ok(&text),
+                "{codec:?} {level}"
+            );
+            let fast = codec == Compression::Zstd && *level == -131_072;
+            assert!(
+                fast || packed.len() < text.len() / 2,
+                "{codec:?} {level}: {}",
+                packed.len()
+            );
+        }
+    }
+    let gzip = |level| compress(Compression::Gzip, level, &text).expect("compresses");
+    assert_eq!(gzip(Some(-1)), gzip(None));
+}
+
+/// What is written is written as Java's decoders expect it: xerial's header and blocks of 32 KiB, a gzip member, an
+/// lz4 frame of independent blocks, a zstd frame.
+#[test]
+fn formats_are_those_that_java_reads() {
+    let data = vec![7; 100_000];
+    let packed = |codec| compress(codec, None, &data).expect("compresses");
+    assert_eq!(packed(Compression::Gzip)[..3], [0x1f, 0x8b, 8]);
+    assert_eq!(packed(Compression::Zstd)[..4], [0x28, 0xb5, 0x2f, 0xfd]);
+    let lz4 = packed(Compression::Lz4);
+    assert_eq!(lz4[..4], [0x04, 0x22, 0x4d, 0x18]);
+    assert_eq!((lz4[4] & 0x20, lz4[5]), (0x20, 0x40), "independent blocks of 64 KiB");
+    let snappy = packed(Compression::Snappy);
+    assert_eq!(snappy[..16], *b"\x82SNAPPY\x00\x00\x00\x00\x01\x00\x00\x00\x01");
+    let (mut rest, mut blocks) = (&snappy[16..], Vec::new());
+    while let Some((length, behind)) = rest.split_first_chunk::<4>() {
+        let (block, behind) = behind.split_at(u32::from_be_bytes(*length) as usize);
+        blocks.push(snap::raw::decompress_len(block).expect("a raw block"));
+        rest = behind;
+    }
+    assert_eq!(blocks, [32_768, 32_768, 32_768, 1_696]);
 }

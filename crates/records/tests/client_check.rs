@@ -248,6 +248,28 @@ fn compacted_topics_need_keys() {
     );
 }
 
+/// As Kafka's `LogValidator.processRecordErrors`: one wrong timestamp decides the code, wherever it stands.
+#[test]
+fn a_wrong_timestamp_outweighs_a_missing_key() {
+    let rules = BatchRules {
+        compacted: true,
+        timestamp_before_max_ms: 1000,
+        ..RULES
+    };
+    let mut batch = BatchBuilder::new(Compression::None);
+    batch.push(NOW, None, Some(b"v"), &[]);
+    batch.push(NOW - 1001, Some(b"k"), None, &[]);
+    batch.push(NOW - 1001, None, None, &[]);
+    let rejected = check(&batch.build(), &rules).expect_err("both");
+    assert_eq!(rejected.error, ErrorCode::InvalidTimestamp);
+    let named: Vec<(i32, bool)> = rejected
+        .record_errors
+        .iter()
+        .map(|(index, message)| (*index, message.contains("without key")))
+        .collect();
+    assert_eq!(named, [(0, true), (1, false), (2, true)], "the key is looked at first");
+}
+
 #[test]
 fn record_errors_are_bounded() {
     let mut batch = BatchBuilder::new(Compression::None);

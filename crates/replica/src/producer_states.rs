@@ -12,6 +12,9 @@ pub struct ProducerBatch {
     pub last_sequence: i32,
     pub base_offset: Offset,
     pub last_offset: Offset,
+    /// When a topic with `LogAppendTime` took it in, milliseconds since 1970; −1 where its records keep their own
+    /// times, and where it was read from a snapshot, which does not say.
+    pub log_append_time: i64,
 }
 
 /// What a replica knows of one producer id; plain data for snapshots.
@@ -42,8 +45,8 @@ impl ProducerEntry {
 pub enum ProducerCheck {
     /// Write it, then call [`ProducerStates::update`].
     Append,
-    /// It is in the log already, at these offsets: answer them, ◆ but not before HW covers `last_offset`.
-    Duplicate { base_offset: Offset, last_offset: Offset },
+    /// It is in the log already, as this: answer that, ◆ but not before HW covers its last offset.
+    Duplicate(ProducerBatch),
 }
 
 /// The idempotent producers of one partition (KIP-98). Every replica keeps them, so that duplicates are
@@ -117,10 +120,7 @@ impl ProducerStates {
             .iter()
             .find(|batch| batch.base_sequence == header.base_sequence && batch.last_sequence == last_sequence);
         if let Some(batch) = repeated {
-            return Ok(ProducerCheck::Duplicate {
-                base_offset: batch.base_offset,
-                last_offset: batch.last_offset,
-            });
+            return Ok(ProducerCheck::Duplicate(*batch));
         }
         // Without a batch of this epoch (a marker opened it) the first one has sequence 0.
         let expected = entry
@@ -163,6 +163,11 @@ impl ProducerStates {
                 last_sequence: header.last_sequence(),
                 base_offset: header.base_offset,
                 last_offset: header.last_offset(),
+                log_append_time: if header.is_log_append_time() {
+                    header.max_timestamp
+                } else {
+                    -1
+                },
             });
             if entry.batches.len() > limits::PRODUCER_BATCHES_KEPT {
                 entry.batches.pop_front();

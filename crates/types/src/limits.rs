@@ -11,6 +11,25 @@ pub const CONTROL_REQUEST_BYTES_MAX: usize = 8 * 1024 * 1024;
 /// [`REQUEST_BODY_BYTES_PER_WINDOW_MIN`] in every window of this length: memory is not held for what does not come.
 pub const REQUEST_BODY_WINDOW: Duration = Duration::from_secs(10);
 pub const REQUEST_BODY_BYTES_PER_WINDOW_MIN: usize = 1024 * 1024;
+/// Memory for a body is drawn as it comes: for as much as is here once more, but at least and at most this.
+pub const REQUEST_STEP_BYTES_MIN: usize = 64 * 1024;
+pub const REQUEST_STEP_BYTES_MAX: usize = 1024 * 1024;
+/// What a client does not take of an answer at once, it must take at this rate: memory is not held for who does not read.
+pub const ANSWER_WINDOW: Duration = Duration::from_secs(10);
+pub const ANSWER_BYTES_PER_WINDOW_MIN: usize = 256 * 1024;
+/// Answers that their clients do not take at once, beside the records in them, per node: with more, the connections
+/// that add to them are closed.
+pub const UNSENT_MEMORY_BYTES: usize = 64 * 1024 * 1024;
+/// A Fetch that waits keeps no request memory while its frame is no longer than this. A longer one keeps it, so it waits
+/// no longer than [`LARGE_FETCH_WAIT`].
+pub const FETCH_UNHELD_BYTES: usize = 8 * 1024;
+pub const LARGE_FETCH_WAIT: Duration = Duration::from_millis(500);
+/// A connection that was refused or broke off is told in the log once per address and this long; addresses that are
+/// told apart.
+pub const COMPLAINT_INTERVAL: Duration = Duration::from_secs(10);
+pub const COMPLAINT_ADDRESSES_MAX: usize = 1_024;
+/// Bytes of a client id in the log.
+pub const LOGGED_CLIENT_ID_MAX: usize = 128;
 /// `max.message.bytes` of a topic: size of one record batch as it is on the wire.
 pub const MESSAGE_BYTES_MAX: usize = 1_048_588;
 /// `fetch.max.bytes` of the broker.
@@ -18,6 +37,13 @@ pub const FETCH_BYTES_MAX: usize = 55 * 1024 * 1024;
 /// Bytes that the batches of one request may have together after decompression while they are checked; so
 /// also the most that one batch may have.
 pub const DECOMPRESSED_BYTES_MAX: usize = 256 * 1024 * 1024;
+/// A client's batch is checked and re-encoded on the shard that serves the client while it has no more bytes, no more
+/// records, and decompresses to no more than this: some 0.2 ms. Anything larger goes to a pool.
+pub const BATCH_BYTES_ON_SHARD: usize = 1024 * 1024 + 64 * 1024;
+pub const BATCH_RECORDS_ON_SHARD: i32 = 10_000;
+pub const DECOMPRESSED_BYTES_ON_SHARD: usize = 64 * 1024;
+/// Threads of that pool, for each shard.
+pub const BATCH_POOL_THREADS: usize = 2;
 /// Produce requests of one connection that wait for their commit while the next is read.
 pub const PIPELINED_PRODUCE_MAX: usize = 16;
 /// Connections per node (`max.connections`).
@@ -89,3 +115,15 @@ pub const MARKS_JOURNAL_BYTES: u64 = 1024 * 1024;
 pub const MARKS_JOURNAL_BYTES_MAX: u64 = 1024 * 1024 * 1024;
 /// A producer snapshot file larger than this is ignored unread and rebuilt from the log.
 pub const PRODUCER_SNAPSHOT_BYTES_MAX: u64 = 64 * 1024 * 1024;
+/// Bytes that must be free in every directory of a node for it to start: what the identity, the marks journal and the
+/// metadata log write before anything is served.
+pub const START_FREE_BYTES_MIN: u64 = 8 * 1024 * 1024;
+/// `log.scrub.bytes.per.second` of each log directory: a terabyte in a day and a half, a few percent of a slow disk.
+pub const SCRUB_BYTES_PER_SECOND: u64 = 8 * 1024 * 1024;
+/// `log.scrub.interval.ms`: a week.
+pub const SCRUB_INTERVAL_MS: i64 = 7 * 24 * 3600 * 1000;
+/// Bytes that the scrub reads in one go, at most.
+pub const SCRUB_PART_BYTES: u64 = 1024 * 1024;
+/// File handles that a node needs beside those of client connections and of the segments that it reads: listeners,
+/// peers, RocksDB, active segments.
+pub const FILE_HANDLES_BESIDE: u64 = 500;

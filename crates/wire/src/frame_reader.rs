@@ -6,7 +6,7 @@ use tokio::io::{AsyncRead, AsyncReadExt};
 
 /// Room that is asked for at least; small requests that arrive together come out of one read.
 const READ_BYTES_MIN: usize = 16 * 1024;
-/// Room that is asked for at most before bytes have come to fill it.
+/// Above this much, the buffer doubles; below, it grows faster.
 const READ_BYTES_MAX: usize = 1024 * 1024;
 /// Bytes of the length prefix.
 const PREFIX: usize = 4;
@@ -81,6 +81,28 @@ impl FrameReader {
         }
     }
 
+    /// Reads until `bytes` are here that are in no frame yet, length prefix included, or the next frame is whole: for
+    /// drawing memory as a body comes. Cancel safe.
+    ///
+    /// # Errors
+    /// As [`FrameReader::next`]; [`WireError::Truncated`] also where the peer closed between frames.
+    pub async fn fill(
+        &mut self,
+        stream: &mut (impl AsyncRead + Unpin + ?Sized),
+        bytes: usize,
+    ) -> Result<(), WireError> {
+        loop {
+            let whole = self.announced()?.map_or(PREFIX, |length| PREFIX + length);
+            if self.buffer.len() >= bytes.min(whole) {
+                return Ok(());
+            }
+            self.reserve();
+            if stream.read_buf(&mut self.buffer).await? == 0 {
+                return Err(WireError::Truncated);
+            }
+        }
+    }
+
     /// Bytes that have come and are in no frame yet.
     #[must_use]
     pub fn buffered_bytes(&self) -> usize {
@@ -115,14 +137,16 @@ impl FrameReader {
         }
     }
 
-    /// Makes room for the next read: what the frame lacks, but no more than what has come already.
+    /// Makes room for the next read: what the frame lacks, but no more than a few times what has come already, for a length
+    /// costs its sender nothing.
     fn reserve(&mut self) {
         let have = self.buffer.len();
         let lacking = match self.announced() {
             Ok(Some(length)) => (PREFIX + length).saturating_sub(have),
             _ => 0,
         };
-        let room = lacking.min(have.max(READ_BYTES_MAX)).max(READ_BYTES_MIN);
+        let proven = have.saturating_mul(4).min(have.max(READ_BYTES_MAX));
+        let room = lacking.min(proven).max(READ_BYTES_MIN);
         if self.buffer.capacity() - have < lacking.clamp(1, READ_BYTES_MIN) {
             self.buffer.reserve(room);
         }

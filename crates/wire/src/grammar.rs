@@ -9,14 +9,16 @@ mod cursor;
 mod field;
 mod requests;
 mod responses;
-#[cfg(test)]
+#[cfg(any(test, feature = "fuzzing"))]
+#[cfg_attr(
+    not(test),
+    allow(dead_code, reason = "the tests ask more of a sample than the fuzz targets")
+)]
 pub(crate) mod sample;
 mod walk;
 
 pub(crate) use cursor::Cursor;
 pub(crate) use field::Shape;
-#[cfg(test)]
-pub(crate) use field::{Field, Kind};
 pub(crate) use requests::request_shape;
 pub(crate) use responses::response_shape;
 pub(crate) use walk::check;

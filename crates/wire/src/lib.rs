@@ -12,6 +12,8 @@ mod encode;
 mod error;
 mod frame;
 mod frame_reader;
+#[cfg(feature = "fuzzing")]
+pub mod fuzzing;
 mod grammar;
 mod served;
 #[cfg(test)]

@@ -20,6 +20,7 @@ pub const FLOORS: &[(&str, u8, &[&str])] = &[
     ("ottla", 5, &[]),
     ("xtask", 5, &[]),
     ("sim", 6, &[]),
+    ("fuzz", 6, &[]),
 ];
 
 /// What may not be named by a pure core: no runtime, no files, no clock.

@@ -148,3 +148,200 @@ fn fetch_request() -> Bytes {
     let request = wire::messages::RequestKind::Fetch(request);
     wire::client::encode_request(ApiKey::Fetch, 11, 1, "tester", &request).unwrap()
 }
+
+/// A node whose fetches give so many bytes, and that many as one answer.
+fn with_records(bytes: usize) -> TestNode {
+    let node = TestNode::new(cluster());
+    node.data.records.replace(vec![7; bytes].into());
+    node
+}
+
+/// Serves `node` over a connection that holds `buffer` bytes on their way.
+fn served_by<F: Future<Output = ()>>(node: &TestNode, buffer: usize, client: impl FnOnce(DuplexStream) -> F) -> Closed {
+    let services = Rc::clone(&node.services);
+    run(async move {
+        let (near, far) = tokio::io::duplex(buffer);
+        let mut who = Client::default();
+        let (closed, ()) = tokio::join!(serve(&services, near, &mut who), client(far));
+        closed
+    })
+}
+
+fn large_fetch_request() -> Bytes {
+    use wire::messages::fetch_request::{FetchPartition, FetchRequest, FetchTopic};
+    let partition = FetchPartition::default().with_partition_max_bytes(64 << 20);
+    let topic = FetchTopic::default()
+        .with_topic(wire::StrBytes::from_static_str("orders").into())
+        .with_partitions(vec![partition]);
+    let request = FetchRequest::default()
+        .with_session_epoch(-1)
+        .with_max_bytes(64 << 20)
+        .with_topics(vec![topic]);
+    let request = wire::messages::RequestKind::Fetch(request);
+    wire::client::encode_request(ApiKey::Fetch, 11, 1, "tester", &request).unwrap()
+}
+
+/// Long before `connections.max.idle.ms`: others want the memory.
+#[test]
+fn who_does_not_read_holds_no_memory_for_long() {
+    let node = with_records(4 << 20);
+    let closed = served_by(&node, 64 * 1024, |mut far| async move {
+        far.write_all(&large_fetch_request()).await.unwrap();
+        let begin = Instant::now();
+        while !far_is_closed(&mut far).await {}
+        assert!(begin.elapsed() <= limits::ANSWER_WINDOW + std::time::Duration::from_secs(1));
+    });
+    assert!(
+        matches!(closed, Closed::NotReading { unread } if unread > 4_000_000),
+        "{closed}"
+    );
+    assert_eq!(
+        node.services.budget.fetch().reserve(usize::MAX),
+        limits::FETCH_MEMORY_BYTES,
+        "it came back"
+    );
+}
+
+/// Without reading: whether the other end has gone.
+async fn far_is_closed(far: &mut DuplexStream) -> bool {
+    tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+    far.write_all(&[0]).await.is_err()
+}
+
+#[test]
+fn who_reads_slowly_gets_everything_if_he_keeps_reading() {
+    let node = with_records(4 << 20);
+    let closed = served_by(&node, 64 * 1024, |mut far| async move {
+        far.write_all(&large_fetch_request()).await.unwrap();
+        let begin = Instant::now();
+        let mut read = 0;
+        let mut some = vec![0; limits::ANSWER_BYTES_PER_WINDOW_MIN];
+        while read < 4 << 20 {
+            tokio::time::sleep(limits::ANSWER_WINDOW / 2).await;
+            far.read_exact(&mut some).await.unwrap();
+            read += some.len();
+        }
+        assert!(begin.elapsed() > limits::ANSWER_WINDOW * 7);
+    });
+    assert!(matches!(closed, Closed::ByClient | Closed::Io(_)), "{closed}");
+}
+
+/// Answers that hold no records have a budget too, once their clients do not take them.
+#[test]
+fn unread_answers_have_a_limit_of_the_node() {
+    for used in [0, limits::UNSENT_MEMORY_BYTES - 10] {
+        let node = TestNode::new(cluster());
+        let _others = node.services.budget.unsent(used).unwrap();
+        let closed = served_by(&node, 64, |mut far| async move {
+            far.write_all(&api_versions(1)).await.unwrap();
+            while !far_is_closed(&mut far).await {}
+        });
+        match used {
+            0 => assert!(matches!(closed, Closed::NotReading { .. }), "{closed}"),
+            _ => assert!(matches!(closed, Closed::UnreadMemory), "{closed}"),
+        }
+        assert!(
+            node.services
+                .budget
+                .unsent(limits::UNSENT_MEMORY_BYTES - used)
+                .is_some(),
+            "it came back"
+        );
+    }
+}
+
+/// A large Fetch keeps its memory while it waits, and so does not wait for long.
+#[test]
+fn a_large_fetch_holds_its_memory_and_waits_briefly() {
+    use wire::messages::fetch_request::{FetchPartition, FetchRequest, FetchTopic};
+    let node = TestNode::new(cluster());
+    node.data.stall_fetches.set(true);
+    let services = Rc::clone(&node.services);
+    let topic = FetchTopic::default()
+        .with_topic(wire::StrBytes::from_static_str("orders").into())
+        .with_partitions(
+            (0..1_000)
+                .map(|index| FetchPartition::default().with_partition(index))
+                .collect(),
+        );
+    let request = FetchRequest::default()
+        .with_session_epoch(-1)
+        .with_max_wait_ms(i32::MAX)
+        .with_topics(vec![topic]);
+    let request = wire::messages::RequestKind::Fetch(request);
+    let bytes = wire::client::encode_request(ApiKey::Fetch, 11, 1, "tester", &request).unwrap();
+    assert!(bytes.len() > limits::FETCH_UNHELD_BYTES);
+    let (near, mut far) = tokio::io::duplex(1 << 20);
+    run(async move {
+        let mut who = Client::default();
+        let serving = serve(&services, near, &mut who);
+        tokio::pin!(serving);
+        far.write_all(&bytes).await.unwrap();
+        while node.data.plans.borrow().is_empty() {
+            let turn = std::time::Duration::from_millis(1);
+            assert!(tokio::time::timeout(turn, &mut serving).await.is_err());
+        }
+        assert_eq!(node.data.plans.borrow()[0].max_wait, limits::LARGE_FETCH_WAIT);
+        let all = services.budget.draw(ApiKey::Fetch as i16, usize::MAX).now_or_never();
+        assert!(all.is_none(), "its memory is held");
+    });
+}
+
+/// ◆ What is only announced keeps nobody waiting: a few frames of 100 MiB that never come would else take all that
+/// producers may have.
+#[test]
+fn announced_bodies_take_no_memory_from_others() {
+    let node = TestNode::new(cluster());
+    let services = Rc::clone(&node.services);
+    run(async move {
+        let announcing = (0..50).map(|_| {
+            let (near, mut far) = tokio::io::duplex(1 << 20);
+            let services = Rc::clone(&services);
+            tokio::task::spawn_local(async move {
+                let mut who = Client::default();
+                let client = async {
+                    far.write_all(&announced(100 << 20, ApiKey::Produce as i16))
+                        .await
+                        .unwrap();
+                    far.write_all(&[0; 1_000]).await.unwrap();
+                    std::future::pending::<()>().await
+                };
+                tokio::select! { _ = serve(&services, near, &mut who) => {}, () = client => {} }
+            })
+        });
+        let announcing: Vec<_> = announcing.collect();
+        tokio::time::sleep(std::time::Duration::from_secs(1)).await;
+        let most = limits::PRODUCE_MEMORY_BYTES - 50 * 2 * limits::REQUEST_STEP_BYTES_MIN;
+        let others = services.budget.draw(ApiKey::Produce as i16, most).now_or_never();
+        assert!(others.is_some() && announcing.iter().all(|task| !task.is_finished()));
+    });
+}
+
+/// A long body is read to its end, step by step, though it is larger than what the class has.
+#[test]
+fn a_body_larger_than_its_memory_is_read() {
+    let budget = crate::MemoryBudget::new(1 << 20, 1 << 20, 1 << 20);
+    let node = TestNode::with(cluster(), crate::ApiSettings::default(), budget);
+    let closed = served_by(&node, 64 * 1024, |mut far| async move {
+        // A Produce of version 3 without topics, and 4 MiB of what nobody asked for behind it.
+        let mut body = [
+            0, 0, 0, 3, 0, 0, 0, 9, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0, 0, 0, 9, 0, 0, 0, 0,
+        ]
+        .to_vec();
+        body.resize(4 << 20, 0);
+        far.write_all(&u32::try_from(body.len()).unwrap().to_be_bytes())
+            .await
+            .unwrap();
+        far.write_all(&body).await.unwrap();
+        let mut answer = [0; 8];
+        far.read_exact(&mut answer).await.unwrap();
+        assert_eq!(answer[4..], [0, 0, 0, 9]);
+    });
+    assert!(matches!(closed, Closed::ByClient | Closed::Io(_)), "{closed}");
+    let all = node
+        .services
+        .budget
+        .draw(ApiKey::Produce as i16, usize::MAX)
+        .now_or_never();
+    assert!(all.is_some(), "it came back");
+}

@@ -55,7 +55,7 @@ fn outcome(configs: &[(&str, &str)], by: By, batch: &Bytes) -> (i16, Vec<u8>) {
         .with_name(StrBytes::from_static_str("orders").into())
         .with_partition_data(vec![partition]);
     let request = ProduceRequest::default().with_acks(-1).with_topic_data(vec![topic]);
-    let produced = run(async { start(&node.services, request, 9, None).await });
+    let produced = run(async { start(&node.services, request, 9, None).await.await });
     let Produced::Answer(response) = produced else {
         panic!("{produced:?}")
     };

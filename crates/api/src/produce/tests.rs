@@ -2,7 +2,8 @@ use super::*;
 use crate::test_image::{cluster, topic_id};
 use crate::test_node::{TestNode, run};
 use host::{Host, RealHost};
-use records::BatchBuilder;
+use records::{Batch, BatchBuilder};
+use std::collections::BTreeMap;
 use types::{Offset, ProducerEpoch, ProducerId};
 use wire::messages::TopicName;
 use wire::messages::produce_request::PartitionProduceData;
@@ -58,7 +59,7 @@ fn image(config: &str, value: &str) -> Image {
 }
 
 fn answer(node: &TestNode, request: ProduceRequest, version: i16) -> ProduceResponse {
-    let produced = run(async { start(&node.services, request, version, Some("tester")).await });
+    let produced = run(async { start(&node.services, request, version, Some("tester")).await.await });
     match produced {
         Produced::Answer(response) => response,
         other => panic!("{other:?}"),
@@ -199,7 +200,7 @@ fn more_partitions_than_can_be_answered_close() {
     let node = TestNode::new(cluster());
     let many = vec![(0, None); limits::REQUEST_PARTITIONS_MAX + 1];
     let request = request("orders", &many, -1);
-    let produced = run(async { start(&node.services, request, 9, None).await });
+    let produced = run(async { start(&node.services, request, 9, None).await.await });
     assert!(matches!(produced, Produced::Close(ErrorCode::InvalidRequest)));
 }
 
@@ -271,7 +272,7 @@ fn only_a_wait_for_replicas_times_out() {
     assert_eq!(first(&response).error_code, ErrorCode::RequestTimedOut.code());
     for acks in [0, 1] {
         let waiting = run(async {
-            let started = start(&node.services, request("orders", &[(0, Some(plain()))], acks), 9, None);
+            let started = start(&node.services, request("orders", &[(0, Some(plain()))], acks), 9, None).await;
             tokio::time::timeout(Duration::from_secs(3_600), started).await.is_err()
         });
         assert!(waiting, "acks={acks}");
@@ -283,11 +284,135 @@ fn without_acks_only_a_failure_is_told() {
     let node = TestNode::new(cluster());
     let produce = |topic: &str| {
         let request = request(topic, &[(0, Some(plain()))], 0);
-        run(async { start(&node.services, request, 9, None).await })
+        run(async { start(&node.services, request, 9, None).await.await })
     };
     assert!(matches!(produce("orders"), Produced::Silent));
     assert!(matches!(
         produce("none"),
         Produced::Close(ErrorCode::UnknownTopicOrPartition)
     ));
+}
+
+/// Batches that are much work: many records, or little that becomes much.
+fn heavy() -> Vec<Bytes> {
+    let mut many = BatchBuilder::new(Compression::None);
+    (0..=limits::BATCH_RECORDS_ON_SHARD).for_each(|_| many.push(RealHost::new().wall_ms(), Some(b"k"), None, &[]));
+    let mut bomb = BatchBuilder::new(Compression::Zstd);
+    bomb.push(RealHost::new().wall_ms(), Some(b"k"), Some(&vec![0; 16 << 20]), &[]);
+    vec![many.build(), bomb.build()]
+}
+
+#[test]
+fn much_work_leaves_the_shard_to_others() {
+    for batch in heavy() {
+        let node = TestNode::new(cluster());
+        let produce = |records| start(&node.services, request("orders", &[(0, Some(records))], -1), 9, None);
+        run(async {
+            let mut large = std::pin::pin!(produce(batch.clone()));
+            assert!(futures::poll!(&mut large).is_pending(), "the shard did it all");
+            let mut small = std::pin::pin!(produce(plain()));
+            assert!(futures::poll!(&mut small).is_ready(), "a small one waits");
+            large.await.await;
+        });
+        let appended: Vec<usize> = node
+            .data
+            .appended
+            .borrow()
+            .iter()
+            .map(|(_, batch, ..)| batch.len())
+            .collect();
+        assert_eq!(appended, [plain().len(), batch.len()]);
+    }
+}
+
+#[test]
+fn what_is_checked_elsewhere_is_refused_for_the_same_reasons() {
+    let [many, bomb]: [Bytes; 2] = heavy().try_into().unwrap();
+    let spoilt = |batch: &Bytes| {
+        let mut bytes = batch.to_vec();
+        *bytes.last_mut().unwrap() ^= 1;
+        Bytes::from(bytes)
+    };
+    for (batch, config, expected) in [
+        (many.clone(), ("max.message.bytes", "1000"), ErrorCode::MessageTooLarge),
+        (spoilt(&many), ("retention.ms", "1"), ErrorCode::CorruptMessage),
+        (bomb, ("compression.type", "gzip"), ErrorCode::None),
+        (many.clone(), ("segment.bytes", "70000"), ErrorCode::RecordListTooLarge),
+        (
+            many,
+            ("message.timestamp.before.max.ms", "0"),
+            ErrorCode::InvalidTimestamp,
+        ),
+    ] {
+        let node = TestNode::new(image(config.0, config.1));
+        // The clock goes on while it is sent.
+        std::thread::sleep(Duration::from_millis(2));
+        let response = answer(&node, request("orders", &[(0, Some(batch))], -1), 9);
+        assert_eq!(first(&response).error_code, expected.code(), "{config:?}");
+    }
+}
+
+/// ◆ Re-encoding holds no more than what it makes, however much is decompressed on the way.
+#[test]
+fn re_encoding_takes_bounded_memory() {
+    let [_, bomb]: [Bytes; 2] = heavy().try_into().unwrap();
+    let image = image("compression.type", "gzip");
+    let topic = image.topic("orders").unwrap();
+    let properties = BTreeMap::new();
+    let local = Local {
+        node: NodeId(1),
+        properties: &properties,
+    };
+    let work = BatchWork {
+        rules: rules(&image, local, topic, RealHost::new().wall_ms()),
+        codec: codec_of(&image, local, topic),
+        segment_bytes: 1 << 30,
+        records: bomb,
+        version: 9,
+    };
+    let mut allowance = Allowance::REQUEST;
+    let used = allocation_counter::measure(|| {
+        work.run(&mut allowance).unwrap();
+    });
+    assert!(used.bytes_max < 1 << 20, "{} bytes for 16 MiB", used.bytes_max);
+}
+
+/// Every codec by its name, at the level that the topic says.
+#[test]
+fn codecs_and_levels_of_the_topic() {
+    let sent = batch(Compression::None, true, 200);
+    let stored = |configs: &[(&str, &str)]| {
+        let mut image = image("retention.ms", "1");
+        let orders = std::sync::Arc::make_mut(image.topics.get_mut(&topic_id(1)).unwrap());
+        orders.configs.extend(
+            configs
+                .iter()
+                .map(|(name, value)| ((*name).to_owned(), (*value).to_owned())),
+        );
+        let node = TestNode::new(image);
+        let response = answer(&node, request("orders", &[(0, Some(sent.clone()))], -1), 9);
+        assert_eq!(first(&response).error_code, 0);
+        node.data.appended.borrow()[0].1.clone()
+    };
+    for (name, codec) in [
+        ("producer", Compression::None),
+        ("uncompressed", Compression::None),
+        ("gzip", Compression::Gzip),
+        ("snappy", Compression::Snappy),
+        ("lz4", Compression::Lz4),
+        ("zstd", Compression::Zstd),
+    ] {
+        let batch = stored(&[("compression.type", name)]);
+        let header = BatchHeader::parse(&batch).unwrap();
+        assert_eq!(header.compression(), Ok(codec), "{name}");
+        // The default level too compresses.
+        assert!(
+            codec == Compression::None || batch.len() < sent.len() / 3,
+            "{name}: {}",
+            batch.len()
+        );
+    }
+    let gzip = |level| stored(&[("compression.type", "gzip"), ("compression.gzip.level", level)]);
+    assert!(gzip("1").len() > gzip("9").len(), "the level counts");
+    assert_eq!(gzip("-1"), gzip("6"));
 }

@@ -122,18 +122,21 @@ impl Partition {
         let (leader_epoch, log_start) = (leader.leader_epoch(), leader.log_start());
         match self.producers.check(&header) {
             Ok(ProducerCheck::Append) => {}
-            Ok(ProducerCheck::Duplicate {
-                base_offset,
-                last_offset,
-            }) => {
+            Ok(ProducerCheck::Duplicate(original)) => {
+                // A producer snapshot does not say whose time it keeps; here it was the time of the append.
+                let restored = self.producers.get(header.producer_id).map(|entry| entry.last_append_ms);
+                let log_append_time = match original.log_append_time {
+                    -1 if self.rules.log_append_time => restored.unwrap_or(-1),
+                    stored => stored,
+                };
                 // ◆ Not answered before the high watermark covers the original.
                 let appended = Appended {
-                    base_offset,
-                    log_append_time: -1,
+                    base_offset: original.base_offset,
+                    log_append_time,
                     log_start,
                 };
                 match acks {
-                    -1 => round.committed.push((appended, last_offset.plus(1), reply)),
+                    -1 => round.committed.push((appended, original.last_offset.plus(1), reply)),
                     _ => round.written.push((appended, reply)),
                 }
                 return;

@@ -77,7 +77,7 @@ fn divergence(
 
 impl Partition {
     /// Records below the high watermark, as a place in memory or in a file.
-    pub fn read(&self, request: &ReadRequest) -> Result<ReadResult, AppendError> {
+    pub fn read(&mut self, request: &ReadRequest) -> Result<ReadResult, AppendError> {
         let wanted = &request.partition;
         self.check_epoch(wanted.current_leader_epoch)?;
         let follows = request.from_follower && matches!(self.role, Role::Follower { .. });
@@ -126,8 +126,14 @@ impl Partition {
             LogSlice::Empty
         } else {
             let max_bytes = request.max_bytes.min(wanted.max_bytes);
-            log.read(wanted.fetch_offset, visible, max_bytes, request.at_least_one)
-                .map_err(|error| self.log_failed(&error))?
+            match log.read(wanted.fetch_offset, visible, max_bytes, request.at_least_one) {
+                Ok(slice) => slice,
+                Err(LogError::Rot(rot)) => {
+                    self.suspect(&rot);
+                    return Err(ErrorCode::KafkaStorageError.into());
+                }
+                Err(error) => return Err(self.log_failed(&error)),
+            }
         };
         Ok(ReadResult {
             bounds,

@@ -31,6 +31,7 @@ impl Partition {
         }
         let before = std::mem::replace(&mut self.rules, rules);
         let change = self.take_view(view, now);
+        self.note_whole(now);
         // What waits was appended when nothing asked for a flush, and nothing else may come.
         if before.durability == Durability::Relaxed && rules.durability == Durability::Strict {
             self.flush();
@@ -188,7 +189,11 @@ impl Partition {
                 // The shard looks at the image again when that is done.
                 return;
             }
+            self.copies_again(now);
             self.send_away(Cut::StartOver(start));
+        }
+        if self.start_over_if_damaged() {
+            return;
         }
         // Away: the shard looks at the image again when it is back.
         let Some(bounds) = self.log_bounds() else { return };

@@ -80,8 +80,14 @@ async fn entry(shard: &ShardRef, out: &StreamOut, tp: TopicPartition, room: usiz
     let Some((next, generation)) = out.feeds.borrow().get(&tp).map(|feed| (feed.next, feed.generation)) else {
         return Ok(Sent::Nothing);
     };
-    let slice = match partition.borrow().read_for_follower(next, room.max(1)) {
+    let read = partition.borrow().read_for_follower(next, room.max(1));
+    let slice = match read {
         Ok(slice) => slice,
+        // ◆ Other partitions' records go on. The follower waits for a leader that has it whole.
+        Err(LogError::Rot(rot)) => {
+            shard.suspect(tp, rot);
+            return Ok(Sent::Nothing);
+        }
         // Retention was faster than this follower: it states its position again, and is told to start over.
         Err(LogError::OffsetOutOfRange { .. }) => {
             out.refuse(tp, ErrorCode::OffsetOutOfRange);
@@ -96,7 +102,14 @@ async fn entry(shard: &ShardRef, out: &StreamOut, tp: TopicPartition, room: usiz
     if room == 0 && !slice.is_empty() {
         return Ok(Sent::NoRoom);
     }
-    let records = load(shard, slice).await?;
+    let records = match load(shard, slice).await {
+        Ok(records) => records,
+        Err(LogError::Rot(rot)) => {
+            shard.suspect(tp, rot);
+            return Ok(Sent::Nothing);
+        }
+        Err(error) => return Err(std::io::Error::other(error.to_string()).into()),
+    };
     let headers: Vec<BatchHeader> = split_batches(&records)
         .map_while(Result::ok)
         .map(|batch| batch.header)
@@ -153,14 +166,10 @@ fn make(tp: TopicPartition, feed: &super::leader_side::Feed, headers: &[BatchHea
 }
 
 /// From memory, from the page cache, or from the pool that may wait for the disk.
-async fn load(shard: &ShardRef, slice: LogSlice) -> Result<Bytes, StreamError> {
-    let bytes = if slice.is_cached() {
-        slice.bytes()?
+async fn load(shard: &ShardRef, slice: LogSlice) -> Result<Bytes, LogError> {
+    if slice.is_cached() {
+        slice.bytes()
     } else {
-        slice
-            .load(shard.cold_pool())
-            .await
-            .map_err(|error| std::io::Error::other(error.to_string()))?
-    };
-    Ok(bytes)
+        slice.load(shard.cold_pool()).await
+    }
 }

@@ -25,8 +25,8 @@ async fn cluster_with(records: usize, configs: &[(&str, &str)]) -> (Vec<SimDisk>
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_damaged_follower_copies_again() {
-    // In a batch in the middle: its base offset, which no CRC covers, its CRC, a record.
-    for (place, bit) in [(5, 3), (7, 3), (18, 3), (70, 3)] {
+    // In a batch in the middle: its base offset and its leader epoch, which no CRC covers, its CRC, a record.
+    for (place, bit) in [(5, 3), (7, 3), (15, 3), (18, 3), (70, 3)] {
         let (disks, cluster, mut nodes) = cluster_with(20, &[]).await;
         nodes[2].read_to(20).await;
         assert!(nodes.remove(2).broker.shutdown().await, "everything is on disk");

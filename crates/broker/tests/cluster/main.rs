@@ -6,6 +6,7 @@ mod log_life;
 mod long_poll;
 mod power_loss;
 mod replication;
+mod rot;
 mod stalls;
 mod strictness;
 mod support;

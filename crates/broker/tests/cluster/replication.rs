@@ -1,4 +1,5 @@
 use crate::support::*;
+use host::{Host, RealHost};
 use std::time::Duration;
 use types::{ErrorCode, LeaderEpoch, NodeId, Offset};
 
@@ -49,6 +50,40 @@ async fn many_at_once_keep_their_order() {
         .collect();
     assert_eq!(offsets, (1..3_001).collect::<Vec<_>>());
     assert_eq!(nodes[1].read_to(3_001).await, nodes[0].read_to(3_001).await);
+}
+
+/// With `LogAppendTime` the broker's time is stored, answered, and answered again for a duplicate: after a failover and
+/// after a restart from a snapshot too.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_time_of_the_append_is_stored_and_answered() {
+    let cluster = Cluster::new(1, &[("message.timestamp.type", "LogAppendTime")]);
+    let mut nodes = cluster.start_all().await;
+    let before = RealHost::new().wall_ms();
+    let first = nodes[0].produce(batch_of(9, 0, "once"), -1).await.unwrap();
+    assert!(first.log_append_time >= before && first.log_append_time <= RealHost::new().wall_ms());
+    tokio::time::sleep(Duration::from_millis(5)).await;
+    let second = nodes[0].produce(batch_of(9, 1, "twice"), -1).await.unwrap();
+    assert!(second.log_append_time > first.log_append_time);
+    let stored = nodes[0].read_to(2).await;
+    for (batch, appended) in records::split_batches(&stored.into()).zip([first, second]) {
+        let batch = batch.unwrap();
+        assert!(batch.header.is_log_append_time() && records::verify_crc(&batch.bytes));
+        assert_eq!(batch.header.max_timestamp, appended.log_append_time);
+    }
+    assert_eq!(nodes[0].produce(batch_of(9, 0, "once"), -1).await, Ok(first));
+    cluster.script.elect(Some(2), &[1, 2, 3]);
+    eventually_leads(&nodes[1]).await;
+    assert_eq!(nodes[1].produce(batch_of(9, 0, "once"), -1).await, Ok(first));
+    assert_eq!(nodes[1].produce(batch_of(9, 1, "twice"), -1).await, Ok(second));
+    nodes.remove(2).broker.shutdown().await;
+    let third = cluster.start(NodeId(3)).await;
+    cluster.script.elect(Some(3), &[1, 2, 3]);
+    eventually_leads(&third).await;
+    assert_eq!(third.produce(batch_of(9, 1, "twice"), -1).await, Ok(second));
+    nodes.push(third);
+    for node in nodes {
+        node.broker.shutdown().await;
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

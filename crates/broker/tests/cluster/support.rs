@@ -12,6 +12,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::io;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex};
 use std::time::Duration;
 use tokio::sync::{oneshot, watch};
@@ -67,6 +68,9 @@ pub struct Script {
     pub proposals: Mutex<Vec<IsrProposal>>,
     /// Who said what of the strictness of its replica, in which leader epoch.
     pub marks: Mutex<Vec<(NodeId, LeaderEpoch, bool)>>,
+    /// Reports of damaged replicas, and whether they are answered at all.
+    pub reported: watch::Sender<usize>,
+    pub deaf: AtomicBool,
     /// Who asked for other leaders.
     pub resignations: Mutex<Vec<NodeId>>,
 }
@@ -144,6 +148,38 @@ impl Script {
         });
     }
 
+    /// As the controller's planner does.
+    fn expel(&self, node: NodeId, leader_epoch: LeaderEpoch) -> ErrorCode {
+        self.reported.send_modify(|reported| *reported += 1);
+        if self.deaf.load(Ordering::Relaxed) {
+            return ErrorCode::RequestTimedOut;
+        }
+        let now = self.partition();
+        let others: Vec<NodeId> = now.isr.iter().copied().filter(|other| *other != node).collect();
+        if now.leader_epoch != leader_epoch {
+            return ErrorCode::FencedLeaderEpoch;
+        }
+        let Some(first) = others.first().copied() else {
+            return ErrorCode::EligibleLeadersNotAvailable;
+        };
+        self.change_partition(|partition| {
+            partition.isr = others;
+            partition.leader = partition.leader.filter(|leader| *leader != node).or(Some(first));
+            partition.leader_epoch = partition.leader_epoch.next();
+        });
+        ErrorCode::None
+    }
+
+    /// Waits for so many reports of damage.
+    pub async fn reports(&self, wanted: usize) {
+        let mut reported = self.reported.subscribe();
+        let heard = reported.wait_for(|reported| *reported >= wanted);
+        tokio::time::timeout(Duration::from_secs(20), heard)
+            .await
+            .expect("no report of damage")
+            .unwrap();
+    }
+
     fn alter(&self, proposal: &IsrProposal) -> Result<AlteredIsr, ErrorCode> {
         self.proposals.lock().unwrap().push(proposal.clone());
         let now = self.partition();
@@ -176,6 +212,16 @@ impl Control for NodeControl {
             .map(|proposal| (proposal.tp, self.script.alter(proposal)))
             .collect();
         Box::pin(async move { Ok(answers) })
+    }
+    fn expel_damaged(
+        &self,
+        replicas: Vec<(TopicPartition, LeaderEpoch)>,
+    ) -> BoxFuture<'static, Result<Vec<ErrorCode>, ErrorCode>> {
+        let codes = replicas
+            .iter()
+            .map(|(_, leader_epoch)| self.script.expel(self.node, *leader_epoch))
+            .collect();
+        Box::pin(async { Ok(codes) })
     }
     fn mark_strict(
         &self,
@@ -357,6 +403,8 @@ pub struct Cluster {
     pub timings: Timings,
     pub shards: u16,
     pub flush: Arc<dyn Fn() -> Box<dyn FlushStrategy>>,
+    /// Properties of the brokers that are started from now on.
+    pub config: BTreeMap<String, String>,
     disks: Vec<HostRef>,
     paths: Vec<PathBuf>,
     _dir: tempfile::TempDir,
@@ -434,6 +482,8 @@ impl Cluster {
             image: watch::Sender::new(Arc::new(image)),
             proposals: Mutex::default(),
             marks: Mutex::default(),
+            reported: watch::Sender::new(0),
+            deaf: AtomicBool::new(false),
             resignations: Mutex::default(),
         });
         let flush = Arc::new(|| -> Box<dyn FlushStrategy> { Box::new(PlainFlush) });
@@ -442,6 +492,7 @@ impl Cluster {
             timings: Timings::LAN,
             shards,
             flush,
+            config: BTreeMap::new(),
             disks,
             paths,
             _dir: dir,
@@ -456,6 +507,11 @@ impl Cluster {
         let node = self.start(node).await;
         self.flush = flush;
         (node, gate)
+    }
+
+    /// Another disk for a node that is down.
+    pub fn replace_disk(&mut self, node: NodeId, disk: Arc<dyn Disk>) {
+        self.disks[usize::try_from(node.0).unwrap() - 1] = host_on(disk);
     }
 
     pub async fn start(&self, node: NodeId) -> Node {
@@ -503,7 +559,7 @@ impl Cluster {
                 flush: (self.flush)(),
             }],
             timings: self.timings,
-            config: Arc::new(BTreeMap::new()),
+            config: Arc::new(self.config.clone()),
         };
         let jobs = Arc::new(Jobs::default());
         let broker = Broker::start_with(host, options, control.clone(), jobs.clone())

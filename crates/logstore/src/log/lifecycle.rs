@@ -87,6 +87,7 @@ impl Log {
         let key = self.key;
         self.dir.journal(&[Entry::Delete { key }])?;
         lock(&self.dir.high_watermarks).remove(&(self.name.clone(), key.tp.partition));
+        lock(&self.dir.scrub_marks).remove(&(self.name.clone(), key.tp.partition));
         // Unique among all replicas that ever had this name, and known without asking for randomness.
         let id = Uuid::from_u64_pair(key.tp.topic.0.as_u64_pair().0, key.incarnation.0);
         let away = deleted_path(&self.dir.path, &self.name, key.tp.partition, id);

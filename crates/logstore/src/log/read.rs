@@ -1,8 +1,10 @@
 use super::Log;
+use crate::rot::Chain;
 use crate::{LogError, LogSlice};
 use bytes::Bytes;
 use host::Pool;
 use std::future::Future;
+use std::io;
 use std::sync::Arc;
 use types::Offset;
 
@@ -12,7 +14,7 @@ impl Log {
     /// segments): ask [`LogSlice::is_cached`] before reading it on a shard.
     ///
     /// # Errors
-    /// [`LogError::OffsetOutOfRange`] outside `[log_start_offset, log_end_offset]`; [`LogError::Io`].
+    /// [`LogError::OffsetOutOfRange`] outside `[log_start_offset, log_end_offset]`; [`LogError::Rot`]; [`LogError::Io`].
     pub fn read(
         &self,
         from: Offset,
@@ -53,15 +55,29 @@ impl Log {
             .partition_point(|segment| segment.base <= from)
             .saturating_sub(1);
         for segment in &self.segments[holding..] {
-            let Some((start, header)) = segment.batch_at(&self.dir, from)? else {
-                continue;
+            let chain = Chain::new(self, from, up_to);
+            // ◆ What the segment holds and cannot be found there is damaged: going on behind it would skip records.
+            let lost = || chain.broken("the batch cannot be found in its segment");
+            let find = |target| {
+                let found = segment.batch_at(&self.dir, target);
+                found.map_err(|error| match error.kind() {
+                    io::ErrorKind::NotFound | io::ErrorKind::UnexpectedEof => LogError::from(lost()),
+                    _ => error.into(),
+                })
+            };
+            let (start, header) = match find(from)? {
+                Some((_, header)) if header.base_offset > from => return Err(lost().into()),
+                Some(found) => found,
+                None if from < segment.next => return Err(lost().into()),
+                None => continue,
             };
             if header.next_offset() > up_to {
                 return Ok(LogSlice::Empty);
             }
             // Where the batch that contains `up_to` starts, nothing more may be read.
-            let bound = match segment.batch_at(&self.dir, up_to)? {
+            let bound = match find(up_to)? {
                 Some((position, _)) => position,
+                None if up_to < segment.next => return Err(lost().into()),
                 None => segment.size,
             };
             let wanted = start.saturating_add(max_bytes as u64);
@@ -75,11 +91,12 @@ impl Log {
             if end < first_end {
                 return Ok(LogSlice::Empty);
             }
-            let len = usize::try_from(end - start).map_err(std::io::Error::other)?;
+            let len = usize::try_from(end - start).map_err(io::Error::other)?;
             return Ok(LogSlice::File {
                 file: segment.file(&self.dir)?,
                 position: start,
                 len,
+                chain,
             });
         }
         Ok(LogSlice::Empty)

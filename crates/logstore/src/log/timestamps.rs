@@ -1,11 +1,11 @@
 use super::Log;
-use crate::LogError;
 use crate::batch_scan::BatchScan;
 use crate::directory::Directory;
 use crate::index::{OffsetEntries, start_for_timestamp};
 use crate::segment::Segment;
+use crate::{LogError, Rot};
 use bytes::Bytes;
-use records::{Batch, BatchHeader, decode_records};
+use records::{Batch, BatchHeader, decode_records, verify_crc};
 use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -83,14 +83,20 @@ impl TimestampSearch {
     /// Blocking.
     ///
     /// # Errors
-    /// [`LogError::Io`]; a batch that does not decode is one.
+    /// [`LogError::Rot`]; [`LogError::Io`]; a batch that does not decode is one.
     pub fn run(&self) -> Result<Option<Found>, LogError> {
         for segment in &self.segments {
             match self.search_segment(segment) {
                 Ok(None) => {}
                 // Deleted meanwhile, by retention or with the topic.
                 Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-                found => return Ok(found?),
+                Err(error) => {
+                    return Err(match error.get_ref().and_then(|inner| inner.downcast_ref::<Rot>()) {
+                        Some(rot) => rot.clone().into(),
+                        None => error.into(),
+                    });
+                }
+                Ok(found) => return Ok(found),
             }
         }
         Ok(None)
@@ -118,6 +124,13 @@ impl TimestampSearch {
     }
 
     fn search_batch(&self, header: BatchHeader, bytes: &[u8]) -> io::Result<Option<Found>> {
+        if !verify_crc(bytes) {
+            let rot = Rot {
+                offset: header.base_offset,
+                why: "the CRC of a batch is wrong",
+            };
+            return Err(io::Error::new(io::ErrorKind::InvalidData, rot));
+        }
         let batch = Batch {
             header,
             bytes: Bytes::copy_from_slice(bytes),

@@ -142,13 +142,14 @@ impl MarksJournal {
         Ok(journal)
     }
 
+    /// Whether [`MarksJournal::open`] would read the journal; nothing is written.
+    pub(crate) fn check(disk: &dyn Disk, directory: &Path, id: DirectoryId) -> Result<(), MarksError> {
+        load(&read_files(disk, directory)?, id).map(|_| ())
+    }
+
     /// Reads the journal of an existing directory.
     pub(crate) fn open(disk: &Arc<dyn Disk>, directory: &Path, id: DirectoryId) -> Result<Self, MarksError> {
-        let mut files = [Vec::new(), Vec::new()];
-        for (index, bytes) in files.iter_mut().enumerate() {
-            *bytes = read_file(disk, &directory.join(file_name(index)))?;
-        }
-        let (current, loaded) = load(&files, id)?;
+        let (current, loaded) = load(&read_files(&**disk, directory)?, id)?;
         let file = disk.open(&directory.join(file_name(current)), OpenMode::Write)?;
         let mut journal = Self {
             disk: disk.clone(),
@@ -224,7 +225,12 @@ impl MarksJournal {
     }
 }
 
-fn read_file(disk: &Arc<dyn Disk>, path: &Path) -> Result<Vec<u8>, MarksError> {
+fn read_files(disk: &dyn Disk, directory: &Path) -> Result<[Vec<u8>; 2], MarksError> {
+    let read = |index| read_file(disk, &directory.join(file_name(index)));
+    Ok([read(0)?, read(1)?])
+}
+
+fn read_file(disk: &dyn Disk, path: &Path) -> Result<Vec<u8>, MarksError> {
     let file = match disk.open(path, OpenMode::Read) {
         Ok(file) => file,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),

@@ -4,7 +4,7 @@ use crate::log::Log;
 use crate::marks::LogState;
 use crate::segment::{Segment, base_of_name, segment_path};
 use host::{File, OpenMode};
-use records::{BATCH_HEADER_LEN, verify_crc};
+use records::{BATCH_HEADER_LEN, BatchHeader, verify_crc};
 use std::io;
 use std::sync::Arc;
 use types::{LeaderEpoch, Offset};
@@ -128,8 +128,9 @@ impl Walk {
 
     /// Reads every batch of a segment that is not below the recovery point, up to the first bad one or `cut_at`.
     ///
-    /// ◆ A batch's CRC does not cover its base offset. What was durable ended with a batch, so one that leads from below
-    /// the mark to beyond it has a damaged offset, and hides what was there.
+    /// ◆ A batch's CRC covers neither its base offset nor its leader epoch. What was durable ended with a batch, so one that
+    /// leads from below the mark to beyond it has a damaged offset, and hides what was there. Below the mark every epoch is
+    /// in the journal; a damaged one would keep the replica from following anybody.
     fn scan(&mut self, log: &Log, base: Offset, len: u64, known: &LogState, cut_at: Offset) -> io::Result<()> {
         let path = segment_path(&log.path, base, "log");
         let file = log.dir.disk.open(&path, OpenMode::Read)?;
@@ -147,7 +148,7 @@ impl Walk {
             let fits = header.base_offset >= expected && header.last_offset().0 - base.0 <= i64::from(i32::MAX);
             let (from, to) = (header.base_offset, header.next_offset());
             let beyond = mark > log.log_start && ((expected < mark && from > mark) || (from < mark && to > mark));
-            if !fits || beyond || !verify_crc(bytes) {
+            if !fits || beyond || (from < mark && !self.had_epoch(log, &header)) || !verify_crc(bytes) {
                 self.bad = Some(format!("the batch at position {position} of segment {base} is damaged"));
                 break;
             }
@@ -172,6 +173,15 @@ impl Walk {
         segment.next = expected;
         self.segments.push(segment);
         Ok(())
+    }
+
+    /// Whether a durable batch may have its epoch: epochs do not fall, and none is above what the journal says.
+    fn had_epoch(&self, log: &Log, header: &BatchHeader) -> bool {
+        let at = header.base_offset.max(log.log_start);
+        let covering = log.epochs.partition_point(|(_, start)| *start <= at);
+        let known = covering.checked_sub(1).map(|index| log.epochs[index].0);
+        known.is_none_or(|known| header.leader_epoch <= known)
+            && self.last_epoch.is_none_or(|last| header.leader_epoch >= last)
     }
 
     /// Takes the index of what lies below `up_to` from the segment's files, where they agree with the segment; answers

@@ -85,14 +85,16 @@ fn index_files_that_lie_cost_time_and_nothing_else() {
     let entries = good[0].len() / 8;
     assert!(entries > 50);
     let mut swapped = good[0].clone();
-    swapped[80..96].rotate_left(8);
+    // The positions of two entries; a read would begin behind what it wants.
+    let (left, right) = swapped.split_at_mut(92);
+    left[84..88].swap_with_slice(&mut right[..4]);
     let mut elsewhere = good[0].clone();
-    elsewhere[good[0].len() - 1] ^= 4;
+    elsewhere[good[0].len() - 5] -= 1;
     let beyond = [&good[0][..], &[0x7f; 8][..]].concat();
     for (what, index, times) in [
         ("half an entry", good[0][..good[0].len() - 4].to_vec(), good[1].clone()),
         ("out of order", swapped, good[1].clone()),
-        ("a last entry that is none", elsewhere, good[1].clone()),
+        ("a last entry that is not its batch's", elsewhere, good[1].clone()),
         ("zeros", vec![0; good[0].len()], good[1].clone()),
         ("nothing", Vec::new(), Vec::new()),
         ("entries of what is not there", beyond, good[1].clone()),

@@ -1,9 +1,10 @@
 use crate::Node;
 use crate::logging::{self, LogFormat};
+use crate::preflight;
 use crate::settings::Settings;
 use anyhow::Context;
 use clap::Args;
-use host::RealHost;
+use host::{HostRef, RealHost};
 use std::path::PathBuf;
 use std::sync::Arc;
 use tokio::signal::unix::{SignalKind, signal};
@@ -48,7 +49,7 @@ impl Start {
         }
         host::disable_huge_pages();
         logging::start(self.log_format);
-        let settings = self.settings()?;
+        let mut settings = self.settings()?;
         if !settings.inter_node_on_loopback() {
             anyhow::bail!(
                 "control.listener ({}:{}) and replica.listener ({}:{}) can be reached from other machines, and nodes do not \
@@ -59,14 +60,20 @@ impl Start {
                 settings.replica.port
             );
         }
+        let mut interrupt = signal(SignalKind::interrupt())?;
+        let mut terminate = signal(SignalKind::terminate())?;
+        let host: HostRef = Arc::new(RealHost::new());
+        preflight::check(&host, &mut settings).await?;
         for warning in &settings.warnings {
             tracing::warn!("{warning}");
         }
-        let mut interrupt = signal(SignalKind::interrupt())?;
-        let mut terminate = signal(SignalKind::terminate())?;
-        let host = Arc::new(RealHost::new());
-        let store = raft::RocksStore::open(&settings.metadata_dir)
-            .with_context(|| format!("the metadata directory {}", settings.metadata_dir.display()))?;
+        let store = raft::RocksStore::open(&settings.metadata_dir).with_context(|| {
+            format!(
+                "metadata.log.dir={}: the metadata log cannot be opened. If its files are damaged and other nodes are voters, move \
+                 the directory away: this node then joins as a new member and is sent the metadata",
+                settings.metadata_dir.display()
+            )
+        })?;
         let transport = Arc::new(raft::TonicTransport::new(settings.timings));
         let node_id = settings.node_id;
         let mut node = Node::start(host, settings, store, transport).await?;

@@ -50,6 +50,14 @@ impl Listener {
         format!("{}:{}", self.advertised_host, self.advertised_port)
     }
 
+    /// Whether both cannot be listened on at the same time. Port 0 picks a free one.
+    #[must_use]
+    pub fn collides_with(&self, other: &Self) -> bool {
+        let everywhere = |host: &str| matches!(host, "0.0.0.0" | "::");
+        let overlap = self.host == other.host || everywhere(&self.host) || everywhere(&other.host);
+        self.port == other.port && self.port != 0 && overlap
+    }
+
     /// Only processes of this machine can connect.
     #[must_use]
     pub fn is_loopback(&self) -> bool {

@@ -246,6 +246,18 @@ pub const PROPERTIES: &[Property] = &[
         "The same in hours.",
     ),
     property(
+        "log.scrub.bytes.per.second",
+        Some("8388608"),
+        Kind::Number(0, MAX),
+        "Bytes a second of a log directory that are read again to find damage; 0: none.",
+    ),
+    property(
+        "log.scrub.interval.ms",
+        Some("604800000"),
+        Kind::Number(1, MAX),
+        "Time from one scrub of a log to the next.",
+    ),
+    property(
         "log.roll.jitter.ms",
         None,
         Kind::Number(0, MAX),
@@ -369,7 +381,7 @@ pub const PROPERTIES: &[Property] = &[
         "queued.max.request.bytes",
         Some("268435456"),
         Kind::Number(1, MAX),
-        "Memory for requests that are being served.",
+        "Memory for Produce requests that are being served; a connection waits for it.",
     ),
     property(
         "max.connections",
@@ -382,6 +394,12 @@ pub const PROPERTIES: &[Property] = &[
         Some("15000"),
         Kind::Number(1, INT),
         "Client connections from one address.",
+    ),
+    property(
+        "max.connections.per.ip.overrides",
+        Some(""),
+        Kind::Text,
+        "Client connections from these addresses: ADDRESS:COUNT,ADDRESS:COUNT.",
     ),
     property(
         "connections.max.idle.ms",
@@ -461,7 +479,6 @@ pub const IGNORED: &[&str] = &[
     "confluent.",
     "cordoned.log.dirs",
     "max.connection.creation.rate",
-    "max.connections.per.ip.overrides",
     "reserved.broker.max.id",
     "fetch.purgatory.",
     "producer.purgatory.",

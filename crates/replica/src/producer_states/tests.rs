@@ -36,20 +36,45 @@ fn states(batches: i32) -> ProducerStates {
     states
 }
 
+/// What `count` records at these sequences and offsets are recognised as.
+fn duplicate(base_sequence: i32, count: i32, base_offset: i64) -> ProducerCheck {
+    ProducerCheck::Duplicate(ProducerBatch {
+        base_sequence,
+        last_sequence: base_sequence + count - 1,
+        base_offset: Offset(base_offset),
+        last_offset: Offset(base_offset + i64::from(count) - 1),
+        log_append_time: -1,
+    })
+}
+
+#[test]
+fn a_duplicate_bears_the_time_at_which_the_original_was_taken_in() {
+    let mut states = ProducerStates::new(86_400_000);
+    let stamped = BatchHeader {
+        attributes: 8,
+        max_timestamp: 4_711,
+        ..batch(7, 0, 0, 1, 0)
+    };
+    states.update(&stamped, NOW);
+    let Ok(ProducerCheck::Duplicate(original)) = states.check(&batch(7, 0, 0, 1, 0)) else {
+        panic!("not recognised");
+    };
+    assert_eq!(original.log_append_time, 4_711);
+}
+
 #[test]
 fn what_comes_after_seven_batches() {
     let states = states(7);
-    let duplicate = |base: i64| {
-        Ok(ProducerCheck::Duplicate {
-            base_offset: Offset(base),
-            last_offset: Offset(base + 9),
-        })
-    };
+    let duplicate = |sequence, base| Ok(duplicate(sequence, 10, base));
     let rows = [
         ("the next", batch(7, 2, 70, 10, 0), APPEND),
         ("a gap", batch(7, 2, 71, 10, 0), GAP),
-        ("the last again", batch(7, 2, 60, 10, 0), duplicate(160)),
-        ("the fifth from the end again", batch(7, 2, 20, 10, 0), duplicate(120)),
+        ("the last again", batch(7, 2, 60, 10, 0), duplicate(60, 160)),
+        (
+            "the fifth from the end again",
+            batch(7, 2, 20, 10, 0),
+            duplicate(20, 120),
+        ),
         ("the sixth from the end is forgotten", batch(7, 2, 10, 10, 0), GAP),
         ("a repetition cut otherwise", batch(7, 2, 60, 9, 0), GAP),
         (
@@ -72,10 +97,7 @@ fn a_new_epoch_forgets_the_batches_of_the_old() {
     let mut states = states(3);
     states.update(&batch(7, 3, 0, 5, 130), NOW);
     assert_eq!(states.check(&batch(7, 3, 5, 1, 0)), APPEND);
-    let again = ProducerCheck::Duplicate {
-        base_offset: Offset(130),
-        last_offset: Offset(134),
-    };
+    let again = duplicate(0, 5, 130);
     assert_eq!(states.check(&batch(7, 3, 0, 5, 0)), Ok(again));
     assert_eq!(
         states.check(&batch(7, 2, 20, 10, 0)),
@@ -94,10 +116,13 @@ fn sequences_wrap_at_the_end() {
     let mut states = ProducerStates::new(1);
     states.update(&batch(7, 0, i32::MAX - 1, 5, 0), NOW);
     assert_eq!(states.check(&batch(7, 0, 3, 1, 0)), APPEND);
-    let again = ProducerCheck::Duplicate {
+    let again = ProducerCheck::Duplicate(ProducerBatch {
+        base_sequence: i32::MAX - 1,
+        last_sequence: 2,
         base_offset: Offset(0),
         last_offset: Offset(4),
-    };
+        log_append_time: -1,
+    });
     assert_eq!(states.check(&batch(7, 0, i32::MAX - 1, 5, 0)), Ok(again));
 }
 

@@ -1,7 +1,7 @@
 //! Random valid bodies, written from the grammar alone. Whether they mean the same to the codec is what
 //! the tests ask.
 
-use super::{Field, Kind, Shape};
+use super::field::{Field, Kind, Shape};
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 
@@ -16,6 +16,16 @@ pub(crate) struct Style {
     pub(crate) unknown_tags: bool,
     /// Writes null at the so-manieth place where the grammar does not allow it.
     pub(crate) null_at: Option<usize>,
+    /// What half of the texts, ids and records are taken from.
+    pub(crate) words: Words,
+}
+
+/// What somebody who reads a body knows: names and ids that exist, records that are well formed.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Words {
+    pub texts: &'static [&'static str],
+    pub ids: &'static [[u8; 16]],
+    pub records: &'static [Vec<u8>],
 }
 
 impl Default for Style {
@@ -25,6 +35,7 @@ impl Default for Style {
             dense: false,
             unknown_tags: true,
             null_at: None,
+            words: Words::default(),
         }
     }
 }
@@ -112,7 +123,7 @@ impl Writer {
                 self.sample.body.push(value);
             }
             Kind::Fixed(size) => {
-                let mut value: Vec<u8> = (0..size).map(|_| self.rng.random()).collect();
+                let mut value = self.fixed(size);
                 value[size - 1] |= u8::from(tagged);
                 self.sample.body.extend(value);
             }
@@ -129,7 +140,10 @@ impl Writer {
             _ if !nullable && self.null_here(field) => self.null(field.kind),
             Kind::String => self.string(usize::from(tagged)),
             Kind::Bytes => {
-                let value = self.bytes(300);
+                let value = match self.word(self.style.words.records) {
+                    Some(records) => records.clone(),
+                    None => self.bytes(300),
+                };
                 self.length(value.len(), Kind::Bytes);
                 self.sample.body.extend(value);
             }
@@ -154,6 +168,28 @@ impl Writer {
         }
     }
 
+    /// One of `words`, half of the time, if there are any.
+    fn word<T>(&mut self, words: &'static [T]) -> Option<&'static T> {
+        if words.is_empty() || self.rng.random_bool(0.5) {
+            return None;
+        }
+        words.get(self.rng.random_range(0..words.len()))
+    }
+
+    /// A number, or an id. Where words are known, half of the numbers are from −1 to 3.
+    fn fixed(&mut self, size: usize) -> Vec<u8> {
+        if size == 16
+            && let Some(id) = self.word(self.style.words.ids)
+        {
+            return id.to_vec();
+        }
+        if size < 16 && !self.style.words.texts.is_empty() && self.rng.random_bool(0.5) {
+            let small: i64 = self.rng.random_range(-1..4);
+            return small.to_be_bytes()[8 - size..].to_vec();
+        }
+        (0..size).map(|_| self.rng.random()).collect()
+    }
+
     fn null_here(&mut self, field: &'static Field) -> bool {
         let here = self.style.null_at == Some(self.sample.not_nullable);
         self.sample.not_nullable += 1;
@@ -172,6 +208,11 @@ impl Writer {
     }
 
     fn string(&mut self, least: usize) {
+        if let Some(text) = self.word(self.style.words.texts) {
+            self.length(text.len(), Kind::String);
+            self.sample.body.extend(text.as_bytes());
+            return;
+        }
         let length = if self.style.dense {
             least
         } else if self.rng.random_bool(0.05) {

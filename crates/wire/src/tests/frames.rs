@@ -185,7 +185,30 @@ fn memory_follows_what_arrived() {
             }
         });
     });
-    assert!(used.bytes_max < 2 << 20, "{used:?}");
+    assert!(used.bytes_max < 64 << 10, "{used:?}");
+}
+
+/// A body is read as far as its memory is drawn, and no further than a read's room beyond.
+#[tokio::test]
+async fn a_body_comes_as_far_as_it_is_asked_for() {
+    let length: usize = 1 << 20;
+    let frame = [
+        &i32::try_from(length).expect("small").to_be_bytes()[..],
+        &vec![7; length],
+    ]
+    .concat();
+    let mut stream = &frame[..];
+    let mut reader = FrameReader::new(2 << 20);
+    for asked in [6, 100_000, 600_000, usize::MAX] {
+        reader.fill(&mut stream, asked).await.expect("it comes");
+        let here = reader.buffered_bytes();
+        assert!(
+            here >= asked.min(frame.len()) && here <= asked.max(16 << 10).saturating_mul(8),
+            "{here} for {asked}"
+        );
+    }
+    assert_eq!(reader.buffered().expect("whole").map(|frame| frame.len()), Some(length));
+    assert!(matches!(reader.fill(&mut &[][..], 1).await, Err(WireError::Truncated)));
 }
 
 /// Dropping `next` between any two bytes loses none of them.

@@ -142,6 +142,7 @@ fn memory_is_bounded_by_the_frame() {
                 dense: true,
                 unknown_tags,
                 null_at: None,
+                ..Style::default()
             };
             match decode(side, key, version, bytes(side, key, version, 3, style)) {
                 true => accepted += 1,

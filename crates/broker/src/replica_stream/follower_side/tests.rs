@@ -7,6 +7,8 @@ use types::{ErrorCode, NodeId, Offset};
 async fn a_partition_that_leaves_and_comes_back_is_followed() {
     let cluster = Cluster::new(1, &[]);
     let nodes = cluster.start_all().await;
+    // It has a replica.
+    nodes[1].read_to(0).await;
     for index in 0..20 {
         nodes[1]
             .run(|shard| {

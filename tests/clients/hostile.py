@@ -1,0 +1,305 @@
+"""Clients that mean harm: what a normal one notices of them, what memory they cost, and that every node lives.
+
+For each attack a normal producer (acks=all, a record at a time) is measured quiet, then under the attack. Attackers run in
+processes of their own, at the lowest priority, so that what counts is the work that they make for the nodes. Environment:
+SECONDS (10) of each measurement, CONNECTIONS (10000, as far as descriptors allow), ATTACKS (names, all).
+"""
+
+import gzip
+import multiprocessing
+import os
+import random
+import resource
+import socket
+import struct
+import sys
+import threading
+import time
+
+from confluent_kafka import Producer
+
+from cluster import Cluster, create_topic
+from rawkafka import batch, fetch, metadata, produce, varint
+
+SECONDS = float(os.environ.get("SECONDS", "10"))
+CONNECTIONS = int(os.environ.get("CONNECTIONS", "10000"))
+RATE = 200
+# What a node may hold beyond what it held before: the budgets of crates/types/src/limits.rs (requests 256 + 64 MiB, fetched
+# 256 MiB, unread answers 64 MiB), two zstd windows of 128 MiB on each shard's pool, and read buffers of its connections.
+RSS_MAX_MIB = 256 + 64 + 256 + 64 + 2 * 128 + 16_000 * 16 // 1024 + 100
+
+
+def bomb(mebibytes):
+    """A gzip batch whose one record is all zeros; it claims two, so it is read to its end and not stored."""
+    value = bytes(mebibytes << 20)
+    record = bytes([0]) + varint(0) + varint(0) + varint(-1) + varint(len(value)) + value + varint(0)
+    return batch(gzip.compress(varint(len(record)) + record, 9), 1, 2)
+
+
+# --- attacks: functions of the nodes' ports that end when `stop` is set -------------------------------------
+
+def connect(port, timeout=5):
+    s = socket.create_connection(("127.0.0.1", port), timeout=timeout)
+    s.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    return s
+
+
+def send(port, data, answer=False):
+    try:
+        with connect(port) as s:
+            s.sendall(data)
+            if answer:
+                return s.recv(65536)
+    except OSError:
+        return None
+
+
+def noise(ports, stop):
+    rng = random.Random(1)
+    while not stop.is_set():
+        send(rng.choice(ports), rng.randbytes(rng.randrange(1, 4000)))
+
+
+def flipped_bits(ports, stop):
+    rng = random.Random(2)
+    valid = [metadata(), produce("target", 0, batch(b"\x0e\x00\x00\x00\x01\x02v\x00", 0, 1)), fetch("target", 3, 1 << 20)]
+    while not stop.is_set():
+        bad = bytearray(rng.choice(valid))
+        for _ in range(rng.randrange(1, 4)):
+            bad[rng.randrange(4, len(bad))] ^= 1 << rng.randrange(8)
+        send(rng.choice(ports), bytes(bad))
+
+
+def huge_lengths(ports, stop):
+    """Announces 100 MiB on many connections and sends next to nothing of it."""
+    open_sockets = []
+    while not stop.is_set():
+        for port in ports:
+            try:
+                s = connect(port)
+                s.sendall(struct.pack(">ih", 100 << 20, 0) + bytes(1000))
+                open_sockets.append(s)
+            except OSError:
+                pass
+        for s in open_sockets[:-600]:
+            s.close()
+        del open_sockets[:-600]
+        stop.wait(0.01)
+
+
+def one_byte_a_second(ports, stop):
+    sockets = [(connect(port), bytearray(metadata())) for port in ports for _ in range(300)]
+    while not stop.is_set():
+        for s, left in sockets:
+            try:
+                if left:
+                    s.send(left[:1])
+                    del left[:1]
+            except OSError:
+                pass
+        stop.wait(1)
+
+
+def bombs(ports, stop):
+    """Decompresses to a hundred MiB, again and again, on four connections to each node."""
+    bad = produce("target", 0, bomb(100))
+
+    def throw(port):
+        while not stop.is_set():
+            send(port, bad, answer=True)
+
+    threads = [threading.Thread(target=throw, args=(port,), daemon=True) for port in ports for _ in range(4)]
+    for t in threads:
+        t.start()
+    for t in threads:
+        t.join(SECONDS + 30)
+
+
+def many_batches(ports, stop):
+    """Two batches where one is allowed, wrong counts, wrong CRCs."""
+    good = batch(b"\x0e\x00\x00\x00\x01\x02v\x00", 0, 1)
+    wrong_crc = good[:-1] + b"\x01"
+    bad = [produce("target", 0, r) for r in (good + good, batch(b"\x0e\x00\x00\x00\x01\x02v\x00", 0, 1000), wrong_crc, good[:50])]
+    sockets = [connect(port) for port in ports]
+    while not stop.is_set():
+        for s in sockets:
+            for data in bad:
+                s.sendall(data)
+            for _ in bad:
+                length = struct.unpack(">i", s.recv(4, socket.MSG_WAITALL))[0]
+                s.recv(length, socket.MSG_WAITALL)
+
+
+def pipelining(ports, stop):
+    """Asks without end on a hundred connections, and reads no answer."""
+    sockets = []
+    data = metadata() * 500
+    while not stop.is_set():
+        while len(sockets) < 100:
+            s = connect(random.choice(ports))
+            s.settimeout(0.01)
+            sockets.append(s)
+        for s in list(sockets):
+            try:
+                s.send(data)
+            except TimeoutError:
+                pass
+            except OSError:
+                sockets.remove(s)
+
+
+def unread_fetches(ports, stop):
+    """Fetches all of a topic on thirty connections to each node, and reads nothing."""
+    sockets = []
+    while not stop.is_set():
+        for port in ports:
+            while sum(s.getpeername()[1] == port for s in sockets) < 30:
+                s = connect(port)
+                s.sendall(fetch("full", 3, 50 << 20) * 3)
+                sockets.append(s)
+        stop.wait(1)
+
+
+def connections(ports, stop):
+    """As many connections as descriptors allow, all to the first node."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    sockets = []
+    while not stop.is_set() and len(sockets) < min(CONNECTIONS, hard - 100):
+        try:
+            s = connect(ports[0])
+            s.sendall(metadata())
+            sockets.append(s)
+        except OSError:
+            break
+    print(f"  {len(sockets)} connections are open", flush=True)
+    stop.wait()
+
+
+def churn(ports, stop):
+    """Connects and leaves, as fast as it goes."""
+    while not stop.is_set():
+        for port in ports:
+            try:
+                connect(port).close()
+            except OSError:
+                pass
+
+
+ATTACKS = [noise, flipped_bits, huge_lengths, one_byte_a_second, bombs, many_batches, pipelining, unread_fetches, connections, churn]
+
+
+def attacker(attack, ports, stop):
+    os.nice(19)
+    attack(ports, stop)
+
+
+# --- the normal client --------------------------------------------------------------------------------------
+
+class Victim:
+    def __init__(self, bootstrap):
+        self.producer = Producer({"bootstrap.servers": bootstrap, "acks": "all", "linger.ms": 0})
+        self.errors = 0
+        self.measure(2)
+
+    def measure(self, seconds):
+        """p50 and p99 in milliseconds of a record's acknowledgement."""
+        latencies = []
+        started = time.monotonic()
+        value = bytes(1000)
+        sent = 0
+        while (now := time.monotonic()) < started + seconds:
+            at = started + sent / RATE
+            if at > now:
+                self.producer.poll(at - now)
+                continue
+            sent += 1
+            begun = time.monotonic()
+
+            def acknowledged(error, _, begun=begun):
+                self.errors += error is not None
+                latencies.append(time.monotonic() - begun)
+
+            self.producer.produce("victim", value, partition=sent % 3, on_delivery=acknowledged)
+            self.producer.poll(0)
+        self.producer.flush(60)
+        latencies.sort()
+        assert len(latencies) == sent, f"{sent - len(latencies)} records were never answered"
+        return latencies[len(latencies) // 2] * 1000, latencies[len(latencies) * 99 // 100] * 1000
+
+
+def rss_mib(pid):
+    with open(f"/proc/{pid}/status") as status:
+        fields = dict(line.split(":", 1) for line in status)
+    return int(fields["VmRSS"].split()[0]) // 1024
+
+
+class Memory(threading.Thread):
+    """The most that any node holds while this runs."""
+
+    def __init__(self, cluster):
+        super().__init__(daemon=True)
+        self.pids, self.peak, self.done = [cluster.pid(i) for i in range(3)], 0, threading.Event()
+
+    def run(self):
+        while not self.done.wait(0.05):
+            self.peak = max([self.peak, *map(rss_mib, self.pids)])
+
+
+def log_lines(cluster):
+    return sum((cluster.home(i) / "ottla.log").read_bytes().count(b"\n") for i in range(3))
+
+
+def main():
+    names = os.environ.get("ATTACKS", "").split()
+    attacks = [a for a in ATTACKS if not names or a.__name__ in names]
+    multiprocessing.set_start_method("spawn", force=True)
+    with Cluster() as cluster:
+        cluster.start()
+        for topic in ("victim", "target", "full"):
+            create_topic(cluster, topic, 3)
+        filler = Producer({"bootstrap.servers": cluster.bootstrap, "acks": "all"})
+        for index in range(60):
+            filler.produce("full", random.randbytes(900_000), partition=index % 3)
+            filler.poll(0)
+        assert filler.flush(120) == 0
+        victim = Victim(cluster.bootstrap)
+        print(f"  {'attack':20} {'quiet p50/p99':>16} {'under p50/p99':>16} {'ratio':>6} {'RSS MiB before/peak/after':>27} {'log lines':>10}", flush=True)
+        missed = []
+        for attack in attacks:
+            quiet = victim.measure(SECONDS)
+            before, lines = max(rss_mib(cluster.pid(i)) for i in range(3)), log_lines(cluster)
+            memory = Memory(cluster)
+            memory.start()
+            stop = multiprocessing.Event()
+            process = multiprocessing.Process(target=attacker, args=(attack, cluster.ports, stop), daemon=True)
+            process.start()
+            time.sleep(1 if attack is not connections else 5)
+            under = victim.measure(SECONDS)
+            alive = process.is_alive()
+            stop.set()
+            process.join(10)
+            process.kill()
+            memory.done.set()
+            time.sleep(1)
+            after, lines = max(rss_mib(cluster.pid(i)) for i in range(3)), log_lines(cluster) - lines
+            ratio = under[1] / quiet[1]
+            if ratio >= 2:
+                missed.append(f"{attack.__name__} {ratio:.1f}x")
+            print(f"  {attack.__name__:20} {quiet[0]:7.1f}/{quiet[1]:8.1f} {under[0]:7.1f}/{under[1]:8.1f} {ratio:6.2f} "
+                  f"{before:9}/{memory.peak:8}/{after:8} {lines:10}", flush=True)
+            assert alive, f"the attack {attack.__name__} ended by itself: see its traceback"
+            assert memory.peak - before <= RSS_MAX_MIB, f"{attack.__name__}: a node took {memory.peak - before} MiB more"
+            # A line per node, address and interval, for each reason, and no more.
+            assert lines <= 3 * 10 * (SECONDS / 10 + 1), f"{attack.__name__}: {lines} lines in the log"
+            for index in range(3):
+                assert cluster.processes[index].poll() is None, f"node {index} died:\n{cluster.log_end(index)}"
+        cluster.assert_no_panic()
+        assert victim.errors == 0, f"{victim.errors} records of the normal client failed"
+        quiet = victim.measure(SECONDS)
+        print(f"  at last, quiet: p50 {quiet[0]:.1f} ms, p99 {quiet[1]:.1f} ms; every node lives")
+        print(f"  p99 at least doubled under: {', '.join(missed) or 'none'}")
+
+
+if __name__ == "__main__":
+    sys.exit(main())
