@@ -127,6 +127,8 @@ both "delete of a compacted topic" "" kafka-delete-records --offset-json-file "$
 both "delete" "" kafka-topics --delete --topic u
 both "delete unknown" "" kafka-topics --delete --topic nothing
 both "list after delete" "" kafka-topics --list
-python3 "$here/produce.py" "$kafka" 18092 "$work/ottla" 19092 "$work/kafka" || failed=$((failed + 1))
+if [ -z "${ONLY:-}" ]; then
+    python3 "$here/produce.py" "$kafka" 18092 "$work/ottla" 19092 "$work/kafka" || failed=$((failed + 1))
+fi
 echo "$passed passed, $failed failed"
 [ "$failed" = 0 ]
