@@ -40,12 +40,16 @@ if [ -n "$only" ]; then
   targets=$only
 fi
 
+# Executions, seconds and coverage of a target so far.
+so_far() { cat "stats/$1" 2>/dev/null || echo 0 0 0; }
+
 summary() {
+  local target executions taken covered
   {
     printf '%-32s %14s %10s %8s %8s  %s\n' target executions seconds covered corpus failures
     for target in $targets; do
-      read -r executions seconds covered < "stats/$target" 2>/dev/null || { executions=0 seconds=0 covered=0; }
-      printf '%-32s %14s %10s %8s %8s  %s\n' "$target" "$executions" "$seconds" "$covered" \
+      read -r executions taken covered <<<"$(so_far "$target")"
+      printf '%-32s %14s %10s %8s %8s  %s\n' "$target" "$executions" "$taken" "$covered" \
         "$(ls "corpus/$target" 2>/dev/null | wc -l)" "$(ls "failures/$target" 2>/dev/null | wc -l)"
     done
   } > summary.new && mv summary.new summary
@@ -63,7 +67,7 @@ slice() {
   trap 'kill $child; exit 1' TERM
   wait $child
   local code=$? executions seconds_before covered
-  read -r executions seconds_before covered < "stats/$target" 2>/dev/null || { executions=0 seconds_before=0 covered=0; }
+  read -r executions seconds_before covered <<<"$(so_far "$target")"
   local more; more=$(sed -n 's/^stat::number_of_executed_units: //p' "$log" | tail -1)
   local now; now=$(sed -n 's/.* cov: \([0-9]*\) .*/\1/p' "$log" | tail -1)
   echo "$((executions + ${more:-0})) $((seconds_before + SECONDS - began)) ${now:-$covered}" > "stats/$target"
