@@ -55,6 +55,10 @@ summary() {
   } > summary.new && mv summary.new summary
 }
 
+# Rounds of a target that failed in this run. With three there is enough to look at.
+failed() { ls "logs/$1.failure-"* 2>/dev/null | wc -l; }
+FAILED_MAX=3
+
 # One round of one target. A failure ends it; the next round goes on from the corpus.
 slice() {
   local target=$1 seconds=$2 began=$SECONDS log=logs/$1
@@ -72,9 +76,14 @@ slice() {
   local now; now=$(sed -n 's/.* cov: \([0-9]*\) .*/\1/p' "$log" | tail -1)
   echo "$((executions + ${more:-0})) $((seconds_before + SECONDS - began)) ${now:-$covered}" > "stats/$target"
   if [ $code -ne 0 ]; then
-    cp "$log" "logs/$target.failure-$(ls "failures/$target" | wc -l)"
-    echo "$target FAILED (exit $code): $(grep -m1 -iE 'panicked|ERROR: libFuzzer|test failed' "$log")"
-    ls -t "failures/$target" | head -1 | sed "s|^|  $work/failures/$target/|"
+    cp "$log" "logs/$target.failure-$(($(failed "$target") + 1))"
+    local input; input=$(ls -t "failures/$target" | head -1)
+    echo "$target FAILED (exit $code): $(grep -m1 -A1 -E 'panicked|ERROR: libFuzzer' "$log" | tr '\n' ' ')"
+    echo "  $work/failures/$target/$input"
+    # What fails at once lets nothing else be tried.
+    [ -n "$input" ] && for known in "corpus/$target"/*; do
+      cmp -s "$known" "failures/$target/$input" && rm "$known"
+    done
   fi
 }
 
@@ -89,6 +98,7 @@ trap finish EXIT INT TERM
 
 for target in $targets; do
   mkdir -p "corpus/$target" "failures/$target"
+  rm -f "logs/$target.failure-"*
   "$runner" seeds "$target" "corpus/$target" || exit 1
   cp "$regressions/$target"/* "corpus/$target/" 2>/dev/null
 done
@@ -97,13 +107,12 @@ seconds=$((minutes * 60 * jobs / count)); [ "$seconds" -gt 60 ] && seconds=60; [
 while [ $SECONDS -lt $ends ]; do
   for target in $targets; do
     [ $SECONDS -lt $ends ] || break
-    # With three failures there is enough to look at.
-    [ "$(ls "failures/$target" | wc -l)" -lt 3 ] || continue
+    [ "$(failed "$target")" -lt $FAILED_MAX ] || continue
     slice "$target" "$seconds" &
     while [ "$(jobs -rp | wc -l)" -ge "$jobs" ]; do wait -n; done
     summary
   done
   wait
   summary
-  [ -n "$(for t in $targets; do [ "$(ls "failures/$t" | wc -l)" -lt 3 ] && echo "$t"; done)" ] || break
+  [ -n "$(for t in $targets; do [ "$(failed "$t")" -lt $FAILED_MAX ] && echo "$t"; done)" ] || break
 done
