@@ -67,10 +67,12 @@ slice() {
   BOLERO_LIBFUZZER_ARGS="corpus/$target -max_total_time=$seconds -max_len=65536 -rss_limit_mb=2048 -timeout=20 \
 -artifact_prefix=failures/$target/ -print_final_stats=1 -verbosity=1 -close_fd_mask=1" \
     timeout --kill-after=10 $((seconds + 60)) "$runner" "${command[@]}" > "$log" 2>&1 &
-  local child=$!
-  trap 'kill $child; exit 1' TERM
+  local child=$! stopped=
+  trap 'stopped=1; kill $child' TERM
   wait $child
   local code=$? executions seconds_before covered
+  # The wait was interrupted; what was done until then counts too.
+  [ -n "$stopped" ] && { wait $child; code=0; }
   read -r executions seconds_before covered <<<"$(so_far "$target")"
   local more; more=$(sed -n 's/^stat::number_of_executed_units: //p' "$log" | tail -1)
   local now; now=$(sed -n 's/.* cov: \([0-9]*\) .*/\1/p' "$log" | tail -1)
