@@ -143,10 +143,7 @@ fn live(sim: &SimDisk) {
         let _ = read_all(&log);
         let _ = log.search_timestamp(1_020, log.log_end_offset()).run();
         let _ = log.search_max_timestamp(log.log_end_offset()).run();
-        let _ = (
-            log.end_offset_for_epoch(LeaderEpoch(1)),
-            log.epoch_durable(),
-        );
+        let _ = (log.end_offset_for_epoch(LeaderEpoch(1)), log.epoch_durable());
         let _ = (log.high_watermark_checkpoint(), log.segment_sizes());
         if let Ok((_, headers)) = log.recovered_tail() {
             headers.take(1_000).for_each(drop);
