@@ -40,16 +40,24 @@ if [ -n "$only" ]; then
   targets=$only
 fi
 
+# Executions, seconds and coverage of a target so far.
+so_far() { cat "stats/$1" 2>/dev/null || echo 0 0 0; }
+
 summary() {
+  local target executions taken covered
   {
     printf '%-32s %14s %10s %8s %8s  %s\n' target executions seconds covered corpus failures
     for target in $targets; do
-      read -r executions seconds covered < "stats/$target" 2>/dev/null || { executions=0 seconds=0 covered=0; }
-      printf '%-32s %14s %10s %8s %8s  %s\n' "$target" "$executions" "$seconds" "$covered" \
+      read -r executions taken covered <<<"$(so_far "$target")"
+      printf '%-32s %14s %10s %8s %8s  %s\n' "$target" "$executions" "$taken" "$covered" \
         "$(ls "corpus/$target" 2>/dev/null | wc -l)" "$(ls "failures/$target" 2>/dev/null | wc -l)"
     done
   } > summary.new && mv summary.new summary
 }
+
+# Rounds of a target that failed in this run. With three there is enough to look at.
+failed() { ls "logs/$1.failure-"* 2>/dev/null | wc -l; }
+FAILED_MAX=3
 
 # One round of one target. A failure ends it; the next round goes on from the corpus.
 slice() {
@@ -59,18 +67,25 @@ slice() {
   BOLERO_LIBFUZZER_ARGS="corpus/$target -max_total_time=$seconds -max_len=65536 -rss_limit_mb=2048 -timeout=20 \
 -artifact_prefix=failures/$target/ -print_final_stats=1 -verbosity=1 -close_fd_mask=1" \
     timeout --kill-after=10 $((seconds + 60)) "$runner" "${command[@]}" > "$log" 2>&1 &
-  local child=$!
-  trap 'kill $child; exit 1' TERM
+  local child=$! stopped=
+  trap 'stopped=1; kill $child' TERM
   wait $child
   local code=$? executions seconds_before covered
-  read -r executions seconds_before covered < "stats/$target" 2>/dev/null || { executions=0 seconds_before=0 covered=0; }
+  # The wait was interrupted; what was done until then counts too.
+  [ -n "$stopped" ] && { wait $child; code=0; }
+  read -r executions seconds_before covered <<<"$(so_far "$target")"
   local more; more=$(sed -n 's/^stat::number_of_executed_units: //p' "$log" | tail -1)
   local now; now=$(sed -n 's/.* cov: \([0-9]*\) .*/\1/p' "$log" | tail -1)
   echo "$((executions + ${more:-0})) $((seconds_before + SECONDS - began)) ${now:-$covered}" > "stats/$target"
   if [ $code -ne 0 ]; then
-    cp "$log" "logs/$target.failure-$(ls "failures/$target" | wc -l)"
-    echo "$target FAILED (exit $code): $(grep -m1 -iE 'panicked|ERROR: libFuzzer|test failed' "$log")"
-    ls -t "failures/$target" | head -1 | sed "s|^|  $work/failures/$target/|"
+    cp "$log" "logs/$target.failure-$(($(failed "$target") + 1))"
+    local input; input=$(ls -t "failures/$target" | head -1)
+    echo "$target FAILED (exit $code): $(grep -m1 -A1 -E 'panicked|ERROR: libFuzzer' "$log" | tr '\n' ' ')"
+    echo "  $work/failures/$target/$input"
+    # What fails at once lets nothing else be tried.
+    [ -n "$input" ] && for known in "corpus/$target"/*; do
+      cmp -s "$known" "failures/$target/$input" && rm "$known"
+    done
   fi
 }
 
@@ -85,6 +100,7 @@ trap finish EXIT INT TERM
 
 for target in $targets; do
   mkdir -p "corpus/$target" "failures/$target"
+  rm -f "logs/$target.failure-"*
   "$runner" seeds "$target" "corpus/$target" || exit 1
   cp "$regressions/$target"/* "corpus/$target/" 2>/dev/null
 done
@@ -93,13 +109,12 @@ seconds=$((minutes * 60 * jobs / count)); [ "$seconds" -gt 60 ] && seconds=60; [
 while [ $SECONDS -lt $ends ]; do
   for target in $targets; do
     [ $SECONDS -lt $ends ] || break
-    # With three failures there is enough to look at.
-    [ "$(ls "failures/$target" | wc -l)" -lt 3 ] || continue
+    [ "$(failed "$target")" -lt $FAILED_MAX ] || continue
     slice "$target" "$seconds" &
     while [ "$(jobs -rp | wc -l)" -ge "$jobs" ]; do wait -n; done
     summary
   done
   wait
   summary
-  [ -n "$(for t in $targets; do [ "$(ls "failures/$t" | wc -l)" -lt 3 ] && echo "$t"; done)" ] || break
+  [ -n "$(for t in $targets; do [ "$(failed "$t")" -lt $FAILED_MAX ] && echo "$t"; done)" ] || break
 done

@@ -14,7 +14,7 @@ import sys
 import time
 
 sys.path.insert(0, str(pathlib.Path(__file__).parent.parent / "clients"))
-from rawkafka import batch, produce, record  # noqa: E402
+from rawkafka import batch, produce, record, request, string  # noqa: E402
 
 NOW = int(time.time() * 1000)
 HOUR = 3_600_000
@@ -85,18 +85,46 @@ CASES = [
     *[(f"gzip at level {level}", {"compression.type": "gzip", "compression.gzip.level": level}, plain(50), -1) for level in (1, 9)],
 ]
 
+# Where Apache Kafka trips over what was sent, and Ottla refuses it with the code of what is wrong.
+TRIPS = {"null": "does not answer", "damaged gzip": "UNKNOWN_SERVER_ERROR", "codec 7": "UNKNOWN_SERVER_ERROR"}
+
 
 class Cluster:
+    """The node that is asked, node 0, leads every topic here."""
+
     def __init__(self, port, data):
-        self.port, self.data = port, pathlib.Path(data)
-        self.socket = socket.create_connection(("127.0.0.1", port))
+        self.port, self.data, self.socket = port, pathlib.Path(data), None
+
+    def call(self, request):
+        """The answer behind its correlation id; None if the connection is closed instead, or nothing comes."""
+        if self.socket is None:
+            self.socket = socket.create_connection(("127.0.0.1", self.port), timeout=10)
+        try:
+            self.socket.sendall(request)
+            head = self.socket.recv(4, socket.MSG_WAITALL)
+            if head:
+                return self.socket.recv(struct.unpack(">i", head)[0], socket.MSG_WAITALL)[4:]
+        except OSError:
+            pass
+        self.socket.close()
+        self.socket = None
+        return None
+
+    def create(self, topic, configs):
+        body = struct.pack(">i", 1) + string(topic) + struct.pack(">ihii", -1, -1, 1, 0)
+        body += struct.pack(">iiii", 3, 0, 1, 2) + struct.pack(">i", len(configs))
+        for name, value in configs.items():
+            body += string(name) + string(str(value))
+        answer = self.call(request(19, 4, body + struct.pack(">ib", 10_000, 0)))
+        error = struct.unpack_from(">h", answer, 4 + 4 + 2 + len(topic))[0]
+        assert error == 0, f"{topic} {configs}: {error}"
 
     def ask(self, topic, records, acks):
         """Error, positions in record errors, base offset, log append time."""
-        self.socket.sendall(produce(topic, 0, records, acks))
-        length = struct.unpack(">i", self.socket.recv(4, socket.MSG_WAITALL))[0]
-        answer = self.socket.recv(length, socket.MSG_WAITALL)
-        at = 4 + 4 + 2 + len(topic) + 4 + 4
+        answer = self.call(produce(topic, 0, records, acks))
+        if answer is None:
+            return "no answer", [], -1, -1
+        at = 4 + 2 + len(topic) + 4 + 4
         error, base, append_time, _ = struct.unpack_from(">hqqq", answer, at)
         at += 26
         errors = []
@@ -114,14 +142,6 @@ class Cluster:
         dump = subprocess.run([f"{kafka}/bin/kafka-dump-log.sh", "--files", logs[0]], capture_output=True, text=True).stdout
         return re.sub(r"(LogAppendTime: )\d+|(size: )\d+|(crc: )\d+|(position: )\d+", r"\1\2\3\4…",
                       "\n".join(line for line in dump.splitlines() if line.startswith("baseOffset")))
-
-
-def create(kafka, port, topic, configs):
-    arguments = [f"--config={name}={value}" for name, value in configs.items()]
-    # The node that is asked leads.
-    made = subprocess.run([f"{kafka}/bin/kafka-topics.sh", "--bootstrap-server", f"localhost:{port}", "--create", "--topic", topic,
-                           "--replica-assignment", "0:1:2", *arguments], capture_output=True, text=True)
-    assert made.returncode == 0, made.stdout + made.stderr
 
 
 def until_led(cluster, topic, records, acks):
@@ -143,13 +163,15 @@ def main():
         if key not in topics:
             topics[key] = f"produce-{len(topics)}"
             for cluster in clusters:
-                create(kafka, cluster.port, topics[key], configs)
+                cluster.create(topics[key], configs)
     failed = 0
 
     def compare(name, theirs, ours):
         nonlocal failed
         if theirs == ours:
             print(f"same: {name}: {ours}")
+        elif name in TRIPS and theirs[0] in ("no answer", -1) and ours[0] > 0:
+            print(f"better: {name}: Apache Kafka {TRIPS[name]}, Ottla {ours}")
         else:
             failed += 1
             print(f"DIFFERENT: {name}\n  Apache Kafka: {theirs}\n  Ottla:        {ours}")

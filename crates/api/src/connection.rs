@@ -271,6 +271,10 @@ async fn run<S: AsyncRead + AsyncWrite + Unpin>(
                 let waits = frame.api_key == ApiKey::Fetch as i16 && frame.size <= limits::FETCH_UNHELD_BYTES;
                 let drawn = (!waits).then_some(drawn);
                 queue.push_back(Box::pin(async move { (started.await, drawn) }));
+                // One request a turn, as with Kafka's: others too have sent something. A pipeline of Produce is short.
+                if alone {
+                    tokio::task::yield_now().await;
+                }
             }
         }
     }

@@ -67,7 +67,7 @@ impl Services {
     /// Where batches go that are too much work for a shard; its threads start with the first of them.
     pub(crate) fn batch_pool(&self) -> &Arc<dyn Pool> {
         self.batch_pool
-            .get_or_init(|| self.host.pool("batch-check", limits::BATCH_POOL_THREADS))
+            .get_or_init(|| self.host.background_pool("batch-check", limits::BATCH_POOL_THREADS))
     }
 
     #[must_use]

@@ -176,8 +176,10 @@ impl ShardRef {
     /// Reads the records that were found, one partition after the other.
     async fn load_all(&self, found: Vec<Found>) -> Vec<FetchedPartition> {
         let mut answers = Vec::with_capacity(found.len());
+        let mut read_here = 0;
         for (mut answer, slice) in found {
-            let records = if slice.is_cached() {
+            read_here += slice.len();
+            let records = if read_here <= limits::READ_BYTES_ON_SHARD && slice.is_cached() {
                 slice.bytes()
             } else {
                 slice.load(self.cold_pool()).await

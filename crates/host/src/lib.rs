@@ -57,6 +57,12 @@ pub trait Host: Send + Sync + 'static {
     /// Simulated: each job runs after a simulated delay.
     fn pool(&self, name: &str, threads: usize) -> Arc<dyn Pool>;
 
+    /// A pool whose threads give way to every other thread of the machine: for work that somebody else's input makes,
+    /// as much of it as they like.
+    fn background_pool(&self, name: &str, threads: usize) -> Arc<dyn Pool> {
+        self.pool(name, threads)
+    }
+
     /// A version 4 UUID from [`Host::random_u64`], as a number.
     fn random_uuid(&self) -> u128 {
         let bits = (u128::from(self.random_u64()) << 64) | u128::from(self.random_u64());

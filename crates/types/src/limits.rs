@@ -44,6 +44,9 @@ pub const BATCH_RECORDS_ON_SHARD: i32 = 10_000;
 pub const DECOMPRESSED_BYTES_ON_SHARD: usize = 64 * 1024;
 /// Threads of that pool, for each shard.
 pub const BATCH_POOL_THREADS: usize = 2;
+/// Bytes that one fetch reads on a shard, of what the system has in memory: reading and checking takes some 0.5 ms. More of
+/// them are read on a pool, as is all that would wait for a disk.
+pub const READ_BYTES_ON_SHARD: usize = 1024 * 1024;
 /// Produce requests of one connection that wait for their commit while the next is read.
 pub const PIPELINED_PRODUCE_MAX: usize = 16;
 /// Connections per node (`max.connections`).

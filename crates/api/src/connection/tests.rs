@@ -345,3 +345,31 @@ fn a_body_larger_than_its_memory_is_read() {
         .now_or_never();
     assert!(all.is_some(), "it came back");
 }
+
+/// A pipeline of requests that are all here already leaves every other connection its turn.
+#[test]
+fn a_pipeline_does_not_keep_others_waiting() {
+    let node = with_records(100);
+    let services = Rc::clone(&node.services);
+    run(async move {
+        let connect = || {
+            let (near, far) = tokio::io::duplex(1 << 20);
+            let services = Rc::clone(&services);
+            let serving = tokio::task::spawn_local(async move {
+                let mut who = Client::default();
+                serve(&services, near, &mut who).await
+            });
+            (far, serving)
+        };
+        let (mut deep, _deep) = connect();
+        let (mut other, _other) = connect();
+        deep.write_all(&fetch_request().repeat(500)).await.unwrap();
+        other.write_all(&api_versions(1)).await.unwrap();
+        other.read_exact(&mut [0; 8]).await.unwrap();
+        let before = node.data.plans.borrow().len();
+        assert!(before < 20, "{before} requests of one connection came first");
+        while node.data.plans.borrow().len() < 500 {
+            tokio::task::yield_now().await;
+        }
+    });
+}
