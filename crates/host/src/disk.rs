@@ -25,6 +25,14 @@ pub struct DirEntry {
     pub len: u64,
 }
 
+/// Room on a file system.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct DiskSpace {
+    /// Left for data of this process.
+    pub free_bytes: u64,
+    pub total_bytes: u64,
+}
+
 /// A file system. All calls block; the slow ones (`sync_*`, removal, reads that are not in memory) belong
 /// on a [`crate::Pool`].
 ///
@@ -43,8 +51,8 @@ pub trait Disk: Send + Sync + 'static {
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()>;
     fn sync_dir(&self, path: &Path) -> io::Result<()>;
     fn exists(&self, path: &Path) -> bool;
-    /// Bytes left for data on the file system of `path`.
-    fn free_bytes(&self, path: &Path) -> io::Result<u64>;
+    /// Room on the file system of `path`.
+    fn space(&self, path: &Path) -> io::Result<DiskSpace>;
     /// Takes an exclusive lock that lives until the file returned is dropped, or fails at once with
     /// [`io::ErrorKind::WouldBlock`] if another process holds it.
     fn lock(&self, path: &Path) -> io::Result<Arc<dyn File>>;
@@ -103,8 +111,8 @@ pub trait File: Send + Sync + 'static {
     fn len(&self) -> io::Result<u64>;
     /// Cuts or extends (with zeros).
     fn set_len(&self, len: u64) -> io::Result<()>;
-    /// Reserves blocks without changing the size (`fallocate(KEEP_SIZE)`); a file system that cannot is no
-    /// error.
+    /// Reserves blocks without changing the size (`fallocate(KEEP_SIZE)`); a file system that cannot, or has
+    /// no room for it, is no error: the write that follows tells.
     fn allocate(&self, position: u64, len: u64) -> io::Result<()>;
     /// Whether reading this range would not block, as far as the system can tell (`cachestat(2)`); "no"
     /// where it cannot.

@@ -1,4 +1,4 @@
-use crate::{DirEntry, Disk, File, OpenMode};
+use crate::{DirEntry, Disk, DiskSpace, File, OpenMode};
 use std::fs;
 use std::io;
 use std::num::NonZeroU64;
@@ -77,9 +77,12 @@ impl Disk for RealDisk {
         path.exists()
     }
 
-    fn free_bytes(&self, path: &Path) -> io::Result<u64> {
+    fn space(&self, path: &Path) -> io::Result<DiskSpace> {
         let stat = rustix::fs::statvfs(path)?;
-        Ok(stat.f_bavail.saturating_mul(stat.f_frsize))
+        Ok(DiskSpace {
+            free_bytes: stat.f_bavail.saturating_mul(stat.f_frsize),
+            total_bytes: stat.f_blocks.saturating_mul(stat.f_frsize),
+        })
     }
 
     fn lock(&self, path: &Path) -> io::Result<Arc<dyn File>> {
@@ -123,6 +126,7 @@ impl File for RealFile {
     fn allocate(&self, position: u64, len: u64) -> io::Result<()> {
         match rustix::fs::fallocate(&self.0, rustix::fs::FallocateFlags::KEEP_SIZE, position, len) {
             Err(rustix::io::Errno::OPNOTSUPP | rustix::io::Errno::NOSYS) => Ok(()),
+            Err(rustix::io::Errno::NOSPC | rustix::io::Errno::DQUOT) => Ok(()),
             other => Ok(other?),
         }
     }

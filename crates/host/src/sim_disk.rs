@@ -173,7 +173,7 @@ impl SimDisk {
         self.lock().events.clone().unwrap_or_default()
     }
 
-    /// Bytes that files hold.
+    /// Bytes that files hold, what is allocated for them included.
     #[must_use]
     pub fn used_bytes(&self) -> u64 {
         self.lock().tree.used_bytes()

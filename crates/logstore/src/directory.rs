@@ -2,6 +2,7 @@ use crate::LogError;
 use crate::marks::{Entry, MarksJournal};
 use crate::open_files::OpenFiles;
 use crate::removal::Removals;
+use crate::room::Room;
 use crate::scrub::ScrubMarks;
 use host::{Disk, File, HostRef, Pool};
 use std::collections::BTreeMap;
@@ -19,6 +20,7 @@ pub(crate) struct Directory {
     pub(crate) path: PathBuf,
     pub(crate) id: DirectoryId,
     offline: AtomicBool,
+    pub(crate) room: Room,
     marks: Mutex<MarksJournal>,
     files: Mutex<OpenFiles>,
     pub(crate) high_watermarks: Mutex<BTreeMap<(String, i32), Offset>>,
@@ -48,6 +50,7 @@ impl Directory {
             path,
             id,
             offline: AtomicBool::new(false),
+            room: Room::default(),
             marks: Mutex::new(marks),
             files: Mutex::default(),
             high_watermarks: Mutex::new(high_watermarks),
@@ -80,6 +83,23 @@ impl Directory {
     pub(crate) fn write<T>(&self, what: &'static str, write: impl FnOnce() -> io::Result<T>) -> Result<T, LogError> {
         self.check_online()?;
         write().map_err(|error| self.fail(what, &error))
+    }
+
+    /// Runs a write that may be given up as if nothing had happened where the file system is full; another failure
+    /// latches the directory.
+    pub(crate) fn write_if_room<T>(
+        &self,
+        what: &'static str,
+        write: impl FnOnce() -> io::Result<T>,
+    ) -> Result<T, LogError> {
+        self.check_online()?;
+        write().map_err(|error| match error.kind() {
+            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
+                self.room.ran_out();
+                LogError::Full
+            }
+            _ => self.fail(what, &error),
+        })
     }
 
     pub(crate) fn marks(&self) -> MutexGuard<'_, MarksJournal> {

@@ -10,6 +10,9 @@ pub enum LogError {
     /// A write or sync of the directory failed once; it stays offline until a restart (wire 56).
     #[error("the log directory is offline")]
     Offline,
+    /// No room on the file system; the log is as it was before, and takes appends again when there is room (wire 56).
+    #[error("the file system of the log directory is full")]
+    Full,
     /// Outside `[log_start_offset, log_end_offset]` (wire 1).
     #[error("offset {offset} is outside of [{log_start}, {log_end}]")]
     OffsetOutOfRange {

@@ -102,6 +102,10 @@ impl FlushJob {
             if state.deleting || state.generation != job.generation {
                 continue;
             }
+            // The cut of a failed append changes no position: on a full disk nothing is written for it.
+            if state.durable == job.durable && state.cut.is_none() && job.epochs.is_empty() {
+                continue;
+            }
             let key = job.key;
             entries.extend(job.epochs.iter().map(|(epoch, start)| Entry::Epoch {
                 key,

@@ -39,6 +39,7 @@ mod plain_flush;
 mod producer_snapshot;
 mod recovery;
 mod removal;
+mod room;
 mod rot;
 mod scrub;
 mod segment;

@@ -66,6 +66,8 @@ pub struct Log {
     pub(crate) indexed: Offset,
     pub(crate) generation: u64,
     pub(crate) job_out: bool,
+    /// Half of an append was cut off again; appends wait until that is on disk.
+    pub(crate) mending: bool,
     /// Where recovery found bad data below the durable mark.
     pub(crate) corrupt: Option<Offset>,
 }
@@ -97,6 +99,7 @@ impl Log {
             indexed: log_start,
             generation: 0,
             job_out: false,
+            mending: false,
             corrupt: None,
         }
     }
@@ -156,6 +159,12 @@ impl Log {
     #[must_use]
     pub fn is_offline(&self) -> bool {
         self.dir.is_offline()
+    }
+
+    /// Whether appends are refused for want of room, or because a write that found none is still being mended.
+    #[must_use]
+    pub fn is_full(&self) -> bool {
+        self.mending || self.dir.room.is_full()
     }
 
     /// Bytes in all segments.

@@ -6,6 +6,7 @@ use crate::log::{Log, deleted_path};
 use crate::marks::{Entry, LogKey, MarksError, MarksJournal};
 use crate::recovery::{Recovered, recover_log};
 use crate::removal::is_deleted_directory;
+use crate::room::default_reserve;
 use crate::{LogConfig, LogDirError, LogError, MetaProperties};
 use host::{Disk, File, HostRef};
 use std::collections::BTreeMap;
@@ -124,6 +125,13 @@ impl LogDir {
         Ok((meta, marks))
     }
 
+    /// The id of the directory at `path`, as far as it can be read, although the directory cannot be opened.
+    #[must_use]
+    pub fn id_at(host: &HostRef, path: &Path) -> Option<DirectoryId> {
+        let meta = MetaProperties::read(&*host.disk(), path).ok()??;
+        Some(meta.directory_id)
+    }
+
     #[must_use]
     pub fn id(&self) -> DirectoryId {
         self.dir.id
@@ -149,6 +157,28 @@ impl LogDir {
     #[must_use]
     pub fn is_offline(&self) -> bool {
         self.dir.is_offline()
+    }
+
+    /// Whether records are refused for want of room; see [`LogDir::measure_room`].
+    #[must_use]
+    pub fn is_full(&self) -> bool {
+        self.dir.room.is_full()
+    }
+
+    /// Looks how much is free on the file system. With less than `reserve_bytes` (by default 256 MiB or a hundredth,
+    /// whichever is more) the directory is full until a quarter more is free. Blocking; to be called every second or so.
+    pub fn measure_room(&self, reserve_bytes: Option<u64>) {
+        if self.is_offline() {
+            return;
+        }
+        match self.dir.disk.space(&self.dir.path) {
+            Ok(space) => {
+                let reserve_bytes = reserve_bytes.unwrap_or_else(|| default_reserve(space.total_bytes));
+                self.dir.room.measured(space, reserve_bytes, &self.dir.path);
+            }
+            // What was left last counts on; a disk that fails says so at the next write.
+            Err(error) => tracing::debug!(directory = %self.dir.path.display(), %error, "free space is not known"),
+        }
     }
 
     /// Checks that the directory belongs to this node of this cluster, or writes it down, durably, if it belongs

@@ -82,12 +82,17 @@ impl Directory {
         }
     }
 
-    /// Sends what is due to the cleaner; never waits.
+    /// Sends what is due to the cleaner; never waits. Where there is no room everything is due: whoever reads a file has
+    /// it open.
     pub(crate) fn remove_due(self: &Arc<Self>) {
         let due = {
             let mut waiting = lock(&self.removals.waiting);
-            let later = waiting.split_off(&(self.host.now().plus(Duration::from_nanos(1)), PathBuf::new()));
-            std::mem::replace(&mut *waiting, later)
+            if self.room.is_full() {
+                std::mem::take(&mut *waiting)
+            } else {
+                let later = waiting.split_off(&(self.host.now().plus(Duration::from_nanos(1)), PathBuf::new()));
+                std::mem::replace(&mut *waiting, later)
+            }
         };
         if due.is_empty() {
             return;

@@ -134,16 +134,21 @@ impl Segment {
         }
     }
 
-    /// One write at the end.
+    /// One write at the end. What it takes of the file system is taken from the directory's room.
     pub(crate) fn append(&mut self, dir: &Directory, bytes: &[u8], wall_ms: i64) -> io::Result<()> {
         let file = match &self.file {
             Some(file) => file,
             None => self.file.insert(dir.disk.open(&self.path, OpenMode::Write)?),
         };
         let end = self.size + bytes.len() as u64;
-        if end > ALLOCATE_FROM && end > self.allocated {
-            file.allocate(self.size, ALLOCATE_AHEAD + bytes.len() as u64)?;
-            self.allocated = self.size + ALLOCATE_AHEAD + bytes.len() as u64;
+        if end > self.allocated {
+            let mut ahead = bytes.len() as u64;
+            if end > ALLOCATE_FROM && dir.room.left_bytes() > ALLOCATE_AHEAD + ahead {
+                ahead += ALLOCATE_AHEAD;
+                file.allocate(self.size, ahead)?;
+                self.allocated = self.size + ahead;
+            }
+            dir.room.take(ahead);
         }
         file.write_all_at(bytes, self.size)?;
         self.size = end;
@@ -151,26 +156,35 @@ impl Segment {
         Ok(())
     }
 
-    /// Nothing more is appended: writes the index files, and gives back what was allocated ahead. Answers the files that
-    /// must be synced, the segment's own among them.
-    pub(crate) fn finish(&mut self, dir: &Directory) -> io::Result<Vec<Arc<dyn File>>> {
+    /// Cuts off what a failed write left behind the last whole batch.
+    pub(crate) fn cut_back(&mut self) -> io::Result<()> {
+        // What was allocated ahead is gone with it.
+        self.allocated = 0;
+        self.file.as_ref().map_or(Ok(()), |file| file.set_len(self.size))
+    }
+
+    /// Nothing more is to be appended: writes the index files. Answers those that must be synced.
+    pub(crate) fn finish_index(&mut self, dir: &Directory) -> io::Result<Vec<Arc<dyn File>>> {
         if let Some(index) = &mut self.index {
             index.finish();
         }
-        let mut unsynced = self.write_index(dir)?;
+        self.write_index(dir)
+    }
+
+    /// Nothing more is appended, and [`Segment::finish_index`] has been called: gives back what was allocated ahead.
+    /// Answers the file if it must be synced.
+    pub(crate) fn close(&mut self, dir: &Directory) -> io::Result<Option<Arc<dyn File>>> {
         if self.allocated > self.size {
-            let file = match self.file.take() {
+            let file = match &self.file {
                 Some(file) => file,
-                None => dir.disk.open(&self.path, OpenMode::Write)?,
+                None => self.file.insert(dir.disk.open(&self.path, OpenMode::Write)?),
             };
             // A cut to the length that it has frees the blocks behind it.
             file.set_len(self.size)?;
             self.allocated = 0;
-            unsynced.push(file);
         }
-        unsynced.extend(self.file.take());
         self.index = None;
-        Ok(unsynced)
+        Ok(self.file.take())
     }
 
     /// Takes note of a batch that stands at `position`.

@@ -101,6 +101,10 @@ pub const TOPIC_NAME_MAX: usize = 249;
 pub const TAIL_CACHE_BYTES: usize = 1024 * 1024;
 /// Batches remembered per producer id for duplicates (KIP-98).
 pub const PRODUCER_BATCHES_KEPT: usize = 5;
+/// Of a log directory's file system this much is left for what must go on when it is full (`log.dir.reserve.bytes`):
+/// so many bytes, or this share of it (one in so many), whichever is more.
+pub const LOG_DIR_RESERVE_BYTES_MIN: u64 = 256 * 1024 * 1024;
+pub const LOG_DIR_RESERVE_SHARE: u64 = 100;
 /// Files of a log directory that are open for reading; beyond them a log has its active segment open while it is written.
 pub const OPEN_FILES_MAX: usize = 500;
 /// Memory that a decoded Kafka message may take beside its frame: so much, and so much per byte of the frame.

@@ -11,7 +11,7 @@ pub struct Faults {
     pub syncs_before_error: Option<u64>,
     /// Directory syncs that still succeed before one fails with EIO.
     pub dir_syncs_before_error: Option<u64>,
-    /// Bytes that all files may hold together: writes beyond fail with ENOSPC.
+    /// Bytes that all files may hold together: a write beyond takes what fits and fails with ENOSPC.
     pub capacity_bytes: Option<u64>,
     /// Calls of any kind that still succeed before the current life is sealed, as by [`super::SimDisk::seal`]:
     /// a crash in the middle of whatever is under way.
@@ -36,13 +36,16 @@ pub enum DiskEvent {
 }
 
 impl Faults {
-    pub(crate) fn on_write(&mut self, used: u64, grows_by: u64) -> io::Result<()> {
+    /// By how much a file may grow that wants to grow by `grows_by`.
+    pub(crate) fn on_write(&mut self, used: u64, grows_by: u64) -> io::Result<u64> {
         count_down(&mut self.writes_before_error)?;
-        match self.capacity_bytes {
-            // ENOSPC
-            Some(capacity) if grows_by > 0 && used + grows_by > capacity => Err(io::Error::from_raw_os_error(28)),
-            _ => Ok(()),
-        }
+        let left = self.capacity_bytes.map(|capacity| capacity.saturating_sub(used));
+        Ok(left.map_or(grows_by, |left| left.min(grows_by)))
+    }
+
+    pub(crate) fn fits(&self, used: u64, grows_by: u64) -> bool {
+        self.capacity_bytes
+            .is_none_or(|capacity| used.saturating_add(grows_by) <= capacity)
     }
 
     pub(crate) fn on_sync(&mut self) -> io::Result<()> {

@@ -23,16 +23,23 @@ impl SimFile {
         Ok(state)
     }
 
-    fn enter_to_write(&self, end: u64) -> io::Result<MutexGuard<'_, State>> {
+    /// Also answers how much of what lies beyond the file's blocks does not fit on the disk.
+    fn enter_to_write(&self, end: u64) -> io::Result<(MutexGuard<'_, State>, u64)> {
         if !self.writable {
             return Err(io::ErrorKind::PermissionDenied.into());
         }
         let mut state = self.enter()?;
         let used = state.tree.used_bytes();
-        let len = state.tree.inode(self.inode)?.len() as u64;
-        state.faults.on_write(used, end.saturating_sub(len))?;
-        Ok(state)
+        let held = state.tree.inode(self.inode)?.held() as u64;
+        let grows_by = end.saturating_sub(held);
+        let grows = state.faults.on_write(used, grows_by)?;
+        Ok((state, grows_by - grows))
     }
+}
+
+fn no_space() -> io::Error {
+    // ENOSPC
+    io::Error::from_raw_os_error(28)
 }
 
 fn size(value: u64) -> io::Result<usize> {
@@ -45,14 +52,17 @@ impl File for SimFile {
     }
 
     fn write_all_at(&self, bytes: &[u8], position: u64) -> io::Result<()> {
-        let mut state = self.enter_to_write(position + bytes.len() as u64)?;
+        let (mut state, too_much) = self.enter_to_write(position + bytes.len() as u64)?;
+        let fits = &bytes[..bytes.len().saturating_sub(size(too_much)?)];
         state.record(|| DiskEvent::Write {
             path: self.path.clone(),
             position,
-            len: bytes.len() as u64,
+            len: fits.len() as u64,
         });
-        state.tree.inode(self.inode)?.write(bytes, size(position)?);
-        Ok(())
+        if !fits.is_empty() || too_much == 0 {
+            state.tree.inode(self.inode)?.write(fits, size(position)?);
+        }
+        if too_much > 0 { Err(no_space()) } else { Ok(()) }
     }
 
     fn sync_data(&self) -> io::Result<()> {
@@ -79,7 +89,10 @@ impl File for SimFile {
     }
 
     fn set_len(&self, len: u64) -> io::Result<()> {
-        let mut state = self.enter_to_write(len)?;
+        let (mut state, too_much) = self.enter_to_write(len)?;
+        if too_much > 0 {
+            return Err(no_space());
+        }
         state.record(|| DiskEvent::SetLen {
             path: self.path.clone(),
             len,
@@ -88,8 +101,14 @@ impl File for SimFile {
         Ok(())
     }
 
-    fn allocate(&self, _position: u64, _len: u64) -> io::Result<()> {
-        self.enter().map(drop)
+    fn allocate(&self, position: u64, len: u64) -> io::Result<()> {
+        let mut state = self.enter()?;
+        let end = position.saturating_add(len);
+        let grows_by = end.saturating_sub(state.tree.inode(self.inode)?.held() as u64);
+        if state.faults.fits(state.tree.used_bytes(), grows_by) {
+            state.tree.inode(self.inode)?.allocate(size(end)?);
+        }
+        Ok(())
     }
 
     fn is_cached(&self, _position: u64, _len: u64) -> bool {

@@ -1,5 +1,5 @@
 use super::{DiskEvent, SimFile, State, lock};
-use crate::{DirEntry, Disk, File, OpenMode};
+use crate::{DirEntry, Disk, DiskSpace, File, OpenMode};
 use std::io;
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -89,10 +89,13 @@ impl Disk for SimHandle {
         self.enter().is_ok_and(|state| state.tree.lookup(path).is_ok())
     }
 
-    fn free_bytes(&self, _path: &Path) -> io::Result<u64> {
+    fn space(&self, _path: &Path) -> io::Result<DiskSpace> {
         let state = self.enter()?;
-        let capacity = state.faults.capacity_bytes.unwrap_or(1 << 40);
-        Ok(capacity.saturating_sub(state.tree.used_bytes()))
+        let total_bytes = state.faults.capacity_bytes.unwrap_or(1 << 40);
+        Ok(DiskSpace {
+            free_bytes: total_bytes.saturating_sub(state.tree.used_bytes()),
+            total_bytes,
+        })
     }
 
     fn lock(&self, path: &Path) -> io::Result<Arc<dyn File>> {

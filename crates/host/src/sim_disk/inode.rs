@@ -15,6 +15,8 @@ pub(crate) struct Inode {
     synced: Vec<u8>,
     current: Vec<u8>,
     changes: Vec<Change>,
+    /// Blocks are held up to here.
+    allocated: usize,
     /// Dirty pages could not be written, and no sync has told so yet.
     write_back_failed: bool,
 }
@@ -22,6 +24,15 @@ pub(crate) struct Inode {
 impl Inode {
     pub(crate) fn len(&self) -> usize {
         self.current.len()
+    }
+
+    /// Bytes that it takes of the disk.
+    pub(crate) fn held(&self) -> usize {
+        self.current.len().max(self.allocated)
+    }
+
+    pub(crate) fn allocate(&mut self, end: usize) {
+        self.allocated = self.allocated.max(end);
     }
 
     pub(crate) fn read(&self, buffer: &mut [u8], position: usize) -> usize {
@@ -40,6 +51,8 @@ impl Inode {
     }
 
     pub(crate) fn set_len(&mut self, len: usize) {
+        // What lies behind a cut is given back.
+        self.allocated = self.allocated.min(len);
         if len != self.current.len() {
             self.current.resize(len, 0);
             self.changes.push(Change::SetLen(len));
@@ -80,6 +93,7 @@ impl Inode {
     }
 
     pub(crate) fn forget_unsynced(&mut self) {
+        self.allocated = 0;
         self.changes.clear();
         self.write_back_failed = false;
         self.current.clone_from(&self.synced);
@@ -93,6 +107,7 @@ impl Inode {
     /// size covers but no write reached reads as zeros.
     pub(crate) fn crash(&mut self, numbers: &mut SeededNumbers) {
         let changes = std::mem::take(&mut self.changes);
+        self.allocated = 0;
         self.write_back_failed = false;
         if !changes.is_empty() {
             let size_after = match numbers.below(3) {

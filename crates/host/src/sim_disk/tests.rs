@@ -166,6 +166,11 @@ fn faults_strike_once_where_they_were_planned() {
             .and_then(|error| error.raw_os_error()),
         Some(28)
     );
+    assert_eq!(
+        content(&disk, "/a").map(|bytes| bytes.len()),
+        Some(4),
+        "what fits is written"
+    );
     sim.crash_losing_everything_unsynced();
     assert_eq!(
         content(&sim.handle(), "/a"),

@@ -92,7 +92,7 @@ impl Tree {
     }
 
     pub(crate) fn used_bytes(&self) -> u64 {
-        self.files.values().map(|file| file.len() as u64).sum()
+        self.files.values().map(|file| file.held() as u64).sum()
     }
 
     pub(crate) fn inode(&mut self, id: u64) -> io::Result<&mut Inode> {

@@ -13,15 +13,36 @@ impl Log {
     /// `segment.ms` and `retention.ms` where batches carry no timestamp.
     ///
     /// # Errors
-    /// [`LogError::InvalidAppend`], nothing was written; [`LogError::Corrupt`]; [`LogError::Offline`] from the
-    /// first failed write on.
+    /// [`LogError::InvalidAppend`], nothing was written; [`LogError::Full`] if the file system has no room: whole batches
+    /// may have been appended, up to the log end, and the log refuses appends until the next flush is done;
+    /// [`LogError::Corrupt`]; [`LogError::Offline`] from the first failed write on.
     pub fn append(&mut self, bytes: Bytes, first: Offset, next: Offset, wall_ms: i64) -> Result<(), LogError> {
         self.check_writable()?;
+        if self.mending {
+            return Err(LogError::Full);
+        }
         let headers = self.check_append(&bytes, first, next)?;
-        let (mut left, mut at) = (&headers[..], 0);
+        let (written, appended) = self.append_batches(&bytes, &headers, wall_ms);
+        if written > 0 {
+            self.touched = true;
+            self.tail.push(first, self.log_end, bytes.slice(..written));
+        }
+        appended
+    }
+
+    /// Also answers how many bytes, whole batches, were written.
+    fn append_batches(
+        &mut self,
+        bytes: &Bytes,
+        headers: &[BatchHeader],
+        wall_ms: i64,
+    ) -> (usize, Result<(), LogError>) {
+        let (mut left, mut at) = (headers, 0);
         while let Some(batch) = left.first() {
-            if self.must_roll(&[], batch, wall_ms) {
-                self.roll()?;
+            if self.must_roll(&[], batch, wall_ms)
+                && let Err(error) = self.roll()
+            {
+                return (at, Err(error));
             }
             let mut count = 1;
             while let Some(more) = left.get(count)
@@ -31,12 +52,12 @@ impl Log {
             }
             let (batches, rest) = left.split_at(count);
             let len: usize = batches.iter().map(BatchHeader::size).sum();
-            self.write_batches(&bytes[at..at + len], batches, wall_ms)?;
+            if let Err(error) = self.write_batches(&bytes[at..at + len], batches, wall_ms) {
+                return (at, Err(error));
+            }
             (left, at) = (rest, at + len);
         }
-        self.touched = true;
-        self.tail.push(first, next, bytes);
-        Ok(())
+        (at, Ok(()))
     }
 
     /// One write to the active segment, which has room for it.
@@ -46,7 +67,13 @@ impl Log {
             return Err(LogError::Offline);
         };
         let mut position = active.size;
-        dir.write("append", || active.append(&dir, bytes, wall_ms))?;
+        let appended = dir.write_if_room("append", || active.append(&dir, bytes, wall_ms));
+        if let Err(error) = appended {
+            return Err(self.give_up_append(error));
+        }
+        let Some(active) = self.segments.last_mut() else {
+            return Err(LogError::Offline);
+        };
         for header in batches {
             active.note(header, position);
             position += header.size() as u64;
@@ -61,6 +88,21 @@ impl Log {
         self.active_dirty = true;
         self.bytes_dirty += bytes.len() as u64;
         Ok(())
+    }
+
+    /// ◆ An append found no room: what it left behind the last whole batch is cut off at once, and appends are refused
+    /// until that is on disk. Else a record that nobody has could stand, after a power loss, where a later one of the
+    /// same epoch stands everywhere else.
+    fn give_up_append(&mut self, error: LogError) -> LogError {
+        let (LogError::Full, Some(active)) = (&error, self.segments.last_mut()) else {
+            return error;
+        };
+        if let Err(error) = active.cut_back() {
+            return self.dir.fail("cut after a failed append", &error);
+        }
+        self.mending = true;
+        self.active_dirty = true;
+        error
     }
 
     fn check_append(&self, bytes: &Bytes, first: Offset, next: Offset) -> Result<Vec<BatchHeader>, LogError> {
@@ -133,16 +175,20 @@ impl Log {
             return Ok(());
         }
         let empty = active.size == 0;
-        let created = dir.write("roll", || -> io::Result<Segment> {
+        let created = dir.write_if_room("roll", || -> io::Result<Segment> {
             if empty {
                 active.remove_files(&dir)?;
-            } else {
-                self.unsynced.extend(active.finish(&dir)?);
+                return Segment::create(&dir, &self.path, base, &config);
             }
+            // The active segment stays what it is until all that may find no room is done.
+            self.unsynced.extend(active.finish_index(&dir)?);
             Segment::create(&dir, &self.path, base, &config)
         })?;
         if empty {
             self.segments.pop();
+        } else if let Some(rolled) = self.segments.last_mut() {
+            let synced_later = dir.write("roll", || rolled.close(&dir))?;
+            self.unsynced.extend(synced_later);
         }
         self.segments.push(created);
         self.indexed = base;

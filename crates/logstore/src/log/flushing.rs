@@ -45,14 +45,14 @@ impl Log {
     /// [`Log::begin_flush`], once it is synced.
     ///
     /// # Errors
-    /// [`LogError::Corrupt`]; [`LogError::Offline`].
+    /// [`LogError::Full`]; [`LogError::Corrupt`]; [`LogError::Offline`].
     pub fn checkpoint_index(&mut self) -> Result<(), LogError> {
         self.check_writable()?;
         let dir = self.dir.clone();
         let Some(active) = self.segments.last_mut() else {
             return Ok(());
         };
-        let written = dir.write("index", || active.write_index(&dir))?;
+        let written = dir.write_if_room("index", || active.write_index(&dir))?;
         self.unsynced.extend(written);
         self.indexed = self.log_end;
         self.dir_dirty = true;
@@ -75,6 +75,8 @@ impl Log {
             return;
         }
         self.job_out = false;
+        // A later job than the one that was out when the append failed: the cut is on disk.
+        self.mending &= self.active_dirty;
         if done.generation != self.generation {
             return;
         }

@@ -17,11 +17,11 @@ impl Log {
     /// is never needed for safety: what is missing is read from the log again.
     ///
     /// # Errors
-    /// [`LogError::Offline`], also when the write fails.
+    /// [`LogError::Full`]; [`LogError::Offline`], also when the write fails otherwise.
     pub fn write_producer_snapshot(&self, offset: Offset, entries: &[ProducerSnapshotEntry]) -> Result<(), LogError> {
         self.check_writable()?;
         let path = segment_path(&self.path, offset, "snapshot");
-        self.dir.write("producer snapshot", || {
+        self.dir.write_if_room("producer snapshot", || {
             crate::checkpoint::export_bytes(&*self.dir.disk, &path, &encode_producer_snapshot(entries))?;
             let offsets = self.snapshot_offsets()?;
             for old in &offsets[..offsets.len().saturating_sub(KEPT)] {

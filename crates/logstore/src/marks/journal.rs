@@ -41,6 +41,9 @@ struct Loaded {
     last_crc: u32,
 }
 
+/// The last round before a rewrite may begin just before the end, and a round is padded.
+const ROUND_ROOM: u64 = 4 * ROUND_ALIGNMENT as u64;
+
 fn file_name(index: usize) -> String {
     format!("marks-{index}")
 }
@@ -219,6 +222,9 @@ impl MarksJournal {
         self.current = other;
         self.position = bytes.len() as u64;
         self.rewrite_at = (bytes.len() as u64 * 4).max(limits::MARKS_JOURNAL_BYTES);
+        // ◆ All that is written until then has its place already: a file system that others fill up takes no directory
+        // offline in the middle of what was acknowledged.
+        self.file.allocate(0, self.rewrite_at + ROUND_ROOM)?;
         self.sequence += 1;
         self.last_crc = crc;
         Ok(())

@@ -293,7 +293,8 @@ impl Walk {
                 segment.file = Some(file);
             } else {
                 segment.file = Some(file);
-                log.unsynced.extend(segment.finish(&dir)?);
+                log.unsynced.extend(segment.finish_index(&dir)?);
+                log.unsynced.extend(segment.close(&dir)?);
             }
         }
         log.remove_snapshots_above(log.log_end)?;

@@ -1,5 +1,6 @@
 //! A log's life beside appends: when segments roll, when they are deleted, and when their files go.
 
+mod full;
 mod machine;
 mod removal;
 mod restart;

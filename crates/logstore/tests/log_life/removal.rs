@@ -48,6 +48,22 @@ fn removed_segments_are_renamed_and_go_after_the_delay() {
     assert_eq!(read_all(&log).unwrap().len(), 340);
 }
 
+/// Fails if a full directory stays full until the delay is over.
+#[test]
+fn without_room_nothing_waits_for_the_delay() {
+    let sim = SimDisk::new();
+    let life = Life::begin(&sim, 1);
+    let mut log = filled(&life, 1);
+    log.increment_log_start(Offset(2)).unwrap();
+    life.clean();
+    let used = sim.used_bytes();
+    sim.set_faults(|faults| faults.capacity_bytes = Some(used + 1_000));
+    life.dir.measure_room(Some(2_000));
+    life.set_clock(1);
+    life.clean();
+    assert_eq!(life.files(), [format!("{SECOND}.log")]);
+}
+
 #[test]
 fn what_a_crash_left_behind_goes_at_the_next_start() {
     let sim = SimDisk::new();

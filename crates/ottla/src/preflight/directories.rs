@@ -2,7 +2,7 @@ use super::{PreflightError, holder};
 use crate::settings::Settings;
 use controller::Identity;
 use host::Disk;
-use logstore::{LogDir, MetaProperties};
+use logstore::{LogDir, LogDirError, MetaProperties};
 use rustix::fs::{Access, FlockOperation, access, fcntl_lock, flock};
 use std::collections::BTreeMap;
 use std::fs;
@@ -20,11 +20,25 @@ const LOG_DIR_LOCK: &str = ".lock";
 
 /// Looks at the log directories and the metadata directory and changes nothing there.
 pub fn check(disk: &dyn Disk, settings: &Settings) -> Result<(), PreflightError> {
-    let log_dirs = settings.log_dirs.iter().map(|path| (LOG_DIRS, path));
-    for (property, path) in log_dirs.chain([(METADATA_DIR, &settings.metadata_dir)]) {
-        check_place(disk, property, path)?;
+    let several = settings.log_dirs.len() > 1;
+    for path in &settings.log_dirs {
+        match check_place(disk, LOG_DIRS, path) {
+            // Told when it is opened: its replicas are offline, and the node serves its other directories.
+            Err(error) if several && disk_failed(&error) => {}
+            checked => checked?,
+        }
     }
+    check_place(disk, METADATA_DIR, &settings.metadata_dir)?;
     check_owners(disk, settings)
+}
+
+/// A disk that fails, or that the kernel has made read-only because it does.
+fn disk_failed(error: &PreflightError) -> bool {
+    match error {
+        PreflightError::Disk { .. } => true,
+        PreflightError::NotWritable { error, .. } => error.kind() == io::ErrorKind::ReadOnlyFilesystem,
+        _ => false,
+    }
 }
 
 /// That the path is, or can become, a directory with room, which this user may write and nobody else has locked.
@@ -73,7 +87,10 @@ fn check_place(disk: &dyn Disk, property: &'static str, path: &Path) -> Result<(
             holder,
         });
     }
-    let (free, needed) = (disk.free_bytes(&there).map_err(failed)?, limits::START_FREE_BYTES_MIN);
+    let (free, needed) = (
+        disk.space(&there).map_err(failed)?.free_bytes,
+        limits::START_FREE_BYTES_MIN,
+    );
     if free < needed {
         return Err(PreflightError::Full {
             property,
@@ -139,8 +156,11 @@ fn check_owners(disk: &dyn Disk, settings: &Settings) -> Result<(), PreflightErr
     let known = cluster.is_some();
     let mut seen: BTreeMap<types::DirectoryId, &PathBuf> = BTreeMap::new();
     for path in &settings.log_dirs {
-        let Some(meta) = LogDir::inspect(disk, path)? else {
-            continue;
+        let meta = match LogDir::inspect(disk, path) {
+            Ok(Some(meta)) => meta,
+            Ok(None) => continue,
+            Err(LogDirError::Io { .. } | LogDirError::Marks { .. }) if settings.log_dirs.len() > 1 => continue,
+            Err(error) => return Err(error.into()),
         };
         let MetaProperties {
             cluster_id,
