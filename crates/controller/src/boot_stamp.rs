@@ -38,7 +38,8 @@ impl BootStamp {
     /// Stamps the directories, but for those whose stamp is older than start `stamped` of this lineage.
     pub fn stamp(self, disk: &dyn Disk, directories: &[LogDirectory], stamped: u32) -> io::Result<OldCopies> {
         let mut old = OldCopies::default();
-        for directory in directories {
+        // What has failed is left alone; when it is back it counts as an old copy.
+        for directory in directories.iter().filter(|directory| directory.report.is_usable()) {
             let known = Self::read(disk, &directory.path)?
                 .filter(|stamp| stamp.lineage == self.lineage)
                 .map_or(0, |stamp| stamp.boots);

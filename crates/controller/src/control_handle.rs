@@ -13,7 +13,7 @@ use raft::pb::controller_request::Request;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{mpsc, oneshot, watch};
-use types::{BrokerEpoch, ErrorCode, LeaderEpoch, NodeId, TopicId, TopicPartition};
+use types::{BrokerEpoch, DirectoryId, ErrorCode, LeaderEpoch, NodeId, TopicId, TopicPartition};
 use uuid::Uuid;
 
 /// How long a call looks for a controller before it gives up.
@@ -183,6 +183,21 @@ impl ControlHandle {
         self.call(Request::ResignLeaders(request), DEADLINE).await.map(drop)
     }
 
+    /// These log directories of this broker have failed: others should lead what is in them.
+    ///
+    /// # Errors
+    /// As [`Self::alter_partitions`].
+    pub async fn offline_directories(&self, directories: Vec<DirectoryId>) -> Result<(), ErrorCode> {
+        let request = pb::OfflineDirectoriesRequest {
+            node_id: self.node_id.0,
+            broker_epoch: self.broker_epoch()?.0,
+            directory_ids: directories.iter().map(|id| messages::bytes_of(id.0)).collect(),
+        };
+        self.call(Request::OfflineDirectories(request), DEADLINE)
+            .await
+            .map(drop)
+    }
+
     /// The logs of these replicas of this broker are damaged below their durable marks: they should leave ISR and ELR. One
     /// answer for each, in order; `ELIGIBLE_LEADERS_NOT_AVAILABLE`: nobody else could lead, the replica stays.
     ///
@@ -270,6 +285,7 @@ fn leads_what_another_could(image: &Image, node: NodeId) -> bool {
             partition.leader == Some(node)
                 && partition.isr.iter().any(|other| {
                     *other != node
+                        && image.replica_is_online(partition, *other)
                         && image
                             .brokers
                             .get(other)

@@ -85,6 +85,7 @@ pub(crate) fn plan(image: &Image, request: &Request, context: &Context<'_>) -> P
         Request::MarkStrict(mark) => mark_strict(image, mark),
         Request::ExpelDamaged(damaged) => expel_damaged(image, damaged),
         Request::ResignLeaders(resign) => resign_leaders(image, resign),
+        Request::OfflineDirectories(offline) => offline_directories(image, offline),
         Request::Probe(_) | Request::Admit(_) | Request::ClusterStatus(_) => invalid("not a command"),
     }
 }
@@ -423,6 +424,27 @@ fn mark_strict(image: &Image, mark: &pb::MarkStrictRequest) -> Planned {
             records: plan.records,
             reply: Reply::MarkStrict(pb::MarkStrictReply {}),
         },
+        Err(error) => refused(error),
+    }
+}
+
+fn offline_directories(image: &Image, offline: &pb::OfflineDirectoriesRequest) -> Planned {
+    let command = plan::OfflineDirectories {
+        node_id: NodeId(offline.node_id),
+        broker_epoch: BrokerEpoch(offline.broker_epoch),
+        directories: offline.directory_ids.iter().map(|id| directory(id)).collect(),
+    };
+    match plan::offline_directories(image, &command) {
+        Ok(plan) => {
+            if !plan.records.is_empty() {
+                tracing::warn!(broker = offline.node_id, directories = ?command.directories, partitions = plan.response,
+                    "log directories of a broker have failed: its replicas in them lead nothing and leave the ISR");
+            }
+            Planned {
+                records: plan.records,
+                reply: Reply::OfflineDirectories(pb::OfflineDirectoriesReply {}),
+            }
+        }
         Err(error) => refused(error),
     }
 }

@@ -22,7 +22,7 @@ pub enum DirectoryOutcome {
     Intact,
     /// Anything may be missing: the directory is an old copy, or too much of it is damaged to be named.
     Missing,
-    /// Recovery failed: the directory is offline.
+    /// Recovery failed, or a write or sync since: the directory is offline.
     Failed,
 }
 
@@ -33,6 +33,14 @@ pub struct DirectoryReport {
     pub outcome: DirectoryOutcome,
     /// Whether the last run ended cleanly: all that was in memory is on disk.
     pub clean: bool,
+}
+
+impl DirectoryReport {
+    /// Whether replicas can live in it.
+    #[must_use]
+    pub fn is_usable(&self) -> bool {
+        self.outcome != DirectoryOutcome::Failed
+    }
 }
 
 /// A broker as it registered (KIP-631). Fenced until it has applied its own registration.

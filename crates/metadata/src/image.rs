@@ -96,6 +96,18 @@ impl Image {
         self.brokers.get(&node).is_some_and(|broker| broker.may_lead())
     }
 
+    /// Whether the log directory of this replica is one that its broker serves, as far as is known. A replica without a
+    /// directory of record is wherever the broker put it.
+    #[must_use]
+    pub fn replica_is_online(&self, partition: &PartitionImage, node: NodeId) -> bool {
+        let directory = partition.directory(node).unwrap_or_default();
+        let serves = |broker: &Arc<BrokerRegistration>| {
+            let mut usable = broker.directories.iter().filter(|report| report.is_usable());
+            directory.is_zero() || usable.any(|report| report.id == directory)
+        };
+        self.brokers.get(&node).is_some_and(serves)
+    }
+
     /// The member that is `node` now: the newest, should an older one of the same node not be removed yet.
     #[must_use]
     pub fn member_of(&self, node: NodeId) -> Option<&Arc<Member>> {

@@ -3,7 +3,7 @@
 mod fixture;
 
 use fixture::{Cluster, TP, disk, nodes};
-use metadata::plan::{self, Heartbeat, RegisterBroker, ResignLeaders};
+use metadata::plan::{self, Heartbeat, OfflineDirectories, RegisterBroker, ResignLeaders};
 use metadata::{DirectoryOutcome, Record};
 use types::{BrokerEpoch, ErrorCode, LeaderEpoch, LogIndex, NodeId, PartitionEpoch, TopicId, TopicPartition};
 use uuid::Uuid;
@@ -279,6 +279,127 @@ fn a_leader_resigns_where_another_in_sync_replica_can_lead() {
         let refused = plan::resign_leaders(&cluster.image, &earlier_life).unwrap_err();
         assert_eq!(refused.code, ErrorCode::StaleBrokerEpoch);
     }
+}
+
+/// The commands of a broker whose directories fail, and of one that was told of before.
+fn fail(cluster: &mut Cluster, node: i32, directories: &[u128]) -> usize {
+    let command = OfflineDirectories {
+        node_id: NodeId(node),
+        broker_epoch: cluster.epoch(node),
+        directories: directories.iter().map(|id| disk(*id).id).collect(),
+    };
+    let plan = plan::offline_directories(&cluster.image, &command).unwrap();
+    cluster.apply(&plan.records);
+    let again = plan::offline_directories(&cluster.image, &command).unwrap();
+    assert_eq!(
+        (again.records, again.response),
+        (vec![], 0),
+        "a repeated report changes nothing"
+    );
+    let earlier_life = OfflineDirectories {
+        broker_epoch: BrokerEpoch(command.broker_epoch.0 - 1),
+        ..command
+    };
+    let refused = plan::offline_directories(&cluster.image, &earlier_life).unwrap_err();
+    assert_eq!(refused.code, ErrorCode::StaleBrokerEpoch);
+    plan.response
+}
+
+/// ◆ What is in a failed directory leads nothing, by no way of electing, until a restart has recovered it; the last member
+/// of an ISR stays that.
+#[test]
+fn replicas_in_a_failed_directory_lead_nothing_until_it_is_recovered() {
+    // (brokers whose directory fails in turn, what comes of it, and once broker 1 has restarted with all it had)
+    let cases: [(&[i32], _, _); 4] = [
+        (&[1], "2@1 isr 2,3 elr ", "2@1 isr 2,3 elr "),
+        (&[2], "1@0 isr 1,3 elr ", "3@1 isr 1,3 elr "),
+        (&[2, 3], "1@0 isr 1 elr 3", "1@2 isr 1 elr 3"),
+        (&[2, 3, 1], "-@1 isr 1 elr 3", "1@2 isr 1 elr 3"),
+    ];
+    for (failed, expected, restarted) in cases {
+        let mut cluster = Cluster::with_topic(&[]);
+        for node in failed {
+            fail(&mut cluster, *node, &[0xd0 + u128::from(node.unsigned_abs())]);
+        }
+        assert_eq!(cluster.state(), expected, "{failed:?}");
+        let elected = plan::elect_leaders(&cluster.image).records;
+        assert_eq!(elected, [], "{failed:?}: there is nobody to elect");
+        cluster.restart(1, CLEAN);
+        cluster.unfence(1);
+        assert_eq!(cluster.state(), restarted, "{failed:?}");
+    }
+}
+
+#[test]
+fn a_replica_in_a_failed_directory_does_not_join_the_isr() {
+    let mut cluster = Cluster::with_topic(&[]);
+    fail(&mut cluster, 3, &[0xd3]);
+    let partition = cluster.partition();
+    let asked = plan::AlterPartition {
+        tp: TP,
+        leader_epoch: partition.leader_epoch,
+        partition_epoch: partition.partition_epoch,
+        isr: [1, 2, 3].map(|node| (NodeId(node), cluster.epoch(node))).to_vec(),
+    };
+    let command = plan::AlterPartitions {
+        node_id: NodeId(1),
+        broker_epoch: cluster.epoch(1),
+        partitions: vec![asked],
+    };
+    let plan = plan::alter_partitions(&cluster.image, &command).unwrap();
+    let refused = plan.response[0].1.as_ref().unwrap_err();
+    assert_eq!(refused.code, ErrorCode::IneligibleReplica);
+}
+
+/// Fails if a broker is given up with one of its directories, or if new replicas are not spread over them.
+#[test]
+fn a_failed_directory_takes_nothing_else_along() {
+    let mut cluster = Cluster::of(3);
+    cluster.restart(1, |command| command.registration.directories.push(disk(0xee)));
+    cluster.unfence(1);
+    let new = plan::NewTopic {
+        id: fixture::TOPIC,
+        name: "t".into(),
+        partitions: -1,
+        replication_factor: -1,
+        assignments: (0..4).map(|number| (number, nodes(&[1, 2, 3]))).collect(),
+        ..Default::default()
+    };
+    let command = plan::CreateTopics {
+        topics: vec![new],
+        ..Default::default()
+    };
+    let created = plan::create_topics(&cluster.image, &command, 0).records;
+    cluster.apply(&created);
+    let at = |cluster: &Cluster, partition| {
+        let partition = cluster.image.partition(TopicPartition { partition, ..TP }).unwrap();
+        (partition.directories[0], partition.leader, partition.isr.len())
+    };
+    let (first, second, leader) = (disk(0xd1).id, disk(0xee).id, Some(NodeId(1)));
+    for (partition, directory) in [(0, first), (1, second), (2, first), (3, second)] {
+        assert_eq!(at(&cluster, partition), (directory, leader, 3));
+    }
+    assert_eq!(fail(&mut cluster, 1, &[0xee, 0xab]), 2);
+    for (partition, directory, leader, in_sync) in [
+        (0, first, leader, 3),
+        (1, second, Some(NodeId(2)), 2),
+        (2, first, leader, 3),
+        (3, second, Some(NodeId(2)), 2),
+    ] {
+        assert_eq!(at(&cluster, partition), (directory, leader, in_sync), "{partition}");
+    }
+    // What is created from now on goes to the directory that is left.
+    let more = plan::CreatePartitions {
+        topics: vec![plan::MorePartitions {
+            name: "t".into(),
+            count: 6,
+            assignments: Some(vec![nodes(&[1, 2, 3]); 2]),
+        }],
+        ..Default::default()
+    };
+    let grown = plan::create_partitions(&cluster.image, &more, 0).records;
+    cluster.apply(&grown);
+    assert_eq!((at(&cluster, 4).0, at(&cluster, 5).0), (first, first));
 }
 
 #[test]

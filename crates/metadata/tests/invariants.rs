@@ -3,7 +3,7 @@
 mod fixture;
 
 use fixture::{Cluster, TP};
-use metadata::plan::{self, AlterPartition, AlterPartitions, ResignLeaders};
+use metadata::plan::{self, AlterPartition, AlterPartitions, OfflineDirectories, ResignLeaders};
 use metadata::{DirectoryOutcome, Image, PartitionImage, decode_records, encode_records};
 use proptest::prelude::*;
 use types::NodeId;
@@ -14,6 +14,8 @@ enum Step {
     Unfence(i32),
     Shutdown(i32),
     Resign(i32),
+    /// Its log directory fails.
+    FailDirectory(i32),
     /// A restart: cleanly; wiped.
     Restart(i32, bool, bool),
     /// An ISR by bit mask.
@@ -27,6 +29,7 @@ fn step() -> impl Strategy<Value = Step> {
         node.clone().prop_map(Step::Unfence),
         node.clone().prop_map(Step::Shutdown),
         node.clone().prop_map(Step::Resign),
+        node.clone().prop_map(Step::FailDirectory),
         (node, any::<bool>(), prop::bool::weighted(0.2))
             .prop_map(|(node, clean, wiped)| Step::Restart(node, clean, wiped)),
         (0u8..8).prop_map(Step::Alter),
@@ -50,6 +53,15 @@ fn take(cluster: &mut Cluster, step: &Step) {
                 partitions: vec![(TP, cluster.partition().leader_epoch)],
             };
             let records = plan::resign_leaders(&cluster.image, &command).unwrap().records;
+            cluster.apply(&records);
+        }
+        Step::FailDirectory(node) => {
+            let command = OfflineDirectories {
+                node_id: NodeId(node),
+                broker_epoch: cluster.epoch(node),
+                directories: cluster.partition().directory(NodeId(node)).into_iter().collect(),
+            };
+            let records = plan::offline_directories(&cluster.image, &command).unwrap().records;
             cluster.apply(&records);
         }
         Step::Restart(node, clean, wiped) => cluster.restart(node, |command| {
@@ -101,6 +113,7 @@ fn check(
     prop_assert!(!after.elr.iter().any(|node| after.isr.contains(node)));
     if let Some(leader) = after.leader {
         prop_assert!(after.isr.contains(&leader) && image.alive(leader));
+        prop_assert!(image.replica_is_online(after, leader));
     }
     if after.leader != before.leader {
         prop_assert!(after.leader_epoch > before.leader_epoch);

@@ -121,10 +121,11 @@ fn alter(
             );
         };
         // A member may be fenced for the moment, after a restart that it survived; none such may join (KIP-841).
-        if !broker.may_lead() && !recorded.isr.contains(node) {
+        let able = broker.may_lead() && image.replica_is_online(recorded, *node);
+        if !able && !recorded.isr.contains(node) {
             return refuse(
                 ErrorCode::IneligibleReplica,
-                format!("Broker {node} is fenced or shutting down"),
+                format!("Broker {node} is fenced or shutting down, or the replica's log directory is offline"),
             );
         }
     }

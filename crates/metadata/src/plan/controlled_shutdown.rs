@@ -23,16 +23,13 @@ pub fn controlled_shutdown(image: &Image, node: NodeId, broker_epoch: BrokerEpoc
         });
     }
     let others = Candidates::without(image, node);
-    let another = |other: NodeId| others.may_lead(other);
     let mut draft = Draft::new(image);
     draft.change_replicas_of(node, |rules, _, partition| rules.hand_over(partition, node, others));
     records.extend(draft.into_records());
     let led = image
         .partitions()
         .filter(|(_, _, partition)| partition.leader == Some(node));
-    let remaining = led
-        .filter(|(_, _, partition)| !partition.isr.iter().any(|member| another(*member)))
-        .count();
+    let remaining = led.filter(|(_, _, partition)| !others.any_in_sync(partition)).count();
     Ok(Plan {
         records,
         response: remaining,

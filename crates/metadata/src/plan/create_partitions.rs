@@ -1,7 +1,7 @@
 use super::new_partition::new_partition;
-use super::placement::Placement;
+use super::placement::{Directories, Placement};
 use super::{Plan, PlanError, manual_assignment};
-use crate::{Image, Record, TopicImage};
+use crate::{Image, Record};
 use std::collections::BTreeSet;
 use types::{ErrorCode, NodeId, TopicPartition, limits};
 
@@ -29,11 +29,11 @@ pub struct MorePartitions {
 /// topic named twice, `POLICY_VIOLATION` beyond [`limits::CREATE_PARTITIONS_MAX`] partitions in one command.
 #[must_use]
 pub fn create_partitions(image: &Image, command: &CreatePartitions, random: u64) -> Plan<Vec<Result<(), PlanError>>> {
-    let placement = Placement::new(image, random);
+    let (placement, mut directories) = (Placement::new(image, random), Directories::new(image));
     let (mut named, mut left) = (BTreeSet::new(), limits::CREATE_PARTITIONS_MAX);
     let mut records = Vec::new();
     let mut grow = |more: &'_ MorePartitions| {
-        let added = add(image, &placement, more, left)?;
+        let added = add(image, &placement, &mut directories, more, left)?;
         left -= added.len();
         records.extend(added);
         Ok(())
@@ -52,7 +52,13 @@ pub fn create_partitions(image: &Image, command: &CreatePartitions, random: u64)
     Plan { records, response }
 }
 
-fn add(image: &Image, placement: &Placement, more: &MorePartitions, left: usize) -> Result<Vec<Record>, PlanError> {
+fn add(
+    image: &Image,
+    placement: &Placement,
+    directories: &mut Directories,
+    more: &MorePartitions,
+    left: usize,
+) -> Result<Vec<Record>, PlanError> {
     let Some(topic) = image.topic(&more.name) else {
         return refuse(ErrorCode::UnknownTopicOrPartition, "");
     };
@@ -104,19 +110,15 @@ fn add(image: &Image, placement: &Placement, more: &MorePartitions, left: usize)
                 }
                 None => placement.place(number, factor),
             };
-            Ok(record(image, topic, number, replicas, strict))
+            Ok(Record::Partition {
+                tp: TopicPartition {
+                    topic: topic.id,
+                    partition: index(number),
+                },
+                partition: Box::new(new_partition(image, directories, replicas, strict)),
+            })
         })
         .collect()
-}
-
-fn record(image: &Image, topic: &TopicImage, number: usize, replicas: Vec<NodeId>, strict: bool) -> Record {
-    Record::Partition {
-        tp: TopicPartition {
-            topic: topic.id,
-            partition: index(number),
-        },
-        partition: Box::new(new_partition(image, number, replicas, strict)),
-    }
 }
 
 /// Below a count that came as an `i32`.

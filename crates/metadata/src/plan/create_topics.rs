@@ -1,6 +1,6 @@
 use super::manual_assignment;
 use super::new_partition::new_partition;
-use super::placement::Placement;
+use super::placement::{Directories, Placement};
 use super::topic_name::{self, Collisions};
 use super::{Plan, PlanError};
 use crate::{Image, Record, TopicImage, topic_config};
@@ -54,6 +54,7 @@ pub fn create_topics(image: &Image, command: &CreateTopics, random: u64) -> Plan
         image,
         defaults: &command.defaults,
         placement: Placement::new(image, random),
+        directories: Directories::new(image),
         collisions: Collisions::of(image),
         named: BTreeSet::new(),
         ids: BTreeSet::new(),
@@ -73,6 +74,7 @@ struct Creation<'a> {
     image: &'a Image,
     defaults: &'a BTreeMap<String, String>,
     placement: Placement,
+    directories: Directories,
     collisions: Collisions,
     named: BTreeSet<&'a str>,
     ids: BTreeSet<TopicId>,
@@ -124,9 +126,9 @@ impl<'a> Creation<'a> {
             created_short,
         };
         let strict = self.image.is_strict(&topic);
-        let partitions = assignments.into_iter().enumerate();
-        topic.partitions = partitions
-            .map(|(number, replicas)| Arc::new(new_partition(self.image, number, replicas, strict)))
+        topic.partitions = assignments
+            .into_iter()
+            .map(|replicas| Arc::new(new_partition(self.image, &mut self.directories, replicas, strict)))
             .collect();
         self.records.push(Record::Topic {
             id: topic.id,

@@ -45,7 +45,7 @@ pub fn expel_damaged(
             ErrorCode::FencedLeaderEpoch
         } else if *leader_epoch > partition.leader_epoch {
             ErrorCode::NotController
-        } else if !eligible.any(|other| others.may_lead(*other)) {
+        } else if !eligible.any(|other| others.may_lead(partition, *other)) {
             ErrorCode::EligibleLeadersNotAvailable
         } else {
             ErrorCode::None

@@ -1,15 +1,18 @@
-use super::placement::directory;
+use super::placement::Directories;
 use crate::{Image, PartitionImage};
 use types::{LeaderEpoch, NodeId, PartitionEpoch, ReplicaIncarnation};
 
 /// A new, empty partition. Its log holds nothing, so all of it is durable.
-pub(super) fn new_partition(image: &Image, number: usize, replicas: Vec<NodeId>, strict: bool) -> PartitionImage {
+pub(super) fn new_partition(
+    image: &Image,
+    directories: &mut Directories,
+    replicas: Vec<NodeId>,
+    strict: bool,
+) -> PartitionImage {
     let isr: Vec<NodeId> = replicas.iter().copied().filter(|node| image.may_lead(*node)).collect();
     let place = |node: &NodeId| {
-        image
-            .broker(*node)
-            .map(|broker| directory(broker, number))
-            .unwrap_or_default()
+        let broker = image.broker(*node);
+        broker.map(|broker| directories.place(broker)).unwrap_or_default()
     };
     PartitionImage {
         directories: replicas.iter().map(place).collect(),

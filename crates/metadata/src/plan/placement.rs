@@ -1,5 +1,5 @@
 use super::PlanError;
-use crate::{BrokerRegistration, DirectoryOutcome, Image};
+use crate::{BrokerRegistration, Image};
 use std::collections::BTreeMap;
 use types::{DirectoryId, ErrorCode, NodeId};
 
@@ -90,16 +90,32 @@ fn rotated(nodes: &[NodeId], by: usize) -> impl Iterator<Item = NodeId> + '_ {
     nodes[by..].iter().chain(&nodes[..by]).copied()
 }
 
-/// The log directory for a new replica: the broker's usable ones in turn.
-pub(crate) fn directory(broker: &BrokerRegistration, turn: usize) -> DirectoryId {
-    let usable: Vec<DirectoryId> = broker
-        .directories
-        .iter()
-        .filter(|report| report.outcome != DirectoryOutcome::Failed)
-        .map(|report| report.id)
-        .collect();
-    turn.checked_rem(usable.len())
-        .and_then(|at| usable.get(at))
-        .copied()
-        .unwrap_or_default()
+/// Replicas in each log directory.
+pub(crate) struct Directories {
+    replicas: BTreeMap<DirectoryId, usize>,
+}
+
+impl Directories {
+    pub(crate) fn new(image: &Image) -> Self {
+        let mut replicas = BTreeMap::new();
+        for (_, _, partition) in image.partitions() {
+            for directory in &partition.directories {
+                *replicas.entry(*directory).or_default() += 1;
+            }
+        }
+        Self { replicas }
+    }
+
+    /// Where a new replica goes: the usable directory of the broker with the fewest, as in Kafka. None if the broker
+    /// has not told of any.
+    pub(crate) fn place(&mut self, broker: &BrokerRegistration) -> DirectoryId {
+        let usable = broker.directories.iter().filter(|report| report.is_usable());
+        let fewest = usable
+            .map(|report| report.id)
+            .min_by_key(|id| self.replicas.get(id).copied().unwrap_or(0));
+        if let Some(id) = fewest {
+            *self.replicas.entry(id).or_default() += 1;
+        }
+        fewest.unwrap_or_default()
+    }
 }

@@ -10,7 +10,7 @@ pub(crate) struct Rules {
     pub strict: bool,
 }
 
-/// Who may lead: the image's brokers, but for one that is about to be fenced or about to be unfenced.
+/// Who may lead: the image's brokers where their log directory is online, but for one that is about to be fenced or about to be unfenced.
 #[derive(Clone, Copy)]
 pub(crate) struct Candidates<'a> {
     image: &'a Image,
@@ -43,13 +43,23 @@ impl<'a> Candidates<'a> {
         }
     }
 
-    pub(crate) fn may_lead(self, node: NodeId) -> bool {
-        self.without != Some(node) && (self.with == Some(node) || self.image.may_lead(node))
+    pub(crate) fn may_lead(self, partition: &PartitionImage, node: NodeId) -> bool {
+        self.can(partition, node, self.image.may_lead(node))
     }
 
     /// One that is shutting down goes on leading where nobody else can.
-    fn may_stay(self, node: NodeId) -> bool {
-        self.without != Some(node) && (self.with == Some(node) || self.image.alive(node))
+    fn may_stay(self, partition: &PartitionImage, node: NodeId) -> bool {
+        self.can(partition, node, self.image.alive(node))
+    }
+
+    fn can(self, partition: &PartitionImage, node: NodeId, alive: bool) -> bool {
+        let alive = self.without != Some(node) && (self.with == Some(node) || alive);
+        alive && self.image.replica_is_online(partition, node)
+    }
+
+    /// Whether any member of the ISR may lead.
+    pub(crate) fn any_in_sync(self, partition: &PartitionImage) -> bool {
+        partition.isr.iter().any(|member| self.may_lead(partition, *member))
     }
 }
 
@@ -114,7 +124,7 @@ impl Rules {
     /// Takes `node` out of the ISR and gives its leadership to another member that may lead. Clean only: where there is
     /// no such member nothing changes.
     pub(crate) fn hand_over(self, partition: &mut PartitionImage, node: NodeId, others: Candidates<'_>) {
-        if partition.isr.iter().any(|member| others.may_lead(*member)) {
+        if others.any_in_sync(partition) {
             self.leave_isr(partition, node);
             self.elect(partition, others);
         }
@@ -124,18 +134,13 @@ impl Rules {
     /// known leader (once ISR and ELR are empty), else, where the topic asks for it, any replica. Every change
     /// of the leader, to none included, raises the leader epoch.
     pub(crate) fn elect(self, partition: &mut PartitionImage, candidates: Candidates<'_>) {
-        let may_lead = |node| candidates.may_lead(node);
-        let leads = |leader: NodeId| candidates.may_stay(leader) && partition.isr.contains(&leader);
+        let leads = |leader: NodeId| candidates.may_stay(partition, leader) && partition.isr.contains(&leader);
         if partition.leader.is_some_and(leads) {
             return;
         }
-        let first = |list: &[NodeId]| {
-            partition
-                .replicas
-                .iter()
-                .copied()
-                .find(|node| list.contains(node) && may_lead(*node))
-        };
+        let replicas = partition.replicas.iter().copied();
+        let able: Vec<NodeId> = replicas.filter(|node| candidates.may_lead(partition, *node)).collect();
+        let first = |list: &[NodeId]| able.iter().copied().find(|node| list.contains(node));
         let last_known = if partition.isr.is_empty() && partition.elr.is_empty() {
             first(&partition.last_known_elr)
         } else {
