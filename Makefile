@@ -13,7 +13,7 @@ KAFKA ?= $(CACHE)/kafka-4.3.1
 ROCKSDB = ROCKSDB_LIB_DIR="$$(deploy/rocksdb-cache.sh '$(CACHE)')" ROCKSDB_STATIC=1
 CARGO = $(ROCKSDB) cargo
 
-.PHONY: help deps build run test test-rust test-clients check fix fuzz sim bench-failover bench-idle test-tools test-hostile soak kafka clients clean
+.PHONY: help deps build run test test-rust test-clients check fix fuzz sim bench-failover bench-idle test-tools test-hostile test-disk-full soak kafka clients clean
 
 help: ## This list
 	@echo "Ottla: a Kafka-protocol cluster in one binary"; echo
@@ -64,6 +64,9 @@ kafka: ## Apache Kafka 4.3.1 from Maven Central: its tools, and a peer cluster (
 test-tools: build kafka ## Apache Kafka's own command line tools against Ottla and against Apache Kafka
 	@OTTLA="$(BIN)" KAFKA="$(KAFKA)" tests/kafka/dump_log.sh
 	@OTTLA="$(BIN)" KAFKA="$(KAFKA)" tests/kafka/tools.sh
+
+test-disk-full: build clients ## A node on a small file system fills it and goes on when there is room (needs root)
+	@OTTLA="$(BIN)" "$(VENV)/bin/python" tests/clients/run.py disk_full
 
 bench-failover: build clients ## kill -9 of the leading broker, 10 times, beside Apache Kafka where Java is there
 	@OTTLA="$(BIN)" KAFKA="$(KAFKA)" "$(VENV)/bin/python" benches/failover.py

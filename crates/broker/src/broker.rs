@@ -49,6 +49,8 @@ pub struct BrokerOptions {
     /// Port 0 picks one: see [`Broker::replica_addr`].
     pub replica_listen: (String, u16),
     pub directories: Vec<DirectoryInput>,
+    /// What each directory's file system keeps free of records (`log.dir.reserve.bytes`); `None`: by its size.
+    pub reserve_bytes: Option<u64>,
     pub timings: Timings,
     /// What the node's properties set: defaults of topics, where nothing dynamic says otherwise.
     pub config: Arc<BTreeMap<String, String>>,
@@ -97,6 +99,8 @@ struct Inner {
     scrub: Arc<dyn Pool>,
     scrub_settings: ScrubSettings,
     checkpointing: Arc<AtomicBool>,
+    reserve_bytes: Option<u64>,
+    measuring: Arc<AtomicBool>,
     storage_failed: watch::Sender<bool>,
     replica_addr: Mutex<Option<SocketAddr>>,
     threads: Mutex<Vec<ShardThread>>,
@@ -162,12 +166,17 @@ impl Broker {
             flushers.insert(input.dir.id(), input.dir.start_flusher(&host, input.flush));
             let (recovered, now_ms) = (input.recovered, host.wall_ms());
             let replicas_of = move || recovered.into_iter().map(move |log| replica_of(log, now_ms));
-            let ready = cold.run(move || replicas_of().collect::<Result<Vec<_>, _>>());
+            let (dir, reserve_bytes) = (Arc::new(input.dir), options.reserve_bytes);
+            directories.insert(dir.id(), dir.clone());
+            let ready = cold.run(move || {
+                // Before the first record comes.
+                dir.measure_room(reserve_bytes);
+                replicas_of().collect::<Result<Vec<_>, _>>()
+            });
             for replica in ready.await.map_err(LogError::Io)?? {
                 let shard = replica.log.topic_partition().shard(shards);
                 replicas[usize::from(shard)].push(replica);
             }
-            directories.insert(input.dir.id(), Arc::new(input.dir));
         }
         let (queues, receivers): (Vec<_>, Vec<_>) = (0..shards).map(|_| mpsc::channel(limits::SHARD_QUEUE_MAX)).unzip();
         let broker = Self {
@@ -188,6 +197,8 @@ impl Broker {
                 scrub: host.pool("log-scrub", 1),
                 scrub_settings,
                 checkpointing: Arc::default(),
+                reserve_bytes: options.reserve_bytes,
+                measuring: Arc::default(),
                 storage_failed: watch::Sender::new(false),
                 replica_addr: Mutex::default(),
                 threads: Mutex::default(),
@@ -390,6 +401,13 @@ impl Broker {
         lock(&self.inner.directories).keys().copied().collect()
     }
 
+    /// Directories in which a write or sync has failed.
+    pub(crate) fn offline_directories(&self) -> Vec<DirectoryId> {
+        let directories = lock(&self.inner.directories);
+        let offline = directories.values().filter(|dir| dir.is_offline());
+        offline.map(|dir| dir.id()).collect()
+    }
+
     /// The directory of this id. An unassigned replica goes to the first.
     pub(crate) fn directory(&self, id: DirectoryId) -> Option<Arc<LogDir>> {
         let directories = lock(&self.inner.directories);
@@ -408,16 +426,28 @@ impl Broker {
 
     /// Writes the exports of every directory on a pool, unless that is under way.
     pub(crate) fn write_checkpoints(&self) {
-        if self.inner.checkpointing.swap(true, Ordering::AcqRel) {
+        self.on_directories(&self.inner.checkpointing, write_all);
+    }
+
+    /// Looks on a pool how much room the directories have, unless that is under way.
+    pub(crate) fn measure_room(&self) {
+        let reserve_bytes = self.inner.reserve_bytes;
+        self.on_directories(&self.inner.measuring, move |directories| {
+            for dir in directories {
+                dir.measure_room(reserve_bytes);
+            }
+        });
+    }
+
+    fn on_directories(&self, busy: &Arc<AtomicBool>, work: impl FnOnce(&[Arc<LogDir>]) + Send + 'static) {
+        if busy.swap(true, Ordering::AcqRel) {
             return;
         }
-        let (directories, done) = (
-            lock(&self.inner.directories).values().cloned().collect::<Vec<_>>(),
-            self.inner.checkpointing.clone(),
-        );
+        let directories: Vec<_> = lock(&self.inner.directories).values().cloned().collect();
+        let busy = busy.clone();
         self.inner.cold.submit(Box::new(move || {
-            write_all(&directories);
-            done.store(false, Ordering::Release);
+            work(&directories);
+            busy.store(false, Ordering::Release);
         }));
     }
 }

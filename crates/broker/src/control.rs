@@ -2,7 +2,7 @@ use futures::future::BoxFuture;
 use metadata::Image;
 use std::sync::Arc;
 use tokio::sync::watch;
-use types::{BrokerEpoch, ErrorCode, LeaderEpoch, NodeId, PartitionEpoch, TopicPartition};
+use types::{BrokerEpoch, DirectoryId, ErrorCode, LeaderEpoch, NodeId, PartitionEpoch, TopicPartition};
 
 /// A leader's proposal for the ISR (KIP-497), each member with the epoch of its broker (KIP-903).
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -52,6 +52,9 @@ pub trait Control: Send + Sync + 'static {
     /// Asks for other leaders in place of these of this broker, each named with its leader epoch: their disk stalls.
     /// Where no other member of the ISR can lead they stay.
     fn resign_leaders(&self, leaders: Vec<(TopicPartition, LeaderEpoch)>) -> BoxFuture<'static, Result<(), ErrorCode>>;
+
+    /// Says that these log directories of this broker have failed: its replicas in them lead nothing and leave the ISR.
+    fn offline_directories(&self, directories: Vec<DirectoryId>) -> BoxFuture<'static, Result<(), ErrorCode>>;
 }
 
 #[cfg(feature = "controller")]
@@ -111,5 +114,10 @@ impl Control for controller::ControlHandle {
     fn resign_leaders(&self, leaders: Vec<(TopicPartition, LeaderEpoch)>) -> BoxFuture<'static, Result<(), ErrorCode>> {
         let handle = self.clone();
         Box::pin(async move { handle.resign_leaders(leaders).await })
+    }
+
+    fn offline_directories(&self, directories: Vec<DirectoryId>) -> BoxFuture<'static, Result<(), ErrorCode>> {
+        let handle = self.clone();
+        Box::pin(async move { handle.offline_directories(directories).await })
     }
 }

@@ -17,6 +17,7 @@ mod errands;
 mod fetch;
 mod isr;
 mod links;
+mod offline;
 mod partition;
 mod reconcile;
 mod recovered;

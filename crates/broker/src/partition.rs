@@ -98,6 +98,8 @@ pub(crate) struct Partition {
     /// DeleteRecords that wait for the followers; as many as there are requests in service.
     deletions: Vec<Deletion>,
     restate_due: bool,
+    /// Follows nobody until its directory has room.
+    waits_for_room: bool,
     /// An invariant of ours broke: this replica does nothing any more, the node goes on.
     broken: bool,
     /// Damage below the durable mark, until the replica is whole again.
@@ -170,6 +172,7 @@ impl Partition {
             cut_after_move: None,
             deletions: Vec::new(),
             restate_due: false,
+            waits_for_room: false,
             broken: false,
             damage: None,
             suspected: None,
@@ -237,6 +240,20 @@ impl Partition {
             Role::Leader(leader) => Ok(leader),
             _ => Err(self.not_leader()),
         }
+    }
+
+    /// Whether this replica is a follower now.
+    pub fn follows(&self) -> bool {
+        matches!(self.role, Role::Follower { .. })
+    }
+
+    /// It waited for room in its directory, and there is some: the newest image is to be looked at again.
+    pub fn may_resume(&self) -> bool {
+        self.waits_for_room && self.log.as_ref().is_some_and(|log| !log.is_full())
+    }
+
+    fn is_full(&self) -> bool {
+        self.log.as_ref().is_some_and(Log::is_full)
     }
 
     /// The epochs in the log, for comparing with a peer's.

@@ -1,6 +1,7 @@
 //! Compares the shard's state with the newest image and closes the difference. ◆ A watch skips images, so nothing is
 //! taken from what changed, only from what is: (topic id, incarnation, leader epoch, partition epoch).
 
+use crate::offline;
 use crate::partition::{NewReplica, Partition};
 use crate::recovered;
 use crate::shard::ShardRef;
@@ -99,8 +100,7 @@ async fn delete(shard: &ShardRef, tp: TopicPartition) {
 async fn create(shard: &ShardRef, image: &Arc<Image>, tp: TopicPartition, topic: &TopicImage, record: &PartitionImage) {
     let wanted = record.directory(shard.links().node_id).unwrap_or_default();
     let Some(directory) = shard.broker().directory(wanted) else {
-        // ◆ Never recreated elsewhere (KIP-858): that would be a replica that forgot what it acknowledged.
-        tracing::error!(topic = topic.name, partition = tp.partition, directory = %wanted, "the replica's log directory is not here");
+        offline::say_missing(shard, wanted);
         return;
     };
     let view = view_of(image, topic, record);
@@ -112,6 +112,8 @@ async fn create(shard: &ShardRef, image: &Arc<Image>, tp: TopicPartition, topic:
         .await;
     let log = match created.unwrap_or_else(|error| Err(LogError::Io(error))) {
         Ok(log) => log,
+        // The directory says so, once.
+        Err(LogError::Offline) => return,
         Err(error) => {
             tracing::error!(topic = topic.name, partition = tp.partition, %error, "a replica cannot be created");
             return;

@@ -1,11 +1,12 @@
 use crate::broker::Broker;
 use crate::data::{AppendError, Appended};
 use crate::links::{FlushResult, Links};
+use crate::offline::Offline;
 use crate::partition::{ListOffset, Partition, PollId, RoleChange};
 use crate::replica_stream::{FollowOut, StreamOut};
 use crate::shard_queue::{Call, Outbox};
 use crate::stalls::Stalls;
-use crate::{damage, errands, isr, reconcile, replica_stream, stalls};
+use crate::{damage, errands, isr, offline, reconcile, replica_stream, stalls};
 use bytes::Bytes;
 use futures::future::LocalBoxFuture;
 use host::{Listener, Pool, PoolExt};
@@ -50,6 +51,7 @@ pub(crate) struct Shard {
     following: RefCell<BTreeMap<TopicPartition, Rc<FollowOut>>>,
     refused: RefCell<BTreeSet<TopicPartition>>,
     stalls: Stalls,
+    offline: Offline,
     pub(crate) look: Notify,
     /// What the surface keeps per shard: fetch sessions and the like.
     surface: RefCell<Option<Rc<dyn std::any::Any>>>,
@@ -77,6 +79,7 @@ impl ShardRef {
             following: RefCell::default(),
             refused: RefCell::default(),
             stalls: Stalls::default(),
+            offline: Offline::default(),
             look: Notify::new(),
             surface: RefCell::default(),
             polls: Cell::new(0),
@@ -117,6 +120,10 @@ impl ShardRef {
 
     pub(crate) fn stalls(&self) -> &Stalls {
         &self.0.stalls
+    }
+
+    pub(crate) fn offline(&self) -> &Offline {
+        &self.0.offline
     }
 
     pub(crate) fn shards(&self) -> u16 {
@@ -397,6 +404,17 @@ impl ShardRef {
         }
     }
 
+    /// Replicas that stopped by themselves (no room, a failed directory): their leaders must not go on sending, for what
+    /// nobody acknowledges fills the window of all that is on the stream.
+    fn leave_what_is_not_followed(&self) {
+        let following: Vec<_> = self.0.following.borrow().keys().copied().collect();
+        for tp in following {
+            if self.partition(tp).is_none_or(|partition| !partition.borrow().follows()) {
+                self.unfollow(tp);
+            }
+        }
+    }
+
     /// States the position of a partition again, if it is followed.
     pub(crate) fn state(&self, tp: TopicPartition) {
         if let Some(out) = self.0.following.borrow().get(&tp) {
@@ -454,6 +472,10 @@ impl ShardRef {
         for (tp, _) in self.partitions() {
             self.with(tp, |partition| {
                 partition.tick(now);
+                // There is room again where a follower waited for it.
+                if partition.may_resume() {
+                    self.look_again();
+                }
                 if ticks.is_multiple_of(CHECKPOINT_TICKS) && partition.checkpoint(SNAPSHOT_BYTES) {
                     partition.flush();
                 }
@@ -462,7 +484,10 @@ impl ShardRef {
         self.0.broker.check_storage();
         if self.0.index == 0 {
             self.0.broker.remove_due_files();
+            self.0.broker.measure_room();
+            offline::report_failed_directories(self);
         }
+        self.leave_what_is_not_followed();
         self.restate_refused();
         isr::mark_strict(self);
         damage::report(self);

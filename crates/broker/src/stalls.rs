@@ -52,7 +52,7 @@ fn another_could_lead(shard: &ShardRef, tp: TopicPartition) -> bool {
         return false;
     };
     let mut others = partition.isr.iter().filter(|member| **member != me);
-    others.any(|member| image.may_lead(*member))
+    others.any(|member| image.may_lead(*member) && image.replica_is_online(partition, *member))
 }
 
 fn ask(shard: &ShardRef, leaders: Vec<(TopicPartition, LeaderEpoch)>) {

@@ -6,7 +6,7 @@ use api::{Api, ApiSettings, KafkaConnections};
 use broker::{Broker, BrokerOptions, DirectoryInput};
 use controller::{ControlHandle, ControlOptions, ControlPlane, Failure, LogDirectory};
 use host::{HostRef, Listener, PoolExt};
-use logstore::{LogDir, Recovered, RecoveryOutcome};
+use logstore::{LogDir, LogDirError, Recovered, RecoveryOutcome};
 use metadata::topic_config::{self, Effect};
 use metadata::{DirectoryOutcome, DirectoryReport, Endpoint, Image};
 use raft::{RaftStore, Transport};
@@ -14,7 +14,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
-use types::limits;
+use types::{DirectoryId, limits};
 
 /// Pause after the system refused to accept a connection (too many open files).
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
@@ -46,6 +46,8 @@ pub struct Node {
     control_failure: Failure,
     broker: Option<Broker>,
     accepting: Option<tokio::task::JoinHandle<()>>,
+    /// Those that are in use.
+    log_dirs: Vec<PathBuf>,
     /// What is started once the cluster is known.
     waiting: Option<Waiting>,
 }
@@ -81,11 +83,27 @@ impl Node {
             })?;
         let mut directories = Vec::new();
         let mut reports = Vec::new();
+        let mut unusable = None;
         for path in &settings.log_dirs {
-            let (dir, recovered, report) = open(&host, path.clone()).await?;
-            directories.push((dir, recovered));
-            reports.push(report);
+            match open(&host, path.clone()).await? {
+                Ok((dir, recovered, report)) => {
+                    directories.push((dir, recovered));
+                    reports.push(report);
+                }
+                Err((report, error)) => {
+                    reports.extend(report);
+                    unusable.get_or_insert(error);
+                }
+            }
         }
+        if let Some(error) = unusable {
+            if directories.is_empty() {
+                return Err(error);
+            }
+            tracing::error!(%error, "a log directory cannot be used: its replicas are offline, and the node serves the others. \
+                What was acknowledged is safe where other replicas have it, and nothing is made anew elsewhere; mend the disk and start the node again");
+        }
+        let log_dirs = directories.iter().map(|(dir, _)| dir.path().to_owned()).collect();
         let endpoint = |host: &str, port: u16| Endpoint {
             host: host.to_owned(),
             port,
@@ -121,6 +139,7 @@ impl Node {
             control_failure,
             broker: None,
             accepting: None,
+            log_dirs,
             waiting,
         })
     }
@@ -213,6 +232,7 @@ impl Node {
             shards: self.settings.shards,
             replica_listen: (self.settings.replica.host.clone(), self.settings.replica.port),
             directories,
+            reserve_bytes: self.settings.reserve_bytes,
             timings: self.settings.timings,
             config: Arc::new(self.settings.given.clone()),
         };
@@ -275,7 +295,7 @@ impl Node {
     }
 
     async fn mark_clean(&self) {
-        let (disk, paths) = (self.host.disk(), self.settings.log_dirs.clone());
+        let (disk, paths) = (self.host.disk(), self.log_dirs.clone());
         let written = self.host.pool("stop", 1).run(move || {
             paths
                 .iter()
@@ -322,50 +342,83 @@ fn defaults(properties: &BTreeMap<String, String>) -> BTreeMap<String, String> {
         .collect()
 }
 
-async fn open(host: &HostRef, path: PathBuf) -> Result<(LogDir, Vec<Recovered>, LogDirectory), StartError> {
-    let shown = path.display().to_string();
-    let failed = |problem: String| StartError::LogDir {
-        path: shown.clone(),
+type Opened = (LogDir, Vec<Recovered>, LogDirectory);
+/// What can be said to the controller of a directory that cannot be used, and why that is so.
+type Unusable = (Option<LogDirectory>, StartError);
+
+/// Opens and recovers a directory. Where its disk fails the others may do without it.
+///
+/// # Errors
+/// What a person must decide: it belongs to something else, or is in use.
+async fn open(host: &HostRef, path: PathBuf) -> Result<Result<Opened, Unusable>, StartError> {
+    let pool = host.pool("recovery", 1);
+    let (opener, at) = (host.clone(), path.clone());
+    let opened = pool.run(move || recover(&opener, at)).await;
+    let refuse = |problem: String| StartError::LogDir {
+        path: path.display().to_string(),
         problem,
     };
-    let opener = host.clone();
-    let job = move || -> Result<_, String> {
-        let mut dir = LogDir::open(&opener, &path).map_err(|error| error.to_string())?;
-        let recovered = dir.recover().map_err(|error| error.to_string())?;
-        let disk = opener.disk();
-        let marker = path.join(CLEAN);
-        let clean = disk.exists(&marker);
-        if clean {
-            // Gone before anything is written, so that it never speaks for a later life.
-            disk.remove_file(&marker)
-                .and_then(|()| disk.sync_dir(&path))
-                .map_err(|error| error.to_string())?;
+    match opened.map_err(|error| refuse(error.to_string()))? {
+        Ok(opened) => Ok(Ok(opened)),
+        Err(error @ (LogDirError::Io { .. } | LogDirError::Marks { .. } | LogDirError::Offline)) => {
+            let (opener, at) = (host.clone(), path.clone());
+            let id = pool.run(move || LogDir::id_at(&opener, &at)).await.ok().flatten();
+            let report = id.map(|id| failed_directory(id, path.clone()));
+            Ok(Err((report, refuse(error.to_string()))))
         }
-        let damaged = recovered
-            .iter()
-            .filter(|found| matches!(found.outcome, RecoveryOutcome::Corrupt { .. }));
-        let mut damaged: Vec<_> = damaged.map(|found| found.log.topic_partition()).collect();
-        let mut outcome = DirectoryOutcome::Intact;
-        if damaged.len() > limits::DAMAGED_REPLICAS_MAX {
-            outcome = DirectoryOutcome::Missing;
-            damaged.clear();
-        }
-        let report = DirectoryReport {
-            id: dir.id(),
-            outcome,
-            clean,
-        };
-        let directory = LogDirectory {
-            new: dir.is_new(),
-            path,
-            report,
-            damaged,
-        };
-        Ok((dir, recovered, directory))
+        Err(error) => Err(refuse(error.to_string())),
+    }
+}
+
+fn failed_directory(id: DirectoryId, path: PathBuf) -> LogDirectory {
+    LogDirectory {
+        path,
+        new: false,
+        report: DirectoryReport {
+            id,
+            outcome: DirectoryOutcome::Failed,
+            clean: false,
+        },
+        damaged: Vec::new(),
+    }
+}
+
+/// Blocking.
+fn recover(host: &HostRef, path: PathBuf) -> Result<Opened, LogDirError> {
+    let failed = |error| LogDirError::Io {
+        path: path.clone(),
+        error,
     };
-    host.pool("recovery", 1)
-        .run(job)
-        .await
-        .map_err(|error| failed(error.to_string()))?
-        .map_err(failed)
+    let mut dir = LogDir::open(host, &path)?;
+    let recovered = dir.recover()?;
+    let disk = host.disk();
+    let marker = path.join(CLEAN);
+    let clean = disk.exists(&marker);
+    if clean {
+        // Gone before anything is written, so that it never speaks for a later life.
+        disk.remove_file(&marker)
+            .and_then(|()| disk.sync_dir(&path))
+            .map_err(failed)?;
+    }
+    let damaged = recovered
+        .iter()
+        .filter(|found| matches!(found.outcome, RecoveryOutcome::Corrupt { .. }));
+    let mut damaged: Vec<_> = damaged.map(|found| found.log.topic_partition()).collect();
+    let mut outcome = DirectoryOutcome::Intact;
+    if damaged.len() > limits::DAMAGED_REPLICAS_MAX {
+        outcome = DirectoryOutcome::Missing;
+        damaged.clear();
+    }
+    let report = DirectoryReport {
+        id: dir.id(),
+        outcome,
+        clean,
+    };
+    let directory = LogDirectory {
+        new: dir.is_new(),
+        path,
+        report,
+        damaged,
+    };
+    Ok((dir, recovered, directory))
 }

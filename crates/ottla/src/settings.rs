@@ -53,6 +53,8 @@ pub struct Settings {
     /// Replica streams.
     pub replica: Listener,
     pub log_dirs: Vec<PathBuf>,
+    /// What each log directory's file system keeps free of records; `None`: by its size.
+    pub reserve_bytes: Option<u64>,
     pub metadata_dir: PathBuf,
     /// Control addresses of the founders, in the same order on every node; empty: alone.
     pub join: Vec<(String, u16)>,
@@ -207,6 +209,10 @@ impl Settings {
         let metadata_dir = properties
             .get("metadata.log.dir")
             .map_or_else(|| log_dirs[0].join("__cluster_metadata-0"), PathBuf::from);
+        let reserve_bytes = match properties.get("log.dir.reserve.bytes") {
+            Some(text) => Some(read.parse::<u64>("log.dir.reserve.bytes", text, "a number of bytes", |_| true)?),
+            None => None,
+        };
         let mut join = Vec::new();
         for part in properties
             .get("join")
@@ -270,6 +276,7 @@ impl Settings {
             control,
             replica,
             log_dirs,
+            reserve_bytes,
             metadata_dir,
             join,
             found,

@@ -85,7 +85,7 @@ impl Partition {
         }
         let wall_ms = self.links.host.wall_ms();
         let mut parked = std::mem::take(&mut self.parked);
-        while !parked.is_empty() && matches!(self.role, Role::Leader(_)) {
+        while !parked.is_empty() && matches!(self.role, Role::Leader(_)) && !self.is_full() {
             let mut round = Round::at(self.log.as_ref().map_or(Offset::ZERO, logstore::Log::log_end_offset));
             while round.bytes.len() < ROUND_BYTES
                 && let Some(next) = parked.pop_front()
@@ -94,7 +94,7 @@ impl Partition {
             }
             self.write(round, now, wall_ms);
         }
-        // Only if a write failed and the role is gone.
+        // No room, or a write failed and the role is gone. Clients try again (docs/adr/0008-disk-full.md).
         for left in parked {
             let _ = left.reply.send(Err(ErrorCode::KafkaStorageError.into()));
         }
@@ -207,10 +207,16 @@ impl Partition {
                 None => Err(LogError::Offline),
             };
             if let Err(error) = appended {
-                let error = self.log_failed(&error);
-                // Producer states tell of batches that are not there: this life of the replica is over.
+                // Producer states tell of batches that are not there.
                 self.producers_incomplete = true;
-                self.become_idle(error.code);
+                let full = matches!(error, LogError::Full);
+                let error = self.log_failed(&error);
+                if full {
+                    self.mend(now);
+                } else {
+                    // This life of the replica is over.
+                    self.become_idle(error.code);
+                }
                 for reply in committed
                     .into_iter()
                     .map(|(_, _, reply)| reply)
@@ -244,6 +250,20 @@ impl Partition {
         self.flush_if_due(wall_ms);
     }
 
+    /// The file system had no room for an append, of which whole batches at most are in the log: this replica leads on.
+    fn mend(&mut self, now: Monotonic) {
+        self.rebuild_producers_if_needed();
+        if self.producers_incomplete {
+            self.become_idle(ErrorCode::KafkaStorageError);
+        }
+        if let (Role::Leader(leader), Some(log)) = (&mut self.role, &self.log) {
+            let actions = leader.on_append(log.log_end_offset(), now);
+            self.perform(actions);
+            mark_all(self.streams.values(), self.tp);
+        }
+        self.flush();
+    }
+
     /// Counts what a relaxed topic's background flush will cover.
     pub(super) fn note_unflushed(&mut self, records: i64, wall_ms: i64) {
         if self.rules.durability == Durability::Relaxed {
@@ -258,6 +278,8 @@ impl Partition {
     pub(crate) fn log_failed(&self, error: &LogError) -> AppendError {
         let code = match error {
             LogError::OffsetOutOfRange { .. } => ErrorCode::OffsetOutOfRange,
+            // The directory says so, once.
+            LogError::Full => ErrorCode::KafkaStorageError,
             _ => {
                 tracing::error!(topic = self.topic, partition = self.tp.partition, %error, "the log refuses");
                 ErrorCode::KafkaStorageError

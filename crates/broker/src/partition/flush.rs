@@ -81,7 +81,10 @@ impl Partition {
             let actions = leader.on_tick(now);
             self.perform(actions);
         }
-        if self.rules.durability == Durability::Relaxed {
+        if self.is_full() {
+            // What is left of a failed append may have to be cut off durably.
+            self.flush();
+        } else if self.rules.durability == Durability::Relaxed {
             self.flush_if_due(wall_ms);
         }
         self.producers.expire(wall_ms);

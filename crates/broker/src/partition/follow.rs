@@ -1,11 +1,11 @@
 use super::errand::Cut;
 use super::{Partition, Role};
 use bytes::Bytes;
-use logstore::Log;
+use logstore::{Log, LogError};
 use records::{BatchHeader, split_batches, verify_crc};
 use replica::{EntryHeader, FollowerAck, FollowerAction, FollowerHello, HelloAnswer};
 use std::collections::VecDeque;
-use types::{BrokerEpoch, Offset, StreamGeneration, limits};
+use types::{BrokerEpoch, ErrorCode, Offset, StreamGeneration, limits};
 
 /// What a message of the leader asks of the stream.
 #[derive(Debug, PartialEq, Eq)]
@@ -233,9 +233,28 @@ impl Partition {
 
     fn append_from_leader(&mut self, batches: &Bytes, first: Offset, next: Offset, wall_ms: i64) -> bool {
         let Some(log) = self.log.as_mut() else { return false };
-        if let Err(error) = log.append(batches.clone(), first, next, wall_ms) {
+        let no_room = log.is_full();
+        let appended = match no_room {
+            true => Err(LogError::Full),
+            false => log.append(batches.clone(), first, next, wall_ms),
+        };
+        if let Err(LogError::Full) = appended {
+            tracing::info!(
+                topic = self.topic,
+                partition = self.tp.partition,
+                "no room for what the leader sends: following again when there is"
+            );
+            self.waits_for_room = true;
+            // Whole batches may be in the log.
+            self.producers_incomplete |= !no_room;
+            self.rebuild_producers_if_needed();
+            self.become_idle(ErrorCode::KafkaStorageError);
+            self.flush();
+            return false;
+        }
+        if let Err(error) = appended {
             tracing::error!(topic = self.topic, partition = self.tp.partition, %error, "the log refuses what the leader sent");
-            self.become_idle(types::ErrorCode::KafkaStorageError);
+            self.become_idle(ErrorCode::KafkaStorageError);
             return false;
         }
         self.unsnapshot_bytes += batches.len();

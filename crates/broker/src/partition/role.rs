@@ -55,9 +55,14 @@ impl Partition {
         self.highest_epoch = self.highest_epoch.max(view.leader_epoch);
         self.demote(&view);
         self.view = view;
+        self.waits_for_room = false;
         match self.view.leader {
             Some(leader) if leader == self.links.node_id => {
                 self.promote(now);
+                RoleChange::Unfollow
+            }
+            Some(_) if self.is_full() => {
+                self.waits_for_room = true;
                 RoleChange::Unfollow
             }
             Some(leader) => {

@@ -17,6 +17,7 @@ pub(crate) struct FollowOut {
     members: RefCell<BTreeSet<TopicPartition>>,
     to_state: RefCell<BTreeSet<TopicPartition>>,
     to_ack: RefCell<BTreeSet<TopicPartition>>,
+    to_leave: RefCell<BTreeSet<TopicPartition>>,
     wake: Notify,
     left: Notify,
     running: Cell<bool>,
@@ -30,6 +31,7 @@ impl FollowOut {
             members: RefCell::default(),
             to_state: RefCell::default(),
             to_ack: RefCell::default(),
+            to_leave: RefCell::default(),
             wake: Notify::new(),
             left: Notify::new(),
             running: Cell::new(false),
@@ -39,6 +41,7 @@ impl FollowOut {
     /// Follows a partition, or states its position anew.
     pub fn follow(self: &Rc<Self>, shard: &ShardRef, tp: TopicPartition) {
         self.members.borrow_mut().insert(tp);
+        self.to_leave.borrow_mut().remove(&tp);
         self.state(tp);
         if !self.running.replace(true) {
             tokio::task::spawn_local(run(shard.clone(), self.clone()));
@@ -49,6 +52,9 @@ impl FollowOut {
         self.members.borrow_mut().remove(&tp);
         if self.members.borrow().is_empty() {
             self.left.notify_one();
+        } else {
+            self.to_leave.borrow_mut().insert(tp);
+            self.wake.notify_one();
         }
     }
 
@@ -140,6 +146,8 @@ impl FollowOut {
         let Some(broker_epoch) = shard.broker_epoch() else {
             return frames;
         };
+        let leave: Vec<_> = std::mem::take(&mut *self.to_leave.borrow_mut()).into_iter().collect();
+        frames.extend(leave.chunks(10_000).map(|chunk| Frame::Leaves(chunk.to_vec())));
         let state = std::mem::take(&mut *self.to_state.borrow_mut());
         let positions: Vec<_> = state
             .into_iter()

@@ -73,7 +73,7 @@ impl StreamOut {
         }
     }
 
-    fn close_feed(&self, tp: TopicPartition) -> Option<Feed> {
+    pub(super) fn close_feed(&self, tp: TopicPartition) -> Option<Feed> {
         let feed = self.feeds.borrow_mut().remove(&tp)?;
         self.give_back(feed.in_flight.iter().map(|(_, bytes)| bytes).sum());
         Some(feed)
@@ -153,6 +153,15 @@ impl StreamOut {
         }
     }
 
+    /// The follower takes no more of this partition until it states a position again.
+    fn left(self: &Rc<Self>, shard: &ShardRef, tp: TopicPartition) {
+        self.early.borrow_mut().remove(&tp);
+        if let Some(feed) = self.close_feed(tp) {
+            let now = shard.links().host.now();
+            shard.with(tp, |partition| partition.stream_lost(self, feed.generation, now));
+        }
+    }
+
     fn acked(&self, shard: &ShardRef, tp: TopicPartition, ack: &FollowerAck) {
         let mut freed = 0;
         if let Some(feed) = self.feeds.borrow_mut().get_mut(&tp)
@@ -184,6 +193,11 @@ impl StreamOut {
                 for (tp, ack) in acks {
                     self.check(shard, tp, ack.node)?;
                     self.acked(shard, tp, &ack);
+                }
+            }
+            Frame::Leaves(left) => {
+                for tp in left {
+                    self.left(shard, tp);
                 }
             }
             Frame::KeepAlive => {}

@@ -23,6 +23,7 @@
 //!  kind 6 acks      count u32, each: topic 16 │ partition i32 │ node i32 │ leader epoch i32 │ generation u64 │ log end i64 │
 //!                   durable i64 │ log start i64
 //!  kind 7 keep-alive  nothing
+//!  kind 8 leaves    count u32, each: topic 16 │ partition i32
 //!  Text: length u16, UTF-8.
 //! ```
 
@@ -108,6 +109,8 @@ pub enum Frame {
     Data(Vec<Entry>),
     Acks(Vec<(TopicPartition, FollowerAck)>),
     KeepAlive,
+    /// Partitions that the follower takes no more of until it states a position again.
+    Leaves(Vec<TopicPartition>),
 }
 
 /// The frame's length field, checked before anything is allocated for it.
@@ -133,6 +136,7 @@ impl Frame {
             Self::Data(_) => 5,
             Self::Acks(_) => 6,
             Self::KeepAlive => 7,
+            Self::Leaves(_) => 8,
         }
     }
 
@@ -152,6 +156,7 @@ impl Frame {
             }
             Self::Acks(acks) => head.list(acks, |head, (tp, ack)| head.ack(*tp, ack)),
             Self::KeepAlive => {}
+            Self::Leaves(left) => head.list(left, |head, tp| head.tp(*tp)),
         }
         let head = head.bytes;
         let mut frame = Vec::with_capacity(LENGTH_BYTES + FIXED + head.len() + body);
@@ -202,6 +207,7 @@ impl Frame {
             5 => Self::Data(reader.list(72, |reader| reader.entry(&mut body))?),
             6 => Self::Acks(reader.list(56, Reader::ack)?),
             7 => Self::KeepAlive,
+            8 => Self::Leaves(reader.list(20, Reader::tp)?),
             other => return Err(ProtocolError::Kind(other)),
         };
         if reader.left() != 0 || !body.is_empty() {

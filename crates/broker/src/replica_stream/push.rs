@@ -3,6 +3,7 @@
 use super::leader_side::{StreamOut, send};
 use super::protocol::{Entry, Frame};
 use super::transport::{FrameSink, StreamError};
+use crate::partition::Partition;
 use crate::shard::ShardRef;
 use bytes::Bytes;
 use logstore::{LogError, LogSlice};
@@ -80,6 +81,11 @@ async fn entry(shard: &ShardRef, out: &StreamOut, tp: TopicPartition, room: usiz
     let Some((next, generation)) = out.feeds.borrow().get(&tp).map(|feed| (feed.next, feed.generation)) else {
         return Ok(Sent::Nothing);
     };
+    if !leads(&partition.borrow(), out) {
+        // A new leader epoch begins with a new position.
+        out.close_feed(tp);
+        return Ok(Sent::Nothing);
+    }
     let read = partition.borrow().read_for_follower(next, room.max(1));
     let slice = match read {
         Ok(slice) => slice,
@@ -123,11 +129,7 @@ async fn entry(shard: &ShardRef, out: &StreamOut, tp: TopicPartition, room: usiz
     else {
         return Ok(Sent::Nothing);
     };
-    let leads = partition
-        .streams
-        .get(&out.node)
-        .is_some_and(|stream| std::ptr::eq(&**stream, out));
-    if !leads || partition.leader_epoch() != feed.leader_epoch {
+    if !leads(&partition, out) || partition.leader_epoch() != feed.leader_epoch {
         return Ok(Sent::Nothing);
     }
     let bounds = partition.bounds();
@@ -150,6 +152,12 @@ async fn entry(shard: &ShardRef, out: &StreamOut, tp: TopicPartition, room: usiz
     out.sent(entry.records.len());
     let more = feed.next < bounds.log_end;
     Ok(Sent::Entry { entry, more })
+}
+
+/// Whether the partition's leader is here and sends on this stream.
+fn leads(partition: &Partition, out: &StreamOut) -> bool {
+    let stream = partition.streams.get(&out.node);
+    stream.is_some_and(|stream| std::ptr::eq(&**stream, out))
 }
 
 fn make(tp: TopicPartition, feed: &super::leader_side::Feed, headers: &[BatchHeader], records: Bytes) -> Entry {

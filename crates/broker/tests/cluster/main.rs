@@ -1,9 +1,11 @@
 mod damage;
 mod damaged_wire;
+mod disk_full;
 mod epochs;
 mod fetch_memory;
 mod log_life;
 mod long_poll;
+mod offline_directories;
 mod power_loss;
 mod replication;
 mod rot;

@@ -5,7 +5,7 @@ use bytes::Bytes;
 use futures::future::{BoxFuture, LocalBoxFuture};
 use host::{Disk, Host, HostRef, Incoming, Net, Pool, RealHost, Stream, ThreadBody};
 use logstore::{FlushJob, FlushStrategy, Flushed, LogDir, PlainFlush};
-use metadata::plan::{self, ResignLeaders};
+use metadata::plan::{self, OfflineDirectories, ResignLeaders};
 use metadata::{BrokerRegistration, Endpoint, Image, PartitionImage, TopicImage};
 use records::{BatchBuilder, BatchHeader, Compression};
 use std::collections::{BTreeMap, VecDeque};
@@ -117,6 +117,9 @@ impl Script {
 
     fn mark(&self, node: NodeId, leader_epoch: LeaderEpoch, strict: bool) {
         self.marks.lock().unwrap().push((node, leader_epoch, strict));
+        if self.partition().strict.contains(&node) == strict {
+            return;
+        }
         self.change_partition(|partition| {
             partition.strict.retain(|other| *other != node);
             if strict {
@@ -144,6 +147,22 @@ impl Script {
                 partitions: leaders,
             };
             let records = plan::resign_leaders(image, &command).unwrap().records;
+            image.apply_all(image.index, &records).unwrap();
+        });
+    }
+
+    /// As the real controller plans it.
+    fn take_offline(&self, node: NodeId, directories: Vec<DirectoryId>) {
+        if self.deaf.load(Ordering::Relaxed) {
+            return;
+        }
+        self.change(|image| {
+            let command = OfflineDirectories {
+                node_id: node,
+                broker_epoch: image.broker(node).unwrap().broker_epoch,
+                directories,
+            };
+            let records = plan::offline_directories(image, &command).unwrap().records;
             image.apply_all(image.index, &records).unwrap();
         });
     }
@@ -235,6 +254,22 @@ impl Control for NodeControl {
     fn resign_leaders(&self, leaders: Vec<(TopicPartition, LeaderEpoch)>) -> BoxFuture<'static, Result<(), ErrorCode>> {
         self.script.resign(self.node, leaders);
         Box::pin(async { Ok(()) })
+    }
+    fn offline_directories(&self, directories: Vec<DirectoryId>) -> BoxFuture<'static, Result<(), ErrorCode>> {
+        self.script.take_offline(self.node, directories);
+        Box::pin(async { Ok(()) })
+    }
+}
+
+/// Fails as soon as it is told to.
+pub struct FailingFlush(pub Arc<AtomicBool>);
+
+impl FlushStrategy for FailingFlush {
+    fn flush(&mut self, jobs: Vec<FlushJob>) -> io::Result<Vec<Flushed>> {
+        match self.0.load(Ordering::Relaxed) {
+            true => Err(io::Error::other("the disk is broken")),
+            false => PlainFlush.flush(jobs),
+        }
     }
 }
 
@@ -402,6 +437,7 @@ pub struct Cluster {
     pub script: Arc<Script>,
     pub timings: Timings,
     pub shards: u16,
+    pub reserve_bytes: Option<u64>,
     pub flush: Arc<dyn Fn() -> Box<dyn FlushStrategy>>,
     /// Properties of the brokers that are started from now on.
     pub config: BTreeMap<String, String>,
@@ -491,6 +527,7 @@ impl Cluster {
             script,
             timings: Timings::LAN,
             shards,
+            reserve_bytes: None,
             flush,
             config: BTreeMap::new(),
             disks,
@@ -541,9 +578,28 @@ impl Cluster {
 
     pub async fn start_unregistered(&self, node: NodeId) -> Node {
         let index = usize::try_from(node.0).unwrap() - 1;
-        let host = self.disks[index].clone();
-        let mut dir = LogDir::open(&host, Path::new(&self.paths[index])).unwrap();
+        let directory = self.directory(index, &self.paths[index], (self.flush)());
+        self.start_in(node, vec![directory]).await
+    }
+
+    /// Not registered yet, with two directories, of which the first fails when `broken` says so; and their ids.
+    pub async fn start_on_two_directories(&self, node: NodeId, broken: Arc<AtomicBool>) -> (Node, [DirectoryId; 2]) {
+        let index = usize::try_from(node.0).unwrap() - 1;
+        let first = self.directory(index, &self.paths[index], Box::new(FailingFlush(broken)));
+        let second = self.directory(index, &self.paths[index].with_extension("second"), (self.flush)());
+        let ids = [first.dir.id(), second.dir.id()];
+        (self.start_in(node, vec![first, second]).await, ids)
+    }
+
+    fn directory(&self, index: usize, path: &Path, flush: Box<dyn FlushStrategy>) -> DirectoryInput {
+        let mut dir = LogDir::open(&self.disks[index], path).unwrap();
         let recovered = dir.recover().unwrap();
+        DirectoryInput { dir, recovered, flush }
+    }
+
+    async fn start_in(&self, node: NodeId, directories: Vec<DirectoryInput>) -> Node {
+        let index = usize::try_from(node.0).unwrap() - 1;
+        let host = self.disks[index].clone();
         let control = Arc::new(NodeControl {
             node,
             script: self.script.clone(),
@@ -553,11 +609,8 @@ impl Cluster {
             node_id: node,
             shards: self.shards,
             replica_listen: ("127.0.0.1".into(), 0),
-            directories: vec![DirectoryInput {
-                dir,
-                recovered,
-                flush: (self.flush)(),
-            }],
+            directories,
+            reserve_bytes: self.reserve_bytes,
             timings: self.timings,
             config: Arc::new(self.config.clone()),
         };

@@ -239,7 +239,7 @@ impl Replicas {
                     }
                 }
             }
-            Frame::Hello(_) | Frame::Welcome(_) | Frame::KeepAlive => {}
+            Frame::Hello(_) | Frame::Welcome(_) | Frame::KeepAlive | Frame::Leaves(_) => {}
         }
         self.leader.bounds().validate();
         self.follower.bounds().validate();

@@ -13,7 +13,8 @@ use types::{LeaderEpoch, NodeId, ReplicaIncarnation};
 const DATA: &str = "/data";
 
 async fn opened(disk: Arc<dyn Disk>) -> LogDirectory {
-    open(&SimMachine::host(disk, 7), PathBuf::from(DATA)).await.unwrap().2
+    let opened = open(&SimMachine::host(disk, 7), PathBuf::from(DATA)).await.unwrap();
+    opened.unwrap().2
 }
 
 /// ◆ One damaged log is reported by name, and its directory is good all the same.
@@ -59,6 +60,150 @@ async fn the_marker_of_a_clean_stop_is_used_once() {
     assert!(!opened(sim.handle()).await.report.clean);
 }
 
+/// ◆ What a disk fails to give is told of as failed, by the directory's own id, so that nothing takes its place; what a
+/// person must decide stops the start.
+#[tokio::test]
+async fn a_directory_that_cannot_be_recovered_is_told_of_by_its_id() {
+    let sim = SimDisk::new();
+    let id = opened(sim.handle()).await.report.id;
+    let disk = sim.reopen();
+    for marks in ["marks-0", "marks-1"] {
+        let path = Path::new(DATA).join(marks);
+        if disk.exists(&path) {
+            disk.remove_file(&path).unwrap();
+        }
+    }
+    let opened = open(&SimMachine::host(disk, 7), PathBuf::from(DATA)).await.unwrap();
+    let (told, _) = opened.err().unwrap();
+    let failed = DirectoryReport {
+        id,
+        outcome: DirectoryOutcome::Failed,
+        clean: false,
+    };
+    assert_eq!(told.unwrap().report, failed);
+    let disk = sim.reopen();
+    disk.write_durably(&Path::new(DATA).join("meta.properties"), b"of something else")
+        .unwrap();
+    assert!(open(&SimMachine::host(disk, 7), PathBuf::from(DATA)).await.is_err());
+}
+
+/// A node alone, on these directories.
+struct Alone {
+    root: tempfile::TempDir,
+    store: SimStore,
+    ports: Vec<u16>,
+}
+
+impl Alone {
+    fn new() -> Self {
+        let free: Vec<std::net::TcpListener> = (0..3)
+            .map(|_| std::net::TcpListener::bind("127.0.0.1:0").unwrap())
+            .collect();
+        Self {
+            root: tempfile::tempdir().unwrap(),
+            store: SimStore::new(1),
+            ports: free.iter().map(|port| port.local_addr().unwrap().port()).collect(),
+        }
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.root.path().join(name)
+    }
+
+    async fn start(&self, log_dirs: &[&str]) -> Node {
+        let log_dirs: Vec<_> = log_dirs
+            .iter()
+            .map(|name| self.path(name).display().to_string())
+            .collect();
+        let flags = [
+            "node.id=1".to_owned(),
+            "num.shards=1".to_owned(),
+            format!("listeners=PLAINTEXT://127.0.0.1:{}", self.ports[0]),
+            format!("control.listener=127.0.0.1:{}", self.ports[1]),
+            format!("replica.listener=127.0.0.1:{}", self.ports[2]),
+            format!("log.dirs={}", log_dirs.join(",")),
+            format!("metadata.log.dir={}", self.path("raft").display()),
+        ];
+        let settings = Settings::read(None, std::iter::empty(), &flags).unwrap();
+        let host: HostRef = Arc::new(RealHost::new());
+        let transport = Arc::new(FramedTransport::new(host.clone()));
+        let mut node = Node::start(host, settings, self.store.reopen(), transport)
+            .await
+            .unwrap();
+        node.ready().await.unwrap();
+        node
+    }
+}
+
+/// Creates a topic and waits until the node knows of it.
+async fn create(node: &Node, partitions: i32) {
+    let topic = NewTopic {
+        name: "t".to_owned(),
+        partitions,
+        replication_factor: 1,
+        ..NewTopic::default()
+    };
+    let command = CreateTopics {
+        topics: vec![topic],
+        validate_only: false,
+    };
+    let created = node.control.create_topics(command).await.unwrap();
+    assert_eq!(created[0].error, types::ErrorCode::None, "{created:?}");
+    let wanted = usize::try_from(partitions).unwrap();
+    let mut images = node.control.image();
+    images
+        .wait_for(|image| image.partitions().count() == wanted)
+        .await
+        .unwrap();
+}
+
+/// Fails if the node does not start without one of its directories, if it leads what is in there, or if it makes it anew in
+/// the other.
+#[tokio::test]
+async fn a_node_starts_without_a_directory_that_has_failed() {
+    let alone = Alone::new();
+    let both = ["first", "second"];
+    let life = async |sound: &[&str]| {
+        let node = alone.start(&both).await;
+        let images = node.control.image();
+        let image = images.borrow().clone();
+        for (tp, _, partition) in image.partitions() {
+            let name = format!("t-{}", tp.partition);
+            let there: Vec<_> = both
+                .into_iter()
+                .filter(|dir| alone.path(dir).join(&name).exists())
+                .collect();
+            assert_eq!(there.len(), 1, "{name} is in {there:?}");
+            assert_eq!(partition.leader.is_some(), sound.contains(&there[0]), "{name}");
+        }
+        node.stop().await;
+        image.partitions().count()
+    };
+    tokio::task::LocalSet::new()
+        .run_until(async {
+            let node = alone.start(&both).await;
+            create(&node, 4).await;
+            // Their logs are made by the shards.
+            let made = |dir: &str| {
+                (0..4)
+                    .filter(|p| alone.path(dir).join(format!("t-{p}/partition.metadata")).exists())
+                    .count()
+            };
+            while made("first") + made("second") < 4 {
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+            assert_eq!((made("first"), made("second")), (2, 2));
+            node.stop().await;
+            assert_eq!(life(&both).await, 4);
+            for marks in ["marks-0", "marks-1"] {
+                // One of them may not be there yet.
+                let _ = std::fs::remove_file(alone.path("second").join(marks));
+            }
+            assert_eq!(life(&["first"]).await, 4);
+        })
+        .await;
+}
+
 fn copy(from: &Path, to: &Path) {
     std::fs::create_dir_all(to).unwrap();
     for entry in std::fs::read_dir(from).unwrap().map(Result::unwrap) {
@@ -75,46 +220,13 @@ fn copy(from: &Path, to: &Path) {
 /// the last byte, and without what was acknowledged since. Its replicas must not stay in ISR and ELR.
 #[tokio::test]
 async fn an_old_copy_of_a_log_directory_loses_its_replicas() {
-    let root = tempfile::tempdir().unwrap();
-    let (data, aside) = (root.path().join("data"), root.path().join("aside"));
-    let store = SimStore::new(1);
-    let free: Vec<std::net::TcpListener> = (0..3)
-        .map(|_| std::net::TcpListener::bind("127.0.0.1:0").unwrap())
-        .collect();
-    let ports: Vec<u16> = free.iter().map(|port| port.local_addr().unwrap().port()).collect();
-    drop(free);
+    let alone = Alone::new();
+    let (data, aside) = (alone.path("data"), alone.path("aside"));
     let life = async |wait_for_isr: Option<usize>| {
-        let flags = [
-            "node.id=1".to_owned(),
-            "num.shards=1".to_owned(),
-            format!("listeners=PLAINTEXT://127.0.0.1:{}", ports[0]),
-            format!("control.listener=127.0.0.1:{}", ports[1]),
-            format!("replica.listener=127.0.0.1:{}", ports[2]),
-            format!("log.dirs={}", data.display()),
-            format!("metadata.log.dir={}", root.path().join("raft").display()),
-        ];
-        let settings = Settings::read(None, std::iter::empty(), &flags).unwrap();
-        let host: HostRef = Arc::new(RealHost::new());
-        let transport = Arc::new(FramedTransport::new(host.clone()));
-        let mut node = Node::start(host, settings, store.reopen(), transport).await.unwrap();
-        node.ready().await.unwrap();
+        let node = alone.start(&["data"]).await;
         let mut images = node.control.image();
         match wait_for_isr {
-            None => {
-                let topic = NewTopic {
-                    name: "t".to_owned(),
-                    partitions: 1,
-                    replication_factor: 1,
-                    ..NewTopic::default()
-                };
-                let command = CreateTopics {
-                    topics: vec![topic],
-                    validate_only: false,
-                };
-                let created = node.control.create_topics(command).await.unwrap();
-                assert_eq!(created[0].error, types::ErrorCode::None, "{created:?}");
-                images.wait_for(|image| image.partitions().count() == 1).await.unwrap();
-            }
+            None => create(&node, 1).await,
             Some(members) => {
                 let image = images.borrow_and_update().clone();
                 let (_, _, partition) = image.partitions().next().unwrap();

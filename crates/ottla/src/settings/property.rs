@@ -114,6 +114,12 @@ pub const PROPERTIES: &[Property] = &[
         "One directory for the partitions' logs, if log.dirs is not set.",
     ),
     property(
+        "log.dir.reserve.bytes",
+        None,
+        Kind::Number(0, MAX),
+        "Free space below which a log directory takes no more records; by default 256 MiB or 1 % of its file system, whichever is more.",
+    ),
+    property(
         "metadata.log.dir",
         None,
         Kind::Text,

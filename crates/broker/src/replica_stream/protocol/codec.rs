@@ -55,7 +55,7 @@ impl Writer {
         self.bytes.extend_from_slice(&value.as_bytes()[..cut]);
     }
 
-    fn tp(&mut self, tp: TopicPartition) {
+    pub fn tp(&mut self, tp: TopicPartition) {
         self.bytes.extend_from_slice(tp.topic.0.as_bytes());
         self.i32(tp.partition);
     }
@@ -218,7 +218,7 @@ impl<'a> Reader<'a> {
         String::from_utf8(text.to_vec()).map_err(|_| ProtocolError::Content("text is not UTF-8"))
     }
 
-    fn tp(&mut self) -> Result<TopicPartition, ProtocolError> {
+    pub fn tp(&mut self) -> Result<TopicPartition, ProtocolError> {
         let topic = TopicId(Uuid::from_bytes(self.take()?));
         let partition = self.i32()?;
         if partition < 0 {

@@ -104,6 +104,7 @@ fn frames(seed: u64, records: Vec<u8>) -> Vec<Frame> {
             },
         )]),
         Frame::KeepAlive,
+        Frame::Leaves(vec![tp(seed)]),
     ]
 }
 

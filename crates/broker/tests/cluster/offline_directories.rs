@@ -1,0 +1,129 @@
+//! Log directories that fail while the node lives on.
+
+use crate::support::*;
+use bytes::Bytes;
+use metadata::{DirectoryReport, PartitionImage};
+use records::BatchHeader;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+use types::{ErrorCode, LeaderEpoch, NodeId, Offset, TopicPartition};
+
+/// In the other directory of node 1.
+const OTHER: TopicPartition = TopicPartition { partition: 1, ..TP };
+
+async fn produce_to_other(node: &Node, batch: Bytes) -> Result<Offset, ErrorCode> {
+    let header = BatchHeader::parse(&batch).unwrap();
+    loop {
+        let batch = batch.clone();
+        let appended = node.run(move |shard| shard.append(OTHER, batch, header, -1)).await;
+        match appended {
+            Ok(appended) => return Ok(appended.base_offset),
+            Err(error) if error.code == ErrorCode::NotLeaderOrFollower => tokio::task::yield_now().await,
+            Err(error) => return Err(error.code),
+        }
+    }
+}
+
+/// Three nodes, of which the one at `two` has [`TP`] in the first of its directories, which fails when told to, and [`OTHER`]
+/// in its second. Both have a committed record.
+async fn cluster_with_two_directories(two: usize) -> (Cluster, Vec<Node>, Arc<AtomicBool>) {
+    let mut cluster = Cluster::new(1, &[("min.insync.replicas", "2")]);
+    cluster.timings.replica_lag = Duration::from_secs(300);
+    let broken = Arc::new(AtomicBool::new(false));
+    let (node, ids) = cluster.start_on_two_directories(NODES[two], broken.clone()).await;
+    cluster.script.change(|image| {
+        let mut topic = (*image.topics[&TP.topic]).clone();
+        let mut failing = (*topic.partitions[0]).clone();
+        failing.directories[two] = ids[0];
+        let mut other = failing.clone();
+        other.directories[two] = ids[1];
+        topic.partitions = vec![Arc::new(failing), Arc::new(other)];
+        image.topics.insert(TP.topic, Arc::new(topic));
+    });
+    cluster.register(&node, node.broker.replica_addr().unwrap().port());
+    cluster.script.change(|image| {
+        let mut registered = (*image.brokers[&NODES[two]]).clone();
+        let sound = |id| DirectoryReport {
+            id,
+            ..DirectoryReport::default()
+        };
+        registered.directories = ids.map(sound).to_vec();
+        image.brokers.insert(NODES[two], Arc::new(registered));
+    });
+    let mut nodes = Vec::new();
+    let mut with_two = Some(node);
+    for (at, node) in NODES.into_iter().enumerate() {
+        nodes.push(match with_two.take_if(|_| at == two) {
+            Some(node) => node,
+            None => cluster.start(node).await,
+        });
+    }
+    eventually_leads(&nodes[0]).await;
+    nodes[0].produce(batch("before"), -1).await.unwrap();
+    assert_eq!(produce_to_other(&nodes[0], batch("before")).await, Ok(Offset(0)));
+    (cluster, nodes, broken)
+}
+
+fn other(cluster: &Cluster) -> PartitionImage {
+    (**cluster.script.image.borrow().partition(OTHER).unwrap()).clone()
+}
+
+/// ◆ Fails if the controller is not told (node 1 would lead for ever, and acknowledge nothing), if the node stops, or if its
+/// other directory does.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_failed_directory_takes_its_leaders_down_and_nothing_else() {
+    let (cluster, nodes, broken) = cluster_with_two_directories(0).await;
+    broken.store(true, Ordering::Relaxed);
+    let refused = nodes[0].produce(batch_of(7, 0, "during"), -1).await.unwrap_err();
+    assert_eq!(refused.code, ErrorCode::KafkaStorageError);
+    eventually("another leads", || cluster.script.partition().leader == Some(NODES[1])).await;
+    let moved = cluster.script.partition();
+    assert_eq!(
+        (moved.leader_epoch, moved.isr),
+        (LeaderEpoch(1), vec![NODES[1], NODES[2]])
+    );
+    eventually_leads(&nodes[1]).await;
+    // The batch may have reached the others: sent again, it is there once.
+    let again = nodes[1].produce(batch_of(7, 0, "during"), -1).await.unwrap();
+    assert_eq!(again.base_offset, Offset(1));
+    assert_eq!(
+        nodes[1].produce(batch("after"), -1).await.unwrap().base_offset,
+        Offset(2)
+    );
+
+    assert_eq!(produce_to_other(&nodes[0], batch("after")).await, Ok(Offset(1)));
+    let other = other(&cluster);
+    assert_eq!(
+        (other.leader, other.leader_epoch, other.isr.len()),
+        (Some(NodeId(1)), LeaderEpoch(0), 3)
+    );
+    assert!(!*nodes[0].broker.storage_failed().borrow());
+}
+
+/// Fails if what a failed replica never acknowledges fills the stream that its leader has to this node; also while nobody
+/// else knows of the failure.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_follower_with_a_failed_directory_goes_on_in_the_other() {
+    let (cluster, nodes, broken) = cluster_with_two_directories(2).await;
+    cluster.script.deaf.store(true, Ordering::Relaxed);
+    // After that no new image makes anybody look.
+    eventually("all are strict", || cluster.script.partition().strict.len() == 3).await;
+    broken.store(true, Ordering::Relaxed);
+    let value = "x".repeat(900 * 1024);
+    // Much more than the window of one stream.
+    for _ in 0..24 {
+        nodes[0].produce(batch(&value), 1).await.unwrap();
+    }
+    let produced = tokio::time::timeout(Duration::from_secs(20), produce_to_other(&nodes[0], batch("after")));
+    assert_eq!(produced.await.expect("a produce hangs"), Ok(Offset(1)));
+    assert_eq!(
+        (other(&cluster).isr.len(), other(&cluster).leader_epoch),
+        (3, LeaderEpoch(0))
+    );
+    cluster.script.deaf.store(false, Ordering::Relaxed);
+    eventually("the failed replica is out of the ISR", || {
+        cluster.script.partition().isr == [NODES[0], NODES[1]]
+    })
+    .await;
+}
