@@ -13,7 +13,7 @@ KAFKA ?= $(CACHE)/kafka-4.3.1
 ROCKSDB = ROCKSDB_LIB_DIR="$$(deploy/rocksdb-cache.sh '$(CACHE)')" ROCKSDB_STATIC=1
 CARGO = $(ROCKSDB) cargo
 
-.PHONY: help deps build run test test-rust test-clients check fix sim bench-failover test-tools soak kafka clients clean
+.PHONY: help deps build run test test-rust test-clients check fix sim bench-failover bench-idle test-tools soak kafka clients clean
 
 help: ## This list
 	@echo "Ottla: a Kafka-protocol cluster in one binary"; echo
@@ -58,10 +58,14 @@ kafka: ## Apache Kafka 4.3.1 from Maven Central: its tools, and a peer cluster (
 	@tests/kafka/install.sh "$(KAFKA)"
 
 test-tools: build kafka ## Apache Kafka's own command line tools against Ottla and against Apache Kafka
+	@OTTLA="$(BIN)" KAFKA="$(KAFKA)" tests/kafka/dump_log.sh
 	@OTTLA="$(BIN)" KAFKA="$(KAFKA)" tests/kafka/tools.sh
 
 bench-failover: build clients ## kill -9 of the leading broker, 10 times, beside Apache Kafka where Java is there
 	@OTTLA="$(BIN)" KAFKA="$(KAFKA)" "$(VENV)/bin/python" benches/failover.py
+
+bench-idle: build clients ## CPU and memory of an idle cluster, beside Apache Kafka where Java is there
+	@OTTLA="$(BIN)" KAFKA="$(KAFKA)" "$(VENV)/bin/python" benches/idle.py
 
 soak: build clients ## Ten minutes of saturating load: no election, no fencing
 	@OTTLA="$(BIN)" "$(VENV)/bin/python" tests/clients/soak.py

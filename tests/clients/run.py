@@ -5,7 +5,7 @@ import sys
 import time
 import traceback
 
-TESTS = ["foreign", "kill", "duplicates", "demo"]
+TESTS = ["foreign", "admin", "kill", "duplicates", "lifecycle", "demo"]
 
 
 def main():

@@ -2,6 +2,7 @@
 """Records what a real Apache Kafka says to real clients, byte for byte, for crates/wire/tests/golden.rs.
 
     capture.py KAFKA_DIR OUT_DIR [BROKER_PORT...]
+    ONLY=21,33 capture.py …     writes the files of these keys alone
 
 Wants a running cluster on localhost (default ports 19092 19095 19098) whose brokers advertise their port
 plus one: there a recording proxy listens, so clients, and the brokers among themselves, all pass it. Drives
@@ -15,16 +16,17 @@ import os
 import re
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 
 import raw_requests
 
 KEYS = {0: "produce", 1: "fetch", 2: "list_offsets", 3: "metadata", 10: "find_coordinator", 18: "api_versions",
-        19: "create_topics", 20: "delete_topics", 22: "init_producer_id", 23: "offset_for_leader_epoch",
-        32: "describe_configs", 44: "incremental_alter_configs", 60: "describe_cluster",
-        75: "describe_topic_partitions"}
-SAMPLES_MAX = {"raw": 12, "broker": 6}
+        19: "create_topics", 20: "delete_topics", 21: "delete_records", 22: "init_producer_id", 23: "offset_for_leader_epoch",
+        32: "describe_configs", 33: "alter_configs", 37: "create_partitions", 44: "incremental_alter_configs",
+        60: "describe_cluster", 75: "describe_topic_partitions"}
+SAMPLES_MAX = {"raw": 32, "broker": 6}
 FRAME_BYTES_MAX = 6000
 
 
@@ -51,7 +53,10 @@ class Recorder:
             samples.setdefault(same, (request, response))
 
     def write(self, out):
+        only = os.environ.get("ONLY")
         for key, name in KEYS.items():
+            if only and str(key) not in only.split(","):
+                continue
             rows = [{"version": version, "client": client, "request": request.hex(), "response": response.hex()}
                     for (k, version, client), samples in sorted(self.kept.items()) if k == key
                     for request, response in samples.values()]
@@ -137,17 +142,28 @@ def java_tools(recorder, kafka, bootstrap):
     tool("kafka-configs.sh", "--alter", "--entity-type", "topics", "--entity-name", "java", "--add-config",
          "retention.ms=86400000")
     tool("kafka-configs.sh", "--describe", "--entity-type", "topics", "--entity-name", "java")
+    tool("kafka-configs.sh", "--alter", "--entity-type", "brokers", "--entity-default", "--add-config",
+         "log.retention.ms=86400000")
+    tool("kafka-configs.sh", "--alter", "--entity-type", "brokers", "--entity-default", "--delete-config",
+         "log.retention.ms")
+    tool("kafka-topics.sh", "--alter", "--topic", "java", "--partitions", "3")
+    with tempfile.NamedTemporaryFile("w", suffix=".json") as file:
+        json.dump({"version": 1, "partitions": [{"topic": "java", "partition": 0, "offset": 1}]}, file)
+        file.flush()
+        tool("kafka-delete-records.sh", "--offset-json-file", file.name)
     tool("kafka-broker-api-versions.sh")
     tool("kafka-topics.sh", "--delete", "--topic", "java")
 
 
 def kafka_python(recorder, bootstrap):
     import kafka
-    from kafka.admin import ConfigResource, ConfigResourceType, KafkaAdminClient, NewTopic
+    from kafka.admin import ConfigResource, ConfigResourceType, KafkaAdminClient, NewPartitions, NewTopic
     recorder.client = f"kafka-python {kafka.__version__}"
     admin = KafkaAdminClient(bootstrap_servers=bootstrap)
     admin.create_topics([NewTopic("kpy", 1, 3)])
     admin.describe_configs([ConfigResource(ConfigResourceType.TOPIC, "kpy")])
+    admin.alter_configs([ConfigResource(ConfigResourceType.TOPIC, "kpy", {"retention.ms": "86400000"})])
+    admin.create_partitions({"kpy": NewPartitions(2)})
     producer = kafka.KafkaProducer(bootstrap_servers=bootstrap, acks="all")
     for value in (b"a", b"b" * 100):
         producer.send("kpy", value, key=b"k", headers=[("h", b"1")]).get(20)
@@ -164,12 +180,19 @@ def kafka_python(recorder, bootstrap):
 
 def librdkafka(recorder, bootstrap):
     import confluent_kafka as ck
-    from confluent_kafka.admin import AdminClient, ConfigResource, NewTopic
+    from confluent_kafka.admin import (AdminClient, AlterConfigOpType, ConfigEntry, ConfigResource, NewPartitions,
+                                       NewTopic)
     recorder.client = f"librdkafka {ck.libversion()[0]}"
     admin = AdminClient({"bootstrap.servers": bootstrap})
     [f.result() for f in admin.create_topics([NewTopic("rdk", 2, 3)]).values()]
     time.sleep(2)  # until every broker knows the topic
     [f.result() for f in admin.describe_configs([ConfigResource(ConfigResource.Type.TOPIC, "rdk")]).values()]
+    set_retention = ConfigEntry("retention.ms", "86400000", incremental_operation=AlterConfigOpType.SET)
+    resource = ConfigResource(ConfigResource.Type.TOPIC, "rdk", incremental_configs=[set_retention])
+    [f.result() for f in admin.incremental_alter_configs([resource]).values()]
+    resource = ConfigResource(ConfigResource.Type.TOPIC, "rdk", set_config={"retention.ms": "72000000"})
+    [f.result() for f in admin.alter_configs([resource]).values()]
+    [f.result() for f in admin.create_partitions([NewPartitions("rdk", 3)]).values()]
     admin.describe_cluster().result()
     producer = ck.Producer({"bootstrap.servers": bootstrap, "enable.idempotence": True, "compression.type": "lz4"})
     for i in range(5):
@@ -181,6 +204,7 @@ def librdkafka(recorder, bootstrap):
     consumer.get_watermark_offsets(ck.TopicPartition("rdk", 0))
     consumer.offsets_for_times([ck.TopicPartition("rdk", 0, 1)], timeout=10)
     consumer.close()
+    [f.result() for f in admin.delete_records([ck.TopicPartition("rdk", 0, -1)]).values()]
     [f.result() for f in admin.delete_topics(["rdk"]).values()]
     print("[librdkafka] done")
 

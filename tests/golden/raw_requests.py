@@ -30,10 +30,14 @@ SCHEMAS = {
                          ("assignments", [("index", I), ("broker_ids", [I])]),
                          ("configs", [("name", S), ("value", N)])]), ("timeout_ms", I), ("validate_only", B)]),
     20: (4, [("topics", [("name", N), ("topic_id", U)], 6), ("names", [S], 0, 5), ("timeout_ms", I)]),
+    21: (2, [("topics", [("name", S), ("partitions", [("index", I), ("offset", Q)])]), ("timeout_ms", I)]),
     22: (2, [("transactional_id", N), ("timeout_ms", I), ("producer_id", Q, 3), ("producer_epoch", H, 3)]),
     23: (4, [("replica_id", I, 3), ("topics", [("name", S), ("partitions", [("index", I), ("current_leader_epoch", I),
                                                                           ("leader_epoch", I)])])]),
     32: (4, [("resources", [("type", B), ("name", S), ("keys", [S])]), ("synonyms", B), ("documentation", B, 3)]),
+    33: (2, [("resources", [("type", B), ("name", S), ("configs", [("name", S), ("value", N)])]), ("validate_only", B)]),
+    37: (2, [("topics", [("name", S), ("count", I), ("assignments", [("broker_ids", [I])])]), ("timeout_ms", I),
+             ("validate_only", B)]),
     44: (1, [("resources", [("type", B), ("name", S), ("configs", [("name", S), ("operation", B), ("value", N)])]),
              ("validate_only", B)]),
     60: (0, [("cluster_operations", B), ("endpoint_type", B, 1), ("fenced", B, 2)]),
@@ -115,7 +119,7 @@ class Broker:
         self.connect()
 
     def connect(self):
-        self.socket = socket.create_connection(("127.0.0.1", self.port), 20)
+        self.socket = socket.create_connection(("127.0.0.1", self.port), 5)
 
     def send(self, key, version, values, tags=b"\0", after=b""):
         """The response frame, or None if the broker closes the connection."""
@@ -206,10 +210,9 @@ def drive(recorder, ports):
             first.send(32, version, {"resources": [{"type": 2, "name": "raw-7", "keys": keys}], "synonyms": synonyms,
                                      "documentation": documentation})
         first.send(32, version, {"resources": [{"type": 2, "name": "missing", "keys": None}], "synonyms": 0, "documentation": 0})
-    for version in range(2):
-        for value, operation, validate in (("7200000", 0, 0), (None, 1, 0), ("nonsense", 0, 1)):
-            config = {"name": "retention.ms", "operation": operation, "value": value}
-            first.send(44, version, {"resources": [{"type": 2, "name": "raw", "configs": [config]}], "validate_only": validate})
+    alter_configs(first)
+    create_partitions(first)
+    delete_records(brokers, leaders)
     for version in range(3):
         for operations in (0, 1):
             first.send(60, version, {"cluster_operations": operations, "endpoint_type": 1, "fenced": 1})
@@ -282,6 +285,85 @@ def metadata(broker, ids):
         if version >= 9:
             # Tag 99, three bytes: nobody knows it, everybody passes over it.
             broker.send(3, version, dict(ask, topics=named), tags=b"\1\x63\3abc")
+
+
+def alter_configs(first):
+    """Set, delete, append, subtract; what is wrong with names, values and resources; what brokers may be told."""
+    def ask(*resources, validate=0):
+        for version in range(2):
+            first.send(44, version, {"resources": list(resources), "validate_only": validate})
+        for version in range(3):
+            # Without the operations: only what the old request can say. Kafka does not answer one that names a
+            # resource twice.
+            once = {(r["type"], r["name"]): r for r in resources}
+            plain = [dict(r, configs=[{"name": c["name"], "value": c["value"]} for c in r["configs"]])
+                     for r in once.values()]
+            first.send(33, version, {"resources": plain, "validate_only": validate})
+
+    def resource(kind, name, *configs):
+        return {"type": kind, "name": name,
+                "configs": [{"name": n, "operation": o, "value": v} for n, o, v in configs]}
+
+    ask(resource(2, "raw", ("retention.ms", 0, "7200000")))
+    ask(resource(2, "raw", ("retention.ms", 0, "nonsense")), validate=1)
+    ask(resource(2, "raw", ("nope", 0, "1")), resource(2, "missing", ("retention.ms", 0, "1")),
+        resource(2, "", ("retention.ms", 0, "1")), resource(2, "a b", ("retention.ms", 0, "1")), validate=1)
+    ask(resource(2, "raw", ("retention.ms", 0, None)), resource(2, "twice"), resource(2, "twice"),
+        resource(2, "raw-7", ("segment.ms", 0, "1"), ("segment.ms", 0, "2")), validate=1)
+    ask(resource(2, "raw", ("min.compaction.lag.ms", 0, "10"), ("max.compaction.lag.ms", 0, "9")),
+        resource(2, "raw-7", ("remote.storage.enable", 0, "true")), resource(99, "x"), resource(0, "y"), validate=1)
+    ask(resource(4, "", ("log.retention.hours", 0, "1")), resource(4, "0", ("min.insync.replicas", 0, "1")),
+        resource(4, "1", ("log.retention.ms", 0, "1")), resource(4, "x", ("log.retention.ms", 0, "1")), validate=1)
+    ask(resource(4, "", ("log.retention.ms", 0, "soon")), resource(4, "0", ("log.dirs", 0, "/x")), validate=1)
+    for version in range(2):
+        for changes in ((("retention.ms", 1, None),), (("cleanup.policy", 2, "compact"),), (("cleanup.policy", 3, "delete"),),
+                        (("cleanup.policy", 1, None),), (("retention.ms", 2, "1"),), (("nope", 1, None),),
+                        (("cleanup.policy", 3, "delete"),), (("cleanup.policy", 0, "compact,compact"),),
+                        (("cleanup.policy", 0, "compact,shred"),), (("preallocate", 0, "yes"),),
+                        (("compression.type", 0, "rar"),), (("leader.replication.throttled.replicas", 0, "0"),),
+                        (("min.cleanable.dirty.ratio", 0, "2"),), (("segment.bytes", 0, "1"),),
+                        (("max.message.bytes", 0, "99999999999"),), (("cleanup.policy", 1, None),)):
+            first.send(44, version, {"resources": [resource(2, "raw", *changes)], "validate_only": 0})
+        brokers = [resource(4, "", ("min.insync.replicas", 1, None)), resource(4, "0", ("log.retention.ms", 2, "1"))]
+        first.send(44, version, {"resources": brokers, "validate_only": 1})
+
+
+def create_partitions(first):
+    time.sleep(1)  # until every broker has the policy that records of the topic may be deleted with
+
+    def topic(name, count, assignments=None):
+        chosen = assignments and [{"broker_ids": nodes} for nodes in assignments]
+        return {"name": name, "count": count, "assignments": chosen}
+
+    for version in range(4):
+        def ask(*topics, validate=1):
+            first.send(37, version, {"topics": list(topics), "timeout_ms": 9000, "validate_only": validate})
+
+        ask(topic("solo", version + 2), validate=0)
+        ask(topic("raw", 3), topic("solo", 1), topic("missing", 3), topic("raw-7", 2), topic("raw-7", 2))
+        ask(topic("raw", 4, [[0, 1, 2]]), topic("solo", 99, [[0]]))
+        for nodes in ([], [0, 1], [0, 1, 1], [0, 1, 9]):
+            ask(topic("raw", 4, [nodes]))
+        ask(topic("raw", -1), topic("solo", 0))
+
+
+def delete_records(brokers, leaders):
+    compacted = leader(brokers[0], "raw-7", 0)
+    for version in range(3):
+        def ask(broker, name, index, offset):
+            partitions = [{"index": index, "offset": offset}]
+            brokers[broker].send(21, version, {"topics": [{"name": name, "partitions": partitions}], "timeout_ms": 9000})
+
+        leading = leaders[0]
+        ask(leading, "raw", 0, version + 1)
+        ask(leading, "raw", 0, 1)
+        for offset in (-2, 10**9):
+            ask(leading, "raw", 0, offset)
+        ask((leading + 1) % 3, "raw", 0, 1)
+        ask(leading, "raw", 77, 1)
+        ask(leading, "missing", 0, 1)
+        ask(compacted, "raw-7", 0, -1)
+        ask(leaders[2], "raw", 2, -1)
 
 
 def topic_id(broker, name):

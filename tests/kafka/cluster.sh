@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Three combined nodes of Apache Kafka on loopback, to compare with. Usage: cluster.sh up|down|kill9 I|start I
 #   KAFKA=<directory of install.sh>  ROOT=<scratch directory>  PORTS="19092 19095 19098"  HEAP=1G
+#   ADVERTISE=1: clients are told the next port, where a recording proxy listens (tests/golden)
 set -u
 kafka=${KAFKA:?} root=${ROOT:?}
 read -ra ports <<< "${PORTS:-19092 19095 19098}"
@@ -22,7 +23,7 @@ node.id=$i
 controller.quorum.voters=$voters
 controller.listener.names=CONTROLLER
 listeners=PLAINTEXT://127.0.0.1:${ports[i]},CONTROLLER://127.0.0.1:$((ports[i] + 10000))
-advertised.listeners=PLAINTEXT://localhost:${ports[i]}
+advertised.listeners=PLAINTEXT://localhost:$((ports[i] + ${ADVERTISE:-0}))
 listener.security.protocol.map=PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT
 log.dirs=$root/$i/data
 default.replication.factor=3

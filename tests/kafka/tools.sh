@@ -15,7 +15,9 @@ grep -q 'nodes are ready' "$work/demo.log" || { echo "the demo did not start:"; 
 
 failed=0 passed=0
 # Ids, hosts, ports and times are each cluster's own.
-scrub() { sed -E 's/TopicId: [A-Za-z0-9_-]+/TopicId: ID/; s/(localhost|127\.0\.0\.1):[0-9]+/HOST/g; s/Replicas: [0-9,]+/Replicas: R/; s/Isr: [0-9,]+/Isr: I/; s/Leader: [0-9]+/Leader: L/; s/^\[[0-9: ,-]+\] //' ; }
+scrub() { sed -E 's/TopicId: [A-Za-z0-9_-]+/TopicId: ID/; s/(localhost|127\.0\.0\.1):[0-9]+/HOST/g; s/Replicas: [0-9,]+/Replicas: R/; s/Isr: [0-9,]+/Isr: I/; s/Leader: [0-9]+/Leader: L/; s/^\[[0-9: ,-]+\] //; s/executor:[^ ]*//' ; }
+# Until every broker has applied what the controller committed.
+settle() { sleep 0.5; }
 both() { # name, input, tool, arguments…
     local name=$1 input=$2 tool=$3
     shift 3
@@ -53,6 +55,74 @@ both "consume a partition" "" kafka-console-consumer --topic one --partition 0 -
 both "consume from an offset" "" kafka-console-consumer --topic one --partition 0 --offset 3 --max-messages 2 --timeout-ms 15000
 both "consume with keys" "" kafka-console-consumer --topic one --partition 0 --from-beginning --max-messages 5 --timeout-ms 15000 --formatter-property print.key=true --formatter-property print.offset=true
 both "offsets" "" kafka-get-offsets --topic one
+for time in earliest latest max-timestamp -1 -2 -3 0 9999999999999; do
+    both "offsets of $time" "" kafka-get-offsets --topic one --time "$time"
+done
+both "offsets of an unknown topic" "" kafka-get-offsets --topic nothing
+both "more partitions" "" kafka-topics --alter --topic t --partitions 5
+settle
+both "describe with more partitions" "" kafka-topics --describe --topic t
+both "the same partitions" "" kafka-topics --alter --topic t --partitions 5
+both "fewer partitions" "" kafka-topics --alter --topic t --partitions 2
+both "partitions of an unknown topic" "" kafka-topics --alter --topic nothing --partitions 2
+config() { # name, entity…, --alter or --describe with its arguments
+    local name=$1
+    shift
+    both "$name" "" kafka-configs "$@"
+    settle
+}
+for entity in "--entity-type topics --entity-name one" "--entity-type brokers --entity-default" "--entity-type brokers --entity-name 0"; do
+    case $entity in *topics*) retention=retention.ms policy=cleanup.policy ;; *) retention=log.retention.ms policy=log.cleanup.policy ;; esac
+    # shellcheck disable=SC2086
+    {
+        config "nothing set: $entity" --describe $entity
+        config "set: $entity" --alter $entity --add-config "$retention=3600000,$policy=[compact,delete]"
+        config "what is set: $entity" --describe $entity
+        config "set to another value: $entity" --alter $entity --add-config "$retention=7200000"
+        config "what is set now: $entity" --describe $entity
+        config "a wrong value: $entity" --alter $entity --add-config "$retention=soon"
+        config "delete: $entity" --alter $entity --delete-config "$retention"
+        config "delete what is not set: $entity" --alter $entity --delete-config "$retention"
+        config "what is left: $entity" --describe $entity
+        config "delete and set: $entity" --alter $entity --delete-config "$policy" --add-config "$retention=3600000"
+        config "at last: $entity" --describe $entity
+    }
+done
+config "topic, brokers, broker" --describe --entity-type topics --entity-name one
+for entity in "--entity-type topics --entity-name one" "--entity-type brokers --entity-default" "--entity-type brokers --entity-name 0"; do
+    case $entity in *topics*) retention=retention.ms ;; *) retention=log.retention.ms ;; esac
+    # shellcheck disable=SC2086
+    config "one source less: $entity" --alter $entity --delete-config "$retention"
+    config "sources: $entity" --describe --entity-type topics --entity-name one
+done
+config "unknown config" --alter --entity-type topics --entity-name one --add-config nope=1
+config "unknown topic" --alter --entity-type topics --entity-name nothing --add-config retention.ms=1
+config "configs that contradict" --alter --entity-type topics --entity-name one --add-config min.compaction.lag.ms=10,max.compaction.lag.ms=9
+config "tiered storage" --alter --entity-type topics --entity-name one --add-config remote.storage.enable=true
+config "not dynamic" --alter --entity-type brokers --entity-default --add-config log.retention.hours=1
+config "not dynamic for one broker" --alter --entity-type brokers --entity-name 0 --add-config log.dirs=/x
+config "min.insync.replicas of one broker" --alter --entity-type brokers --entity-name 0 --add-config min.insync.replicas=1
+config "min.insync.replicas of no broker" --alter --entity-type brokers --entity-default --delete-config min.insync.replicas
+config "what means nothing here" --alter --entity-type brokers --entity-default --add-config num.io.threads=9
+config "and is shown" --describe --entity-type brokers --entity-default
+config "and deleted" --alter --entity-type brokers --entity-default --delete-config num.io.threads
+offsets() { printf '{"version":1,"partitions":[{"topic":"%s","partition":%s,"offset":%s}]}' "$1" "$2" "$3" > "$work/offsets.json"; }
+offsets one 0 2
+both "delete records" "" kafka-delete-records --offset-json-file "$work/offsets.json"
+both "earliest after that" "" kafka-get-offsets --topic one --time earliest
+both "consume what is left" "" kafka-console-consumer --topic one --partition 0 --from-beginning --max-messages 3 --timeout-ms 15000
+offsets one 0 1
+both "delete what is gone" "" kafka-delete-records --offset-json-file "$work/offsets.json"
+offsets one 0 99
+both "delete what is not there" "" kafka-delete-records --offset-json-file "$work/offsets.json"
+offsets one 9 1
+both "delete of a partition that is not there" "" kafka-delete-records --offset-json-file "$work/offsets.json"
+offsets one 0 -1
+both "delete all" "" kafka-delete-records --offset-json-file "$work/offsets.json"
+both "earliest is latest" "" kafka-get-offsets --topic one --time earliest
+both "create a compacted topic" "" kafka-topics --create --topic compacted --partitions 1 --config cleanup.policy=compact
+offsets compacted 0 -1
+both "delete of a compacted topic" "" kafka-delete-records --offset-json-file "$work/offsets.json"
 both "delete" "" kafka-topics --delete --topic u
 both "delete unknown" "" kafka-topics --delete --topic nothing
 both "list after delete" "" kafka-topics --list

@@ -2,6 +2,7 @@
 
 use futures::future::LocalBoxFuture;
 use metadata::Image;
+use metadata::plan::{AlterConfigs, CreatePartitions, PlanError};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use types::{ErrorCode, NodeId, TopicId};
@@ -21,9 +22,18 @@ pub trait Control {
     /// One answer per topic, in order.
     fn delete_topics(&self, topics: Vec<TopicRef>) -> LocalBoxFuture<'static, Result<Vec<DeletedTopic>, ErrorCode>>;
 
+    /// One answer per topic, in order.
+    fn create_partitions(&self, command: CreatePartitions) -> LocalBoxFuture<'static, Outcomes>;
+
+    /// One answer per resource, in order.
+    fn alter_configs(&self, command: AlterConfigs) -> LocalBoxFuture<'static, Outcomes>;
+
     /// A block of producer ids: the first, and how many.
     fn allocate_producer_ids(&self) -> LocalBoxFuture<'static, Result<(i64, i32), ErrorCode>>;
 }
+
+/// What became of each part of a command, or why there is no answer at all.
+pub type Outcomes = Result<Vec<Result<(), PlanError>>, ErrorCode>;
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NewTopic {

@@ -1,5 +1,6 @@
 //! CreateTopics (key 19).
 
+use crate::config_resource::warn_without_effect;
 use crate::control::{CreatedTopic, NewTopic};
 use crate::{Services, topic_name};
 use metadata::{Image, TopicImage, topic_config};
@@ -35,7 +36,14 @@ pub(crate) async fn answer(services: &Services, request: CreateTopicsRequest, ve
         if let Some((code, message)) = refusal(topic, version, &repeated) {
             return failed(result, code, Some(message));
         }
-        match (&created, next.next()) {
+        let outcome = next.next();
+        if let Some((asked, created)) = &outcome
+            && !request.validate_only
+            && created.error.is_none()
+        {
+            warn_of_what_has_no_effect(asked);
+        }
+        match (&created, outcome) {
             (Err(code), _) => failed(result, *code, None),
             (Ok(_), Some((asked, created))) => succeeded(&image, services, result, asked, created),
             (Ok(_), None) => failed(result, ErrorCode::UnknownServerError, None),
@@ -92,6 +100,15 @@ fn new_topic(topic: &CreatableTopic) -> NewTopic {
     }
 }
 
+fn warn_of_what_has_no_effect(topic: &NewTopic) {
+    for (name, value) in &topic.configs {
+        if let Some(why) = topic_config::without_effect(name) {
+            let value = value.as_deref().unwrap_or_default();
+            warn_without_effect(&format!("topic {}", topic.name), name, value, why);
+        }
+    }
+}
+
 fn failed(result: CreatableTopicResult, code: ErrorCode, message: Option<String>) -> CreatableTopicResult {
     result
         .with_error_code(code.code())
@@ -121,7 +138,7 @@ fn succeeded(
         partitions: Vec::new(),
         created_short: false,
     };
-    let configs = topic_config::describe(image, &topic, &services.settings.properties)
+    let configs = topic_config::describe(image, &topic, services.local())
         .into_iter()
         .map(|line| {
             CreatableTopicConfigs::default()

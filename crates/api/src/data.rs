@@ -34,6 +34,15 @@ pub trait Data {
         read_committed: bool,
     ) -> LocalBoxFuture<'static, Result<(Offset, i64, LeaderEpoch), DataError>>;
 
+    /// Deletes the records below `offset`, or below the high watermark if it is −1. Resolves with the low watermark
+    /// when every live replica's log starts there, or with `REQUEST_TIMED_OUT`: the records are deleted all the same.
+    fn delete_records(
+        &self,
+        tp: TopicPartition,
+        offset: Offset,
+        timeout: Duration,
+    ) -> LocalBoxFuture<'static, Result<Offset, DataError>>;
+
     /// The end of an epoch (KIP-101, KIP-279).
     fn epoch_end_offset(
         &self,

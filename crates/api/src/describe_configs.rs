@@ -1,27 +1,22 @@
 //! DescribeConfigs (key 32): topics and brokers.
 
-use crate::{ApiSettings, topic_name};
-use metadata::Image;
-use metadata::topic_config::{self, Source};
-use std::collections::{BTreeMap, BTreeSet};
-use types::{ErrorCode, NodeId};
+use crate::config_resource::{BROKER, TOPIC, broker_id};
+use crate::{Services, topic_name};
+use metadata::topic_config::{self, Local, Setting, Source};
+use metadata::{Image, broker_config};
+use std::collections::BTreeSet;
+use types::ErrorCode;
 use wire::StrBytes;
 use wire::messages::describe_configs_request::{DescribeConfigsRequest, DescribeConfigsResource};
 use wire::messages::describe_configs_response::{
     DescribeConfigsResourceResult, DescribeConfigsResponse, DescribeConfigsResult, DescribeConfigsSynonym,
 };
 
-const TOPIC: i8 = 2;
-const BROKER: i8 = 4;
 /// `ConfigDef.Type.STRING` (KIP-569).
 const STRING: i8 = 2;
 
-pub(crate) fn answer(
-    image: &Image,
-    settings: &ApiSettings,
-    me: NodeId,
-    request: &DescribeConfigsRequest,
-) -> DescribeConfigsResponse {
+pub(crate) fn answer(services: &Services, request: &DescribeConfigsRequest) -> DescribeConfigsResponse {
+    let image = services.image();
     let mut seen = BTreeSet::new();
     let results = request
         .resources
@@ -32,7 +27,7 @@ pub(crate) fn answer(
             let result = DescribeConfigsResult::default()
                 .with_resource_type(resource.resource_type)
                 .with_resource_name(resource.resource_name.clone());
-            match configs(image, settings, me, resource, &Shown::of(request, resource)) {
+            match configs(services, &image, resource, &Shown::of(request, resource)) {
                 Ok(configs) => result.with_configs(configs),
                 Err((code, message)) => result
                     .with_error_code(code.code())
@@ -66,28 +61,26 @@ impl<'a> Shown<'a> {
 }
 
 fn configs(
+    services: &Services,
     image: &Image,
-    settings: &ApiSettings,
-    me: NodeId,
     resource: &DescribeConfigsResource,
     shown: &Shown<'_>,
 ) -> Result<Vec<DescribeConfigsResourceResult>, (ErrorCode, String)> {
     let name = resource.resource_name.as_str();
     match resource.resource_type {
-        TOPIC => of_topic(image, settings, name, shown),
-        BROKER if name.is_empty() => Ok(of_all_brokers(image, shown)),
-        BROKER if name == me.to_string() => Ok(of_broker(image, settings, me, shown)),
-        BROKER => Err((
-            ErrorCode::InvalidRequest,
-            format!("Unexpected broker id, expected {me} or empty string, but received {name}"),
-        )),
+        TOPIC => of_topic(image, services.local(), name, shown),
+        BROKER if name.is_empty() => Ok(of_all_brokers(image, services.local(), shown)),
+        BROKER => match broker_id(name, services.node_id, " or empty string") {
+            Ok(_) => Ok(of_broker(services, image, shown)),
+            Err(message) => Err((ErrorCode::InvalidRequest, message)),
+        },
         other => Err((ErrorCode::InvalidRequest, format!("Unsupported resource type: {other}"))),
     }
 }
 
 fn of_topic(
     image: &Image,
-    settings: &ApiSettings,
+    local: Local<'_>,
     name: &str,
     shown: &Shown<'_>,
 ) -> Result<Vec<DescribeConfigsResourceResult>, (ErrorCode, String)> {
@@ -98,12 +91,12 @@ fn of_topic(
         let message = "This server does not host this topic-partition.";
         return Err((ErrorCode::UnknownTopicOrPartition, message.to_owned()));
     };
-    let lines = topic_config::describe(image, topic, &settings.properties).into_iter();
+    let lines = topic_config::describe(image, topic, local).into_iter();
     Ok(lines
         .filter(|line| shown.key(line.definition.name))
         .map(|line| {
             let synonyms = line.synonyms.into_iter().filter(|_| shown.synonyms);
-            let synonyms = synonyms.map(|(name, value, source)| synonym(name, value, source));
+            let synonyms = synonyms.map(|setting| synonym(setting, false));
             let doc = shown
                 .documentation
                 .then(|| StrBytes::from_static_str(line.definition.doc));
@@ -118,85 +111,86 @@ fn of_topic(
         .collect())
 }
 
-fn synonym(name: &str, value: String, source: Source) -> DescribeConfigsSynonym {
+fn synonym(setting: Setting, sensitive: bool) -> DescribeConfigsSynonym {
     DescribeConfigsSynonym::default()
-        .with_name(name.to_owned().into())
-        .with_value(Some(value.into()))
-        .with_source(source as i8)
+        .with_name(setting.name.into())
+        .with_value((!sensitive).then(|| setting.value.into()))
+        .with_source(setting.source as i8)
 }
 
 /// What was set for all brokers.
-fn of_all_brokers(image: &Image, shown: &Shown<'_>) -> Vec<DescribeConfigsResourceResult> {
+fn of_all_brokers(image: &Image, local: Local<'_>, shown: &Shown<'_>) -> Vec<DescribeConfigsResourceResult> {
     let set = image.broker_configs.get(&None).into_iter().flatten();
     set.filter(|(name, _)| shown.key(name))
-        .map(|(name, value)| broker_line(name, vec![(value.clone(), Source::DefaultBroker)], shown))
+        .map(|(name, _)| {
+            let mut settings = topic_config::broker_settings(image, local, name);
+            settings.retain(|setting| setting.source == Source::DefaultBroker);
+            broker_line(name, settings, shown)
+        })
         .collect()
 }
 
-/// What was set for this broker, for all, in its properties, and the defaults of topic configs.
-fn of_broker(
-    image: &Image,
-    settings: &ApiSettings,
-    me: NodeId,
-    shown: &Shown<'_>,
-) -> Vec<DescribeConfigsResourceResult> {
-    let mut lines: BTreeMap<String, Vec<(String, Source)>> = BTreeMap::new();
-    let mut add = |name: &str, value: &str, source| {
-        if shown.key(name) {
-            let line = lines.entry(name.to_owned()).or_default();
-            line.push((value.to_owned(), source));
+/// What was set for this broker, for all, in its properties, and the defaults.
+fn of_broker(services: &Services, image: &Image, shown: &Shown<'_>) -> Vec<DescribeConfigsResourceResult> {
+    let (me, settings) = (services.node_id, &services.settings);
+    let mut names: BTreeSet<&str> = settings.properties.keys().map(String::as_str).collect();
+    for owner in [Some(me), None] {
+        names.extend(
+            image
+                .broker_configs
+                .get(&owner)
+                .into_iter()
+                .flatten()
+                .map(|(name, _)| name.as_str()),
+        );
+    }
+    names.extend(topic_config::TABLE.iter().filter_map(|definition| definition.synonym));
+    names.retain(|name| shown.key(name));
+    let line = |name: &str| {
+        let mut found = topic_config::broker_settings(image, services.local(), name);
+        // In force by default, and with no default of its own among the synonyms of a topic config.
+        if found.is_empty()
+            && let Some(value) = settings.properties.get(name)
+        {
+            found.push(Setting {
+                name: name.to_owned(),
+                value: value.clone(),
+                source: Source::Default,
+            });
         }
+        broker_line(name, found, shown)
     };
-    for (owner, source) in [(Some(me), Source::Broker), (None, Source::DefaultBroker)] {
-        for (name, value) in image.broker_configs.get(&owner).into_iter().flatten() {
-            add(name, value, source);
-        }
-    }
-    for (name, value) in &settings.properties {
-        add(name, value, Source::StaticBroker);
-    }
-    for definition in topic_config::TABLE {
-        if let Some(name) = definition.synonym {
-            add(name, definition.default, Source::Default);
-        }
-    }
-    lines
-        .into_iter()
-        .map(|(name, values)| broker_line(&name, values, shown))
-        .collect()
+    names.into_iter().map(line).collect()
 }
 
-/// One line; `values` in the order of precedence. Secrets are named and not shown.
-fn broker_line(name: &str, values: Vec<(String, Source)>, shown: &Shown<'_>) -> DescribeConfigsResourceResult {
+/// One line; `settings` in the order of precedence. Secrets are named and not shown.
+fn broker_line(name: &str, settings: Vec<Setting>, shown: &Shown<'_>) -> DescribeConfigsResourceResult {
     let sensitive = name.contains("password") || name.contains("secret") || name.ends_with("jaas.config");
-    let source = values.first().map_or(Source::Default, |(_, source)| *source);
-    let value = values
+    let source = settings.first().map_or(Source::Default, |setting| setting.source);
+    let value = settings
         .first()
         .filter(|_| !sensitive)
-        .map(|(value, _)| StrBytes::from(value.clone()));
-    let told = |value: String| if sensitive { None } else { Some(StrBytes::from(value)) };
-    let synonyms = values.into_iter().filter(|_| shown.synonyms).map(|(value, source)| {
-        DescribeConfigsSynonym::default()
-            .with_name(name.to_owned().into())
-            .with_value(told(value))
-            .with_source(source as i8)
-    });
-    let known = topic_config::find_synonym(name);
+        .map(|setting| StrBytes::from(setting.value.clone()));
+    let synonyms = settings.into_iter().filter(|_| shown.synonyms);
+    let synonyms = synonyms.map(|setting| synonym(setting, sensitive)).collect();
+    let dynamic = broker_config::kind(name);
     DescribeConfigsResourceResult::default()
         .with_name(name.to_owned().into())
         .with_value(value)
         .with_config_source(source as i8)
-        // Only the defaults of topic configs can be altered while the broker runs.
-        .with_read_only(known.is_none())
+        .with_read_only(dynamic.is_none())
         .with_is_sensitive(sensitive)
-        .with_config_type(known.map_or(STRING, |definition| definition.kind.code()))
-        .with_synonyms(synonyms.collect())
+        .with_config_type(dynamic.map_or(STRING, |kind| kind.code()))
+        .with_synonyms(synonyms)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::ApiSettings;
+    use crate::memory_budget::MemoryBudget;
     use crate::test_image::cluster;
+    use crate::test_node::TestNode;
 
     fn ask(kind: i8, name: &'static str, keys: Option<Vec<&'static str>>) -> DescribeConfigsResult {
         let resource = DescribeConfigsResource::default()
@@ -208,7 +202,8 @@ mod tests {
             .with_include_synonyms(true);
         let mut settings = ApiSettings::default();
         settings.properties.insert("cluster.secret".into(), "hidden".into());
-        answer(&cluster(), &settings, NodeId(1), &request).results.remove(0)
+        let node = TestNode::with(cluster(), settings, MemoryBudget::default());
+        answer(&node.services, &request).results.remove(0)
     }
 
     #[test]
@@ -244,7 +239,7 @@ mod tests {
             resource("none", Some(vec![])),
             resource("payments", Some(key())),
         ]);
-        let results = answer(&cluster(), &ApiSettings::default(), NodeId(1), &request).results;
+        let results = answer(&TestNode::new(cluster()).services, &request).results;
         let told: Vec<_> = results
             .iter()
             .map(|r| (r.resource_name.as_str(), r.configs.len()))

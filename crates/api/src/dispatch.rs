@@ -3,9 +3,9 @@
 use crate::memory_budget::Fetched;
 use crate::produce::{self, Produced};
 use crate::{
-    Services, api_versions, create_topics, delete_topics, describe_cluster, describe_configs,
-    describe_topic_partitions, fetch, find_coordinator, init_producer_id, list_offsets, metadata_api,
-    offset_for_leader_epoch,
+    Services, alter_configs, api_versions, create_partitions, create_topics, delete_records, delete_topics,
+    describe_cluster, describe_configs, describe_topic_partitions, fetch, find_coordinator, init_producer_id,
+    list_offsets, metadata_api, offset_for_leader_epoch,
 };
 use bytes::Bytes;
 use futures::future::LocalBoxFuture;
@@ -79,12 +79,15 @@ async fn answer(
         RequestKind::OffsetForLeaderEpoch(r) => {
             ResponseKind::OffsetForLeaderEpoch(offset_for_leader_epoch::answer(services, r).await)
         }
-        RequestKind::DescribeConfigs(r) => ResponseKind::DescribeConfigs(describe_configs::answer(
-            &image,
-            &services.settings,
-            services.node_id,
-            &r,
-        )),
+        RequestKind::DescribeConfigs(r) => ResponseKind::DescribeConfigs(describe_configs::answer(services, &r)),
+        RequestKind::AlterConfigs(r) => ResponseKind::AlterConfigs(alter_configs::answer(services, r).await),
+        RequestKind::IncrementalAlterConfigs(r) => {
+            ResponseKind::IncrementalAlterConfigs(alter_configs::answer_incremental(services, r).await)
+        }
+        RequestKind::CreatePartitions(r) => {
+            ResponseKind::CreatePartitions(create_partitions::answer(services, r).await)
+        }
+        RequestKind::DeleteRecords(r) => ResponseKind::DeleteRecords(delete_records::answer(services, r).await),
         RequestKind::DescribeCluster(r) => ResponseKind::DescribeCluster(describe_cluster::answer(&image, &r, random)),
         RequestKind::DescribeTopicPartitions(r) => {
             let limit = services.settings.max_request_partition_size_limit;
@@ -129,6 +132,12 @@ mod tests {
             ApiKey::DescribeTopicPartitions => {
                 RequestKind::DescribeTopicPartitions(DescribeTopicPartitionsRequest::default())
             }
+            ApiKey::AlterConfigs => RequestKind::AlterConfigs(AlterConfigsRequest::default()),
+            ApiKey::IncrementalAlterConfigs => {
+                RequestKind::IncrementalAlterConfigs(IncrementalAlterConfigsRequest::default())
+            }
+            ApiKey::CreatePartitions => RequestKind::CreatePartitions(CreatePartitionsRequest::default()),
+            ApiKey::DeleteRecords => RequestKind::DeleteRecords(DeleteRecordsRequest::default()),
             other => panic!("{other:?} is served and has no request here"),
         }
     }

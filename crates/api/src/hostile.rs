@@ -2,19 +2,26 @@
 
 use crate::test_image::{cluster, topic_id};
 use crate::test_node::{TestNode, run};
-use crate::{describe_configs, fetch, list_offsets, metadata_api, produce};
+use crate::{
+    alter_configs, create_partitions, delete_records, describe_configs, fetch, list_offsets, metadata_api, produce,
+};
 use bytes::Bytes;
 use host::{Host, RealHost};
 use records::{BatchBuilder, Compression};
 use std::sync::Arc;
 use types::limits;
 use wire::StrBytes;
+use wire::messages::create_partitions_request::CreatePartitionsTopic;
+use wire::messages::delete_records_request::{DeleteRecordsPartition, DeleteRecordsTopic};
 use wire::messages::describe_configs_request::DescribeConfigsResource;
 use wire::messages::fetch_request::{FetchPartition, FetchTopic};
 use wire::messages::list_offsets_request::{ListOffsetsPartition, ListOffsetsTopic};
 use wire::messages::metadata_request::MetadataRequestTopic;
 use wire::messages::produce_request::{PartitionProduceData, TopicProduceData};
-use wire::messages::{DescribeConfigsRequest, FetchRequest, ListOffsetsRequest, MetadataRequest, ProduceRequest};
+use wire::messages::{
+    AlterConfigsRequest, CreatePartitionsRequest, DeleteRecordsRequest, DescribeConfigsRequest, FetchRequest,
+    ListOffsetsRequest, MetadataRequest, ProduceRequest, alter_configs_request,
+};
 
 const MIB: u64 = 1 << 20;
 
@@ -83,9 +90,35 @@ fn configs_of_one_topic_fifty_thousand_times() {
         .with_include_synonyms(true)
         .with_include_documentation(true);
     let node = TestNode::new(cluster());
-    let services = &node.services;
     costs(MIB, "describe configs", || {
-        describe_configs::answer(&services.image(), &services.settings, services.node_id, &request)
+        describe_configs::answer(&node.services, &request)
+    });
+}
+
+/// A hundred thousand parts of one request: an answer takes some 100 bytes for each.
+#[test]
+fn administration_of_very_much() {
+    let node = TestNode::new(cluster());
+    let services = &node.services;
+    let resource = alter_configs_request::AlterConfigsResource::default().with_resource_type(99);
+    let request = AlterConfigsRequest::default().with_resources(vec![resource; 100_000]);
+    costs(40 * MIB, "alter configs", || {
+        run(alter_configs::answer(services, request))
+    });
+    let number = |number: i32| StrBytes::from(number.to_string()).into();
+    let topic = |n| CreatePartitionsTopic::default().with_name(number(n));
+    let request = CreatePartitionsRequest::default().with_topics((0..100_000).map(topic).collect());
+    costs(40 * MIB, "create partitions", || {
+        run(create_partitions::answer(services, request))
+    });
+    assert!(node.control.growths.borrow().is_empty() && node.control.alterations.borrow().is_empty());
+    let partition = |index| DeleteRecordsPartition::default().with_partition_index(index);
+    let topic = DeleteRecordsTopic::default()
+        .with_name(long_name().into())
+        .with_partitions((0..100_000).map(partition).collect());
+    let request = DeleteRecordsRequest::default().with_topics(vec![topic]);
+    costs(60 * MIB, "delete records", || {
+        run(delete_records::answer(services, request))
     });
 }
 

@@ -2,13 +2,17 @@
 //! connection loop and fetch sessions. Handlers see the data plane through [`data::Data`] and the control
 //! plane through [`control::Control`].
 
+mod alter_configs;
 mod api;
 mod api_versions;
+mod config_resource;
 pub mod connection;
 mod connection_limits;
 pub mod control;
+mod create_partitions;
 mod create_topics;
 pub mod data;
+mod delete_records;
 mod delete_topics;
 mod describe_cluster;
 mod describe_configs;
@@ -22,6 +26,7 @@ mod hostile;
 mod init_producer_id;
 mod leader_hint;
 mod list_offsets;
+mod listed_brokers;
 pub mod memory_budget;
 mod metadata_api;
 mod node_ports;

@@ -1,12 +1,13 @@
 //! Metadata (key 3).
 
 use crate::control::NewTopic;
+use crate::listed_brokers::ListedBrokers;
 use crate::partition_state::{any_live_broker, ids, offline, reachable_leader};
 use crate::{Services, operations, topic_name};
 use ::metadata::{Image, TopicImage};
 use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
-use types::{ErrorCode, NodeId, TopicId};
+use types::{ErrorCode, Monotonic, NodeId, TopicId};
 use wire::StrBytes;
 use wire::messages::metadata_request::{MetadataRequest, MetadataRequestTopic};
 use wire::messages::metadata_response::{
@@ -16,7 +17,7 @@ use wire::messages::metadata_response::{
 /// Topics whose automatic creation is under way at most, per shard.
 const CREATING_MAX: usize = 1_000;
 
-/// The answer, and the topics of it to be created.
+/// The answer without its brokers, and the topics of it to be created.
 struct Described {
     response: MetadataResponse,
     missing: Vec<String>,
@@ -24,7 +25,9 @@ struct Described {
 
 pub(crate) fn answer(services: &Rc<Services>, request: &MetadataRequest, version: i16) -> MetadataResponse {
     let create = services.settings.auto_create_topics_enable && (version < 4 || request.allow_auto_topic_creation);
-    let described = describe(&services.image(), request, version, create, services.host.random_u64());
+    let image = services.image();
+    let mut described = describe(&image, request, version, create, services.host.random_u64());
+    described.response.brokers = brokers(&image, &mut services.listed.borrow_mut(), services.host.now());
     for name in described.missing {
         create_in_background(services, name);
     }
@@ -85,20 +88,26 @@ fn describe(image: &Image, request: &MetadataRequest, version: i16, create: bool
     for topic in &mut topics {
         topic.topic_authorized_operations = topic_operations;
     }
-    let alive = image.brokers.values().filter(|broker| !broker.fenced).map(|broker| {
-        MetadataResponseBroker::default()
-            .with_node_id(broker.node_id.0.into())
-            .with_host(broker.kafka.host.clone().into())
-            .with_port(i32::from(broker.kafka.port))
-            .with_rack(broker.rack.clone().map(StrBytes::from))
-    });
     let response = MetadataResponse::default()
-        .with_brokers(alive.collect())
         .with_cluster_id(image.cluster_id.clone().map(StrBytes::from))
         .with_controller_id(any_live_broker(image, random))
         .with_cluster_authorized_operations(operations::of_cluster(request.include_cluster_authorized_operations))
         .with_topics(topics);
     Described { response, missing }
+}
+
+fn brokers(image: &Image, listed: &mut ListedBrokers, now: Monotonic) -> Vec<MetadataResponseBroker> {
+    listed.look(image, now);
+    let shown = image.brokers.values().filter(|broker| listed.contains(broker.node_id));
+    shown
+        .map(|broker| {
+            MetadataResponseBroker::default()
+                .with_node_id(broker.node_id.0.into())
+                .with_host(broker.kafka.host.clone().into())
+                .with_port(i32::from(broker.kafka.port))
+                .with_rack(broker.rack.clone().map(StrBytes::from))
+        })
+        .collect()
 }
 
 fn one(
@@ -267,7 +276,8 @@ mod tests {
         // Led by the fenced broker 3.
         assert_eq!((partitions[1].error_code, partitions[1].leader_id.0), (5, -1));
         assert_eq!(partitions[1].offline_replicas, vec![wire::messages::BrokerId(3)]);
-        assert_eq!(known.brokers.len(), 2, "fenced brokers are not shown");
+        let shown = brokers(&image, &mut ListedBrokers::default(), Monotonic::default());
+        assert_eq!(shown.len(), 2, "fenced brokers are not shown");
         assert!(matches!(known.controller_id.0, 1 | 2));
         assert_eq!(known.topics[0].topic_authorized_operations, i32::MIN);
     }

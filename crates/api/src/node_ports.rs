@@ -1,7 +1,7 @@
 //! The handlers' two ports on a real node: [`Data`] on the shard that serves the connection, [`Control`] on the node's
 //! control plane.
 
-use crate::control::{Control, CreatedTopic, DeletedTopic, NewTopic, TopicRef};
+use crate::control::{Control, CreatedTopic, DeletedTopic, NewTopic, Outcomes, TopicRef};
 use crate::data::{Appended, Data, DataError, FetchPlan, FetchedPartition};
 use crate::memory_budget::Fetched;
 use crate::{Api, Services};
@@ -11,9 +11,11 @@ use controller::ControlHandle;
 use futures::future::LocalBoxFuture;
 use host::Incoming;
 use metadata::Image;
+use metadata::plan::{AlterConfigs, CreatePartitions};
 use records::BatchHeader;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::time::Duration;
 use types::{ErrorCode, LeaderEpoch, Offset, TopicPartition};
 
 /// Serves Kafka clients on a node's shards.
@@ -128,6 +130,16 @@ impl Data for ShardData {
         })
     }
 
+    fn delete_records(
+        &self,
+        tp: TopicPartition,
+        offset: Offset,
+        timeout: Duration,
+    ) -> LocalBoxFuture<'static, Result<Offset, DataError>> {
+        let shard = self.0.clone();
+        Box::pin(async move { shard.delete_records(tp, offset, timeout).await.map_err(data_error) })
+    }
+
     fn epoch_end_offset(
         &self,
         tp: TopicPartition,
@@ -191,6 +203,16 @@ impl Control for NodeControl {
         };
         let topics = topics.into_iter().map(wanted).collect();
         Box::pin(async move { Ok(handle.delete_topics(topics).await?.into_iter().map(deleted).collect()) })
+    }
+
+    fn create_partitions(&self, command: CreatePartitions) -> LocalBoxFuture<'static, Outcomes> {
+        let handle = self.0.clone();
+        Box::pin(async move { handle.create_partitions(command).await })
+    }
+
+    fn alter_configs(&self, command: AlterConfigs) -> LocalBoxFuture<'static, Outcomes> {
+        let handle = self.0.clone();
+        Box::pin(async move { handle.alter_configs(command).await })
     }
 
     fn allocate_producer_ids(&self) -> LocalBoxFuture<'static, Result<(i64, i32), ErrorCode>> {

@@ -4,6 +4,7 @@ use crate::data::{Appended, DataError};
 use crate::{Services, leader_hint, topic_name};
 use bytes::Bytes;
 use futures::future::LocalBoxFuture;
+use metadata::topic_config::{Local, on_broker};
 use metadata::{Image, TopicImage};
 use records::{Allowance, Batch, BatchHeader, BatchRules, Compression, Rejected};
 use std::collections::BTreeSet;
@@ -165,16 +166,17 @@ fn checked(
     if image.partition(tp).is_none() {
         return Err(refused(ErrorCode::UnknownTopicOrPartition, ""));
     }
-    let rules = rules(image, topic, services.host.wall_ms());
+    let local = services.local();
+    let rules = rules(image, local, topic, services.host.wall_ms());
     let before = allowance.decompressed_bytes;
     let header = check(&records, &rules, version, allowance)?;
     let size = before - allowance.decompressed_bytes;
-    match codec_of(&image.topic_config(topic, "compression.type")) {
+    match codec_of(&on_broker(image, local, topic, "compression.type")) {
         Some(codec) if header.compression()? != codec => {
             // All of it is decompressed once more; what is not compressed has only to be copied.
             let limit = allowance.decompressed_bytes.max(records.len());
             allowance.decompressed_bytes = allowance.decompressed_bytes.saturating_sub(size);
-            let level = level_of(codec).and_then(|name| image.topic_config(topic, name).trim().parse().ok());
+            let level = level_of(codec).and_then(|name| on_broker(image, local, topic, name).trim().parse().ok());
             let batch = records::recompress(&Batch::parse(records)?, codec, level, limit)?;
             within_size(batch, &header, &rules)
         }
@@ -182,18 +184,16 @@ fn checked(
     }
 }
 
-fn rules(image: &Image, topic: &TopicImage, now_ms: i64) -> BatchRules {
-    let number = |name: &str, default: i64| image.topic_config(topic, name).trim().parse().unwrap_or(default);
+fn rules(image: &Image, local: Local<'_>, topic: &TopicImage, now_ms: i64) -> BatchRules {
+    let value = |name: &str| on_broker(image, local, topic, name);
+    let number = |name: &str, default: i64| value(name).trim().parse().unwrap_or(default);
     let max = number("max.message.bytes", 1_048_588);
     BatchRules {
         max_message_bytes: usize::try_from(max).unwrap_or(0),
-        compacted: image
-            .topic_config(topic, "cleanup.policy")
-            .split(',')
-            .any(|p| p.trim() == "compact"),
+        compacted: value("cleanup.policy").split(',').any(|p| p.trim() == "compact"),
         timestamp_before_max_ms: number("message.timestamp.before.max.ms", i64::MAX),
         timestamp_after_max_ms: number("message.timestamp.after.max.ms", 3_600_000),
-        log_append_time: image.topic_config(topic, "message.timestamp.type") == "LogAppendTime",
+        log_append_time: value("message.timestamp.type") == "LogAppendTime",
         now_ms,
     }
 }
@@ -298,5 +298,7 @@ fn record_error((index, message): (i32, String)) -> BatchIndexAndErrorMessage {
         .with_batch_index_error_message(Some(message.into()))
 }
 
+#[cfg(test)]
+mod effects;
 #[cfg(test)]
 mod tests;

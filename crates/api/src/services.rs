@@ -1,10 +1,12 @@
 use crate::control::Control;
 use crate::data::Data;
 use crate::fetch_session::FetchSessions;
+use crate::listed_brokers::ListedBrokers;
 use crate::memory_budget::MemoryBudget;
 use crate::{ApiSettings, init_producer_id::ProducerIdBlock};
 use host::HostRef;
 use metadata::Image;
+use metadata::topic_config::Local;
 use std::cell::RefCell;
 use std::collections::BTreeSet;
 use std::rc::Rc;
@@ -23,6 +25,7 @@ pub struct Services {
     pub(crate) producer_ids: RefCell<ProducerIdBlock>,
     /// Topics whose automatic creation is under way.
     pub(crate) creating: RefCell<BTreeSet<String>>,
+    pub(crate) listed: RefCell<ListedBrokers>,
 }
 
 impl Services {
@@ -35,7 +38,10 @@ impl Services {
         control: Rc<dyn Control>,
     ) -> Rc<Self> {
         let slots = settings.max_incremental_fetch_session_cache_slots;
+        let mut listed = ListedBrokers::default();
+        listed.look(&control.image(), host.now());
         Rc::new(Self {
+            listed: RefCell::new(listed),
             node_id,
             host,
             settings,
@@ -46,6 +52,14 @@ impl Services {
             producer_ids: RefCell::default(),
             creating: RefCell::default(),
         })
+    }
+
+    /// What this broker alone says about the defaults of topics.
+    pub(crate) fn local(&self) -> Local<'_> {
+        Local {
+            node: self.node_id,
+            properties: &self.settings.given,
+        }
     }
 
     #[must_use]

@@ -23,8 +23,10 @@ pub struct ApiSettings {
     pub max_incremental_fetch_session_cache_slots: usize,
     /// `max.request.partition.size.limit`: partitions in one DescribeTopicPartitions answer (KIP-966).
     pub max_request_partition_size_limit: usize,
-    /// Every property that was set, for DescribeConfigs.
+    /// Every property as it stands, defaults included, for DescribeConfigs.
     pub properties: BTreeMap<String, String>,
+    /// Those of them that were set: they count as defaults of topics.
+    pub given: BTreeMap<String, String>,
 }
 
 /// A property whose value is no number of the right size, or no boolean.
@@ -49,13 +51,14 @@ impl Default for ApiSettings {
             max_incremental_fetch_session_cache_slots: limits::FETCH_SESSIONS_MAX,
             max_request_partition_size_limit: 2_000,
             properties: BTreeMap::new(),
+            given: BTreeMap::new(),
         }
     }
 }
 
 impl ApiSettings {
     /// Reads the properties by Kafka's names; what is not there has its default. Sizes above the node's own
-    /// limits are cut to them.
+    /// limits are cut to them. Which of them were set is not known here: see [`Self::given`].
     ///
     /// # Errors
     /// [`InvalidSetting`] for a value of the wrong type.
@@ -97,6 +100,7 @@ impl ApiSettings {
             )?
             .max(1),
             properties: properties.clone(),
+            given: BTreeMap::new(),
         })
     }
 }

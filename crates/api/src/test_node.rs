@@ -1,7 +1,7 @@
 //! A shard for tests of handlers: a data and a control plane that answer what the test says and write down what
 //! they were asked.
 
-use crate::control::{Control, CreatedTopic, DeletedTopic, NewTopic, TopicRef};
+use crate::control::{Control, CreatedTopic, DeletedTopic, NewTopic, Outcomes, TopicRef};
 use crate::data::{Appended, Data, DataError, FetchPlan, FetchedPartition};
 use crate::memory_budget::Fetched;
 use crate::{ApiSettings, MemoryBudget, Services};
@@ -10,11 +10,13 @@ use futures::FutureExt;
 use futures::future::LocalBoxFuture;
 use host::RealHost;
 use metadata::Image;
+use metadata::plan::{AlterConfigs, CreatePartitions, PlanError};
 use records::BatchHeader;
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::time::Duration;
 use types::{ErrorCode, LeaderEpoch, NodeId, Offset, TopicPartition};
 
 pub(crate) struct ScriptedData {
@@ -29,6 +31,9 @@ pub(crate) struct ScriptedData {
     /// Fetches wait for ever.
     pub(crate) stall_fetches: Cell<bool>,
     pub(crate) list_offset: Cell<Result<(Offset, i64, LeaderEpoch), DataError>>,
+    /// What every deletion of records comes to.
+    pub(crate) low_watermark: Cell<Result<Offset, DataError>>,
+    pub(crate) trims: RefCell<Vec<(TopicPartition, Offset, Duration)>>,
     pub(crate) epoch_end: Cell<Result<(LeaderEpoch, Offset), DataError>>,
 }
 
@@ -48,6 +53,8 @@ impl Default for ScriptedData {
             plans: RefCell::default(),
             stall_fetches: Cell::new(false),
             list_offset: Cell::new(Ok((Offset(7), 1_000, LeaderEpoch(4)))),
+            low_watermark: Cell::new(Ok(Offset(5))),
+            trims: RefCell::default(),
             epoch_end: Cell::new(Ok((LeaderEpoch(3), Offset(30)))),
         }
     }
@@ -112,6 +119,16 @@ impl Data for ScriptedData {
         std::future::ready(self.list_offset.get()).boxed_local()
     }
 
+    fn delete_records(
+        &self,
+        tp: TopicPartition,
+        offset: Offset,
+        timeout: Duration,
+    ) -> LocalBoxFuture<'static, Result<Offset, DataError>> {
+        self.trims.borrow_mut().push((tp, offset, timeout));
+        std::future::ready(self.low_watermark.get()).boxed_local()
+    }
+
     fn epoch_end_offset(
         &self,
         _: TopicPartition,
@@ -132,6 +149,18 @@ pub(crate) struct ScriptedControl {
     pub(crate) blocks: RefCell<VecDeque<Result<(i64, i32), ErrorCode>>>,
     pub(crate) creations: RefCell<Vec<(Vec<NewTopic>, bool)>>,
     pub(crate) deletions: RefCell<Vec<Vec<TopicRef>>>,
+    /// Answers to altered resources and grown topics, in order of what is asked; without one all is well.
+    pub(crate) outcomes: RefCell<VecDeque<Result<(), PlanError>>>,
+    pub(crate) growths: RefCell<Vec<CreatePartitions>>,
+    pub(crate) alterations: RefCell<Vec<AlterConfigs>>,
+}
+
+impl ScriptedControl {
+    fn outcomes(&self, asked: usize) -> LocalBoxFuture<'static, Outcomes> {
+        let mut script = self.outcomes.borrow_mut();
+        let outcomes = (0..asked).map(|_| script.pop_front().unwrap_or(Ok(()))).collect();
+        std::future::ready(self.error.get().map_or(Ok(outcomes), Err)).boxed_local()
+    }
 }
 
 impl Control for ScriptedControl {
@@ -181,6 +210,18 @@ impl Control for ScriptedControl {
         std::future::ready(self.error.get().map_or(Ok(answers), Err)).boxed_local()
     }
 
+    fn create_partitions(&self, command: CreatePartitions) -> LocalBoxFuture<'static, Outcomes> {
+        let asked = command.topics.len();
+        self.growths.borrow_mut().push(command);
+        self.outcomes(asked)
+    }
+
+    fn alter_configs(&self, command: AlterConfigs) -> LocalBoxFuture<'static, Outcomes> {
+        let asked = command.resources.len();
+        self.alterations.borrow_mut().push(command);
+        self.outcomes(asked)
+    }
+
     fn allocate_producer_ids(&self) -> LocalBoxFuture<'static, Result<(i64, i32), ErrorCode>> {
         let block = self.blocks.borrow_mut().pop_front();
         std::future::ready(block.unwrap_or(Err(ErrorCode::RequestTimedOut))).boxed_local()
@@ -209,6 +250,9 @@ impl TestNode {
             blocks: RefCell::default(),
             creations: RefCell::default(),
             deletions: RefCell::default(),
+            outcomes: RefCell::default(),
+            growths: RefCell::default(),
+            alterations: RefCell::default(),
         });
         let services = Services::new(
             NodeId(1),

@@ -1,6 +1,6 @@
 //! The connection loop over a real loopback socket, on a scripted data plane.
 
-use api::control::{Control, CreatedTopic, DeletedTopic, NewTopic, TopicRef};
+use api::control::{Control, CreatedTopic, DeletedTopic, NewTopic, Outcomes, TopicRef};
 use api::data::{Appended, Data, DataError, FetchPlan, FetchedPartition};
 use api::memory_budget::Fetched;
 use api::{Api, ApiSettings, MemoryBudget, Services};
@@ -8,6 +8,7 @@ use bytes::{BufMut, Bytes, BytesMut};
 use futures::FutureExt;
 use futures::future::LocalBoxFuture;
 use host::{Host, RealHost};
+use metadata::plan::{AlterConfigs, CreatePartitions};
 use metadata::{Image, PartitionImage, TopicImage};
 use records::{BatchBuilder, BatchHeader, Compression};
 use std::cell::RefCell;
@@ -75,6 +76,15 @@ impl Data for Script {
         async { Ok((Offset(0), -1, LeaderEpoch(0))) }.boxed_local()
     }
 
+    fn delete_records(
+        &self,
+        _: TopicPartition,
+        offset: Offset,
+        _: Duration,
+    ) -> LocalBoxFuture<'static, Result<Offset, DataError>> {
+        async move { Ok(offset) }.boxed_local()
+    }
+
     fn epoch_end_offset(
         &self,
         _: TopicPartition,
@@ -101,6 +111,14 @@ impl Control for Topics {
     }
 
     fn delete_topics(&self, _: Vec<TopicRef>) -> LocalBoxFuture<'static, Result<Vec<DeletedTopic>, ErrorCode>> {
+        async { Err(ErrorCode::RequestTimedOut) }.boxed_local()
+    }
+
+    fn create_partitions(&self, _: CreatePartitions) -> LocalBoxFuture<'static, Outcomes> {
+        async { Err(ErrorCode::RequestTimedOut) }.boxed_local()
+    }
+
+    fn alter_configs(&self, _: AlterConfigs) -> LocalBoxFuture<'static, Outcomes> {
         async { Err(ErrorCode::RequestTimedOut) }.boxed_local()
     }
 

@@ -8,6 +8,7 @@ use futures::future::LocalBoxFuture;
 use host::{HostRef, Incoming, Pool, PoolExt};
 use logstore::{FlushStrategy, Flusher, LogDir, LogError, PlainFlush, Recovered};
 use metadata::Image;
+use metadata::topic_config::Local;
 use replica::{Durability, PartitionView};
 use std::collections::BTreeMap;
 use std::io;
@@ -48,7 +49,7 @@ pub struct BrokerOptions {
     pub replica_listen: (String, u16),
     pub directories: Vec<DirectoryInput>,
     pub timings: Timings,
-    /// The node's properties, for DescribeConfigs.
+    /// What the node's properties set: defaults of topics, where nothing dynamic says otherwise.
     pub config: Arc<BTreeMap<String, String>>,
 }
 
@@ -276,9 +277,11 @@ impl Broker {
         &self.inner.host
     }
 
-    #[must_use]
-    pub fn config(&self) -> &Arc<BTreeMap<String, String>> {
-        &self.inner.config
+    pub(crate) fn local(&self) -> Local<'_> {
+        Local {
+            node: self.inner.node_id,
+            properties: &self.inner.config,
+        }
     }
 
     /// Where replica streams are accepted.
@@ -378,6 +381,13 @@ impl Broker {
         match id.is_zero() {
             true => directories.values().find(|dir| !dir.is_offline()).cloned(),
             false => directories.get(&id).cloned(),
+        }
+    }
+
+    /// Removes files whose `file.delete.delay.ms` is over; does not wait.
+    pub(crate) fn remove_due_files(&self) {
+        for dir in lock(&self.inner.directories).values() {
+            dir.remove_due_files();
         }
     }
 

@@ -4,13 +4,14 @@ mod append;
 mod errand;
 mod flush;
 mod follow;
+mod log_start;
 mod read;
 mod role;
 mod waiters;
 
-pub(crate) use errand::Errand;
+pub(crate) use errand::{Errand, LogWork};
 pub(crate) use follow::Followed;
-pub(crate) use read::{ReadRequest, ReadResult};
+pub(crate) use read::{ListOffset, ReadRequest, ReadResult};
 pub(crate) use role::RoleChange;
 pub(crate) use waiters::PollId;
 
@@ -19,7 +20,9 @@ use crate::links::Links;
 use crate::replica_stream::StreamOut;
 use append::{Parked, Waiting};
 use bytes::Bytes;
+use errand::Cut;
 use follow::Held;
+use log_start::Deletion;
 use logstore::{Flushed, Log};
 use replica::{Durability, EntryHeader, EpochCache, Follower, Leader, LogBounds, PartitionView, ProducerStates};
 use std::collections::{BTreeMap, VecDeque};
@@ -84,8 +87,13 @@ pub(crate) struct Partition {
     held: Option<Held>,
     inbox: VecDeque<(EntryHeader, Bytes)>,
     inbox_bytes: usize,
-    /// As a follower: where the leader's log starts.
+    /// Where the log is to start: by the leader's word, on the leader by retention and DeleteRecords.
     log_start_wanted: Offset,
+    /// The journal is about to know a new log start. ◆ The log is not cut meanwhile: the two could contradict.
+    moving_log_start: bool,
+    cut_after_move: Option<Cut>,
+    /// DeleteRecords that wait for the followers; as many as there are requests in service.
+    deletions: Vec<Deletion>,
     restate_due: bool,
     /// An invariant of ours broke: this replica does nothing any more, the node goes on.
     broken: bool,
@@ -151,6 +159,9 @@ impl Partition {
             inbox: VecDeque::new(),
             inbox_bytes: 0,
             log_start_wanted: Offset::ZERO,
+            moving_log_start: false,
+            cut_after_move: None,
+            deletions: Vec::new(),
             restate_due: false,
             broken: false,
             unsnapshot_bytes: 0,

@@ -57,7 +57,7 @@ async fn reconcile(shard: &ShardRef, image: &Arc<Image>) {
         }
         let Some(partition) = shard.partition(tp) else { continue };
         let view = view_of(image, topic, record);
-        let rules = rules_of(image, topic, view.durability);
+        let rules = rules_of(image, shard.broker().local(), topic, view.durability);
         let mut partition = partition.borrow_mut();
         if let Some(epoch) = shard.broker_epoch() {
             partition.raise_generation(first_generation(epoch));
@@ -104,7 +104,7 @@ async fn create(shard: &ShardRef, image: &Arc<Image>, tp: TopicPartition, topic:
         return;
     };
     let view = view_of(image, topic, record);
-    let rules = rules_of(image, topic, view.durability);
+    let rules = rules_of(image, shard.broker().local(), topic, view.durability);
     let (name, incarnation, config) = (topic.name.clone(), record.incarnation, rules.log);
     let created = shard
         .cold_pool()

@@ -1,14 +1,14 @@
 use crate::broker::Broker;
 use crate::data::{AppendError, Appended};
 use crate::links::{FlushResult, Links};
-use crate::partition::{Partition, PollId, RoleChange};
+use crate::partition::{ListOffset, Partition, PollId, RoleChange};
 use crate::replica_stream::{FollowOut, StreamOut};
 use crate::shard_queue::{Call, Outbox};
 use crate::stalls::Stalls;
 use crate::{errands, isr, reconcile, replica_stream, stalls};
 use bytes::Bytes;
 use futures::future::LocalBoxFuture;
-use host::{Listener, Pool};
+use host::{Listener, Pool, PoolExt};
 use metadata::Image;
 use records::BatchHeader;
 use std::cell::{Cell, RefCell};
@@ -28,6 +28,8 @@ const TICK: Duration = Duration::from_millis(500);
 const CHECKPOINT_TICKS: u64 = 10;
 /// Bytes of a log after which its producer states are written down again.
 const SNAPSHOT_BYTES: usize = 64 * 1024 * 1024;
+/// The first check of retention after a start comes no later (Kafka's initial delay).
+const RETENTION_FIRST: Duration = Duration::from_secs(30);
 /// An orderly stop waits so long for the last flushes.
 const STOP_FLUSHES: Duration = Duration::from_secs(5);
 
@@ -276,7 +278,46 @@ impl ShardRef {
         let work = move |shard: ShardRef| -> LocalBoxFuture<'static, _> {
             Box::pin(async move {
                 let partition = shard.partition(tp).ok_or_else(|| shard.not_served(tp))?;
-                partition.borrow().list_offset(timestamp, current_leader_epoch)
+                let listed = partition.borrow().list_offset(timestamp, current_leader_epoch)?;
+                let (search, otherwise) = match listed {
+                    ListOffset::Known(listed) => return Ok(listed),
+                    ListOffset::Search { search, otherwise } => (search, otherwise),
+                };
+                match shard.cold_pool().run(move || search.run()).await {
+                    Ok(Ok(found)) => found.map_or(otherwise, Ok),
+                    Ok(Err(error)) => Err(partition.borrow().log_failed(&error)),
+                    Err(error) => Err(partition.borrow().log_failed(&error.into())),
+                }
+            })
+        };
+        self.on_owner(tp.shard(self.shards()), work)
+            .await
+            .unwrap_or(Err(ErrorCode::NotLeaderOrFollower.into()))
+    }
+
+    /// Deletes the records below `offset`, or below the high watermark if it is −1. Resolves when the log start of every
+    /// live replica is at least that, with the low watermark: the least log start among them.
+    ///
+    /// # Errors
+    /// NOT_LEADER_OR_FOLLOWER, also on leaving the leader epoch; UNKNOWN_TOPIC_OR_PARTITION; POLICY_VIOLATION without
+    /// `delete` in the topic's `cleanup.policy`; OFFSET_OUT_OF_RANGE below −1 or above the high watermark;
+    /// KAFKA_STORAGE_ERROR; REQUEST_TIMED_OUT after `timeout`, and the leader's log start has moved all the same.
+    pub async fn delete_records(
+        &self,
+        tp: TopicPartition,
+        offset: Offset,
+        timeout: Duration,
+    ) -> Result<Offset, AppendError> {
+        let work = move |shard: ShardRef| -> LocalBoxFuture<'static, _> {
+            Box::pin(async move {
+                let (reply, answer) = oneshot::channel();
+                shard
+                    .with(tp, |partition| partition.delete_records(offset, reply))
+                    .ok_or_else(|| shard.not_served(tp))?;
+                match tokio::time::timeout(timeout, answer).await {
+                    Ok(answer) => answer.unwrap_or(Err(ErrorCode::NotLeaderOrFollower.into())),
+                    Err(_) => Err(ErrorCode::RequestTimedOut.into()),
+                }
             })
         };
         self.on_owner(tp.shard(self.shards()), work)
@@ -408,17 +449,26 @@ impl ShardRef {
         for (tp, _) in self.partitions() {
             self.with(tp, |partition| {
                 partition.tick(now);
-                if ticks.is_multiple_of(CHECKPOINT_TICKS) {
-                    partition.checkpoint(SNAPSHOT_BYTES);
+                if ticks.is_multiple_of(CHECKPOINT_TICKS) && partition.checkpoint(SNAPSHOT_BYTES) {
+                    partition.flush();
                 }
             });
         }
         self.0.broker.check_storage();
+        if self.0.index == 0 {
+            self.0.broker.remove_due_files();
+        }
         self.restate_refused();
         isr::mark_strict(self);
         stalls::resign_where_flushes_stall(self, now);
         if ticks.is_multiple_of(CHECKPOINT_TICKS) && self.0.index == 0 {
             self.0.broker.write_checkpoints();
+        }
+    }
+
+    fn enforce_retention(&self) {
+        for (tp, _) in self.partitions() {
+            self.with(tp, |partition| partition.enforce_retention());
         }
     }
 
@@ -446,6 +496,10 @@ impl ShardRef {
         if let Some(listener) = listener {
             tasks.push(tokio::task::spawn_local(replica_stream::listen(self.clone(), listener)));
         }
+        let interval = self.timings().retention_check;
+        let first = tokio::time::Instant::now() + interval.min(RETENTION_FIRST);
+        let mut retention = tokio::time::interval_at(first, interval);
+        retention.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         let mut tick = tokio::time::interval(TICK);
         tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         let (mut ticks, mut stop) = (0u64, stop);
@@ -457,6 +511,7 @@ impl ShardRef {
                     ticks += 1;
                     self.tick(ticks);
                 }
+                _ = retention.tick() => self.enforce_retention(),
                 _ = &mut stop => break,
             }
         }

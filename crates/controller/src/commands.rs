@@ -1,3 +1,6 @@
+pub use metadata::plan::{
+    AlterConfigs, AlterConfigsResource, ConfigChange, ConfigResource, CreatePartitions, MorePartitions, PlanError,
+};
 use std::collections::BTreeMap;
 use types::{BrokerEpoch, ErrorCode, LeaderEpoch, NodeId, PartitionEpoch, TopicId, TopicPartition};
 
@@ -62,43 +65,6 @@ pub struct AlteredPartition {
     pub leader_epoch: LeaderEpoch,
     pub partition_epoch: PartitionEpoch,
     pub isr: Vec<NodeId>,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub enum ConfigResource {
-    Topic(String),
-    /// `None`: the default of all brokers.
-    Broker(Option<NodeId>),
-}
-
-/// KIP-339.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum ConfigChange {
-    Set(String),
-    Delete,
-    Append(String),
-    Subtract(String),
-}
-
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct AlterConfigs {
-    pub resources: Vec<AlterConfigsResource>,
-    pub validate_only: bool,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct AlterConfigsResource {
-    pub resource: ConfigResource,
-    pub changes: Vec<(String, ConfigChange)>,
-    /// The changes are the whole configuration (AlterConfigs), not changes to it (IncrementalAlterConfigs).
-    pub replace: bool,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct AlteredConfigs {
-    pub resource: ConfigResource,
-    pub error: ErrorCode,
-    pub message: Option<String>,
 }
 
 /// A replica of this broker whose log is durable up to its end, or (with `strict` false) is about to

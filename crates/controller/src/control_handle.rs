@@ -1,8 +1,8 @@
 use crate::forwarding::Forward;
 use crate::messages;
 use crate::{
-    AlterConfigs, AlterPartition, AlteredConfigs, AlteredPartition, ClusterStatus, CreateTopics, CreatedTopic,
-    DeletedTopic, MarkStrict, TopicRef,
+    AlterConfigs, AlterPartition, AlteredPartition, ClusterStatus, CreatePartitions, CreateTopics, CreatedTopic,
+    DeletedTopic, MarkStrict, PlanError, TopicRef,
 };
 use host::HostRef;
 use metadata::Image;
@@ -74,6 +74,19 @@ impl ControlHandle {
         }
     }
 
+    /// Adds partitions to topics; one answer per topic, in order. As in Kafka, a repeated call that finds the work of
+    /// its first attempt done is told that it is no increase.
+    ///
+    /// # Errors
+    /// As [`Self::create_topics`].
+    pub async fn create_partitions(&self, command: CreatePartitions) -> Result<Vec<Result<(), PlanError>>, ErrorCode> {
+        let request = Request::CreatePartitions(messages::create_partitions(command));
+        match self.call(request, DEADLINE).await? {
+            Reply::CreatePartitions(reply) => Ok(messages::grown_topics(reply)),
+            _ => Err(ErrorCode::UnknownServerError),
+        }
+    }
+
     /// # Errors
     /// As [`Self::create_topics`].
     pub async fn delete_topics(&self, topics: Vec<TopicRef>) -> Result<Vec<DeletedTopic>, ErrorCode> {
@@ -132,7 +145,7 @@ impl ControlHandle {
     ///
     /// # Errors
     /// As [`Self::create_topics`].
-    pub async fn alter_configs(&self, command: AlterConfigs) -> Result<Vec<AlteredConfigs>, ErrorCode> {
+    pub async fn alter_configs(&self, command: AlterConfigs) -> Result<Vec<Result<(), PlanError>>, ErrorCode> {
         match self
             .call(Request::AlterConfigs(messages::alter_configs(command)), DEADLINE)
             .await?

@@ -4,6 +4,7 @@ use crate::liveness::{Action, DialOutcome, Event, Liveness, SessionId, Why};
 use crate::planning::{Context, Planned, plan};
 use crate::shared::{Command, SessionEvent, Shared, lock};
 use crate::voters::{Group, MemberView, VoterChange, next_change};
+use metadata::topic_config::Effect;
 use metadata::{Image, Record};
 use raft::pb;
 use raft::pb::controller_reply::Reply;
@@ -558,11 +559,13 @@ impl Term {
     }
 }
 
-/// What a founder writes down for all brokers: what it was told, and `min.insync.replicas` in any case, since elections
-/// depend on it (as Kafka does where ELR is on, KIP-966). Tools show these as settings and leave defaults out.
+/// What a founder writes down for all brokers: what it was told that planners decide with, and `min.insync.replicas` in
+/// any case, since elections depend on it (as Kafka does where ELR is on, KIP-966). Tools show these as settings and
+/// leave defaults out.
 fn is_cluster_default(name: &str, value: &str) -> bool {
-    metadata::topic_config::find_synonym(name)
-        .is_some_and(|definition| name == "min.insync.replicas" || definition.default != value)
+    metadata::topic_config::find_synonym(name).is_some_and(|definition| {
+        definition.effect == Effect::Cluster && (name == "min.insync.replicas" || definition.default != value)
+    })
 }
 
 /// Whether applying the record fills in the index of its entry.

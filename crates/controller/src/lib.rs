@@ -28,8 +28,9 @@ mod voters;
 
 pub use cluster_status::{ClusterStatus, NodeStatus, PartitionProblem, ProblemKind, RaftRole};
 pub use commands::{
-    AlterConfigs, AlterConfigsResource, AlterPartition, AlteredConfigs, AlteredPartition, ConfigChange, ConfigResource,
-    CreateTopics, CreatedTopic, DeletedTopic, MarkStrict, NewTopic, TopicRef,
+    AlterConfigs, AlterConfigsResource, AlterPartition, AlteredPartition, ConfigChange, ConfigResource,
+    CreatePartitions, CreateTopics, CreatedTopic, DeletedTopic, MarkStrict, MorePartitions, NewTopic, PlanError,
+    TopicRef,
 };
 pub use control_handle::ControlHandle;
 pub use control_plane::{ControlError, ControlPlane, Failure};

@@ -3,8 +3,8 @@
 
 use crate::envelope::error_code;
 use crate::{
-    AlterConfigs, AlterPartition, AlteredConfigs, AlteredPartition, ConfigChange, ConfigResource, CreateTopics,
-    CreatedTopic, DeletedTopic, MarkStrict, TopicRef,
+    AlterConfigs, AlterPartition, AlteredPartition, ConfigChange, ConfigResource, CreatePartitions, CreateTopics,
+    CreatedTopic, DeletedTopic, MarkStrict, MorePartitions, PlanError, TopicRef,
 };
 use raft::pb;
 use types::{BrokerEpoch, ErrorCode, LeaderEpoch, NodeId, PartitionEpoch, TopicId, TopicPartition};
@@ -66,6 +66,36 @@ pub(crate) fn created_topics(reply: pb::CreateTopicsReply) -> Vec<CreatedTopic> 
         replication_factor: i16::try_from(topic.replication_factor).unwrap_or(-1),
     };
     reply.topics.into_iter().map(topic).collect()
+}
+
+pub(crate) fn create_partitions(command: CreatePartitions) -> pb::CreatePartitionsRequest {
+    let replicas = |nodes: Vec<NodeId>| pb::PartitionReplicas {
+        partition: 0,
+        replicas: nodes.into_iter().map(|node| node.0).collect(),
+    };
+    let topic = |more: MorePartitions| pb::MorePartitionsMessage {
+        name: more.name,
+        count: more.count,
+        assigned: more.assignments.is_some(),
+        assignments: more.assignments.into_iter().flatten().map(replicas).collect(),
+    };
+    pb::CreatePartitionsRequest {
+        topics: command.topics.into_iter().map(topic).collect(),
+        validate_only: command.validate_only,
+    }
+}
+
+/// What became of one topic or resource of a command.
+fn outcome(error_code: i32, message: String) -> Result<(), PlanError> {
+    match self::error_code(error_code) {
+        ErrorCode::None => Ok(()),
+        code => Err(PlanError { code, message }),
+    }
+}
+
+pub(crate) fn grown_topics(reply: pb::CreatePartitionsReply) -> Vec<Result<(), PlanError>> {
+    let topics = reply.topics.into_iter();
+    topics.map(|topic| outcome(topic.error_code, topic.message)).collect()
 }
 
 pub(crate) fn delete_topics(topics: Vec<TopicRef>) -> pb::DeleteTopicsRequest {
@@ -192,16 +222,9 @@ pub(crate) fn config_change(operation: pb::ConfigOperation) -> Result<(String, C
     Ok((operation.name, change))
 }
 
-pub(crate) fn altered_configs(reply: pb::AlterConfigsReply) -> Vec<AlteredConfigs> {
-    let altered = |of: pb::AlteredConfigsMessage| {
-        let resource = resource(of.resource_type, &of.name).unwrap_or(ConfigResource::Topic(of.name));
-        AlteredConfigs {
-            resource,
-            error: error_code(of.error_code),
-            message: some(of.message),
-        }
-    };
-    reply.resources.into_iter().map(altered).collect()
+pub(crate) fn altered_configs(reply: pb::AlterConfigsReply) -> Vec<Result<(), PlanError>> {
+    let resources = reply.resources.into_iter();
+    resources.map(|of| outcome(of.error_code, of.message)).collect()
 }
 
 pub(crate) fn mark_strict(

@@ -28,7 +28,7 @@ pub struct ControlOptions {
     pub metadata_dir: PathBuf,
     pub timings: Timings,
     /// Broker properties that planners need: `num.partitions`, `default.replication.factor`,
-    /// `min.insync.replicas` and the rest of the synonyms of topic configs.
+    /// `min.insync.replicas` and the other synonyms of topic configs that they decide with.
     pub defaults: BTreeMap<String, String>,
 }
 

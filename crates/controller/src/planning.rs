@@ -59,6 +59,7 @@ pub(crate) fn plan(image: &Image, request: &Request, context: &Context<'_>) -> P
             }
         }
         Request::CreateTopics(create) => create_topics(image, create, context),
+        Request::CreatePartitions(create) => create_partitions(image, create, context),
         Request::DeleteTopics(delete) => delete_topics(image, delete),
         Request::AlterPartitions(alter) => alter_partitions(image, alter),
         Request::AlterConfigs(alter) => alter_configs(image, alter),
@@ -237,6 +238,36 @@ fn create_topics(image: &Image, create: &pb::CreateTopicsRequest, context: &Cont
     }
 }
 
+fn create_partitions(image: &Image, create: &pb::CreatePartitionsRequest, context: &Context<'_>) -> Planned {
+    let replicas = |of: &pb::PartitionReplicas| of.replicas.iter().copied().map(NodeId).collect();
+    let topics = create.topics.iter().map(|topic| plan::MorePartitions {
+        name: topic.name.clone(),
+        count: topic.count,
+        assignments: topic.assigned.then(|| topic.assignments.iter().map(replicas).collect()),
+    });
+    let command = plan::CreatePartitions {
+        topics: topics.collect(),
+        validate_only: create.validate_only,
+    };
+    let plan = plan::create_partitions(image, &command, context.random);
+    let answers = create.topics.iter().zip(plan.response).map(|(asked, answer)| {
+        let (error_code, message) = answer
+            .err()
+            .map_or((0, String::new()), |error| (code(error.code), error.message));
+        pb::GrownTopicMessage {
+            name: asked.name.clone(),
+            error_code,
+            message,
+        }
+    });
+    Planned {
+        reply: Reply::CreatePartitions(pb::CreatePartitionsReply {
+            topics: answers.collect(),
+        }),
+        records: plan.records,
+    }
+}
+
 fn delete_topics(image: &Image, delete: &pb::DeleteTopicsRequest) -> Planned {
     // One of the two is empty for each; by position, names first where both are there.
     let names = delete
@@ -321,13 +352,13 @@ fn alter_partitions(image: &Image, alter: &pb::AlterPartitionsRequest) -> Planne
 fn alter_configs(image: &Image, alter: &pb::AlterConfigsRequest) -> Planned {
     let mut resources = Vec::new();
     for of in &alter.resources {
-        let Some(crate_resource) = resource(of.resource_type, &of.name) else {
+        let Some(resource) = resource(of.resource_type, &of.name) else {
             return invalid("an unknown kind of resource");
         };
         let mut changes = Vec::new();
         for operation in &of.operations {
             match config_change(operation.clone()) {
-                Ok((name, change)) => changes.push((name, plan_change(change))),
+                Ok(change) => changes.push(change),
                 Err(error) => {
                     return Planned {
                         records: Vec::new(),
@@ -336,10 +367,6 @@ fn alter_configs(image: &Image, alter: &pb::AlterConfigsRequest) -> Planned {
                 }
             }
         }
-        let resource = match crate_resource {
-            crate::ConfigResource::Topic(name) => plan::ConfigResource::Topic(name),
-            crate::ConfigResource::Broker(node) => plan::ConfigResource::Broker(node),
-        };
         resources.push(plan::AlterConfigsResource {
             resource,
             changes,
@@ -354,11 +381,7 @@ fn alter_configs(image: &Image, alter: &pb::AlterConfigsRequest) -> Planned {
         },
     );
     let answers = plan.response.into_iter().map(|altered| {
-        let resource = match altered.resource {
-            plan::ConfigResource::Topic(name) => crate::ConfigResource::Topic(name),
-            plan::ConfigResource::Broker(node) => crate::ConfigResource::Broker(node),
-        };
-        let (resource_type, name) = resource_message(&resource);
+        let (resource_type, name) = resource_message(&altered.resource);
         let (error_code, message) = altered
             .error
             .map_or((0, String::new()), |error| (code(error.code), error.message));
@@ -374,15 +397,6 @@ fn alter_configs(image: &Image, alter: &pb::AlterConfigsRequest) -> Planned {
             resources: answers.collect(),
         }),
         records: plan.records,
-    }
-}
-
-fn plan_change(change: crate::ConfigChange) -> plan::ConfigChange {
-    match change {
-        crate::ConfigChange::Set(value) => plan::ConfigChange::Set(value),
-        crate::ConfigChange::Delete => plan::ConfigChange::Delete,
-        crate::ConfigChange::Append(value) => plan::ConfigChange::Append(value),
-        crate::ConfigChange::Subtract(value) => plan::ConfigChange::Subtract(value),
     }
 }
 

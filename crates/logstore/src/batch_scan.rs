@@ -87,20 +87,28 @@ impl BatchScan {
 /// Headers of a log's batches from some offset on, across segments. Blocking: for a pool, or for recovery.
 pub struct HeaderScan {
     dir: Arc<Directory>,
-    /// (path, end of what is valid) of the segments still to come.
-    segments: VecDeque<(PathBuf, u64)>,
+    /// (path, position to start at, end of what is valid) of the segments still to come.
+    segments: VecDeque<(PathBuf, u64, u64)>,
     current: Option<BatchScan>,
     from: Offset,
+    bytes_read: u64,
 }
 
 impl HeaderScan {
-    pub(crate) fn new(dir: Arc<Directory>, segments: VecDeque<(PathBuf, u64)>, from: Offset) -> Self {
+    pub(crate) fn new(dir: Arc<Directory>, segments: VecDeque<(PathBuf, u64, u64)>, from: Offset) -> Self {
         Self {
             dir,
             segments,
             current: None,
             from,
+            bytes_read: 0,
         }
+    }
+
+    /// Bytes read so far.
+    #[must_use]
+    pub fn bytes_read(&self) -> u64 {
+        self.bytes_read + self.current.as_ref().map_or(0, |scan| scan.bytes_read)
     }
 
     fn advance(&mut self) -> io::Result<Option<BatchHeader>> {
@@ -108,17 +116,17 @@ impl HeaderScan {
             let scan = match &mut self.current {
                 Some(scan) => scan,
                 None => {
-                    let Some((path, end)) = self.segments.pop_front() else {
+                    let Some((path, start, end)) = self.segments.pop_front() else {
                         return Ok(None);
                     };
                     let file = self.dir.open_file(&path)?;
-                    self.current.insert(BatchScan::new(file, 0, end, 256 * 1024))
+                    self.current.insert(BatchScan::new(file, start, end, 256 * 1024))
                 }
             };
             match scan.next_header()? {
                 Some((_, header)) if header.last_offset() < self.from => {}
                 Some((_, header)) => return Ok(Some(header)),
-                None => self.current = None,
+                None => self.bytes_read += self.current.take().map_or(0, |scan| scan.bytes_read),
             }
         }
     }

@@ -14,6 +14,9 @@ use std::io;
 use std::path::Path;
 use types::{LeaderEpoch, Offset};
 
+/// The file of a log's epochs.
+pub(crate) const EPOCHS: &str = "leader-epoch-checkpoint";
+
 /// `replication-offset-checkpoint` and `log-start-offset-checkpoint`.
 pub(crate) fn offset_checkpoint(offsets: &BTreeMap<(String, i32), Offset>) -> String {
     let mut text = format!("0\n{}\n", offsets.len());

@@ -96,7 +96,7 @@ pub fn append(
     let first = log.log_end_offset();
     let next = first.plus(records as i64);
     let batch = batch(first, epoch, records, bytes, seed);
-    log.append(batch.clone(), first, next, 1_000 + next.0 - 1, 0)?;
+    log.append(batch.clone(), first, next, 0)?;
     Ok(batch)
 }
 

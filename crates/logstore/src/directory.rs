@@ -1,7 +1,8 @@
 use crate::LogError;
 use crate::marks::{Entry, MarksJournal};
 use crate::open_files::OpenFiles;
-use host::{Disk, File, Pool};
+use crate::removal::Removals;
+use host::{Disk, File, HostRef, Pool};
 use std::collections::BTreeMap;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -11,6 +12,8 @@ use types::{DirectoryId, Offset};
 
 /// What all logs of a directory and its flusher share.
 pub(crate) struct Directory {
+    /// For time and randomness.
+    pub(crate) host: HostRef,
     pub(crate) disk: Arc<dyn Disk>,
     pub(crate) path: PathBuf,
     pub(crate) id: DirectoryId,
@@ -20,6 +23,7 @@ pub(crate) struct Directory {
     pub(crate) high_watermarks: Mutex<BTreeMap<(String, i32), Offset>>,
     /// Removes files.
     pub(crate) cleaner: Arc<dyn Pool>,
+    pub(crate) removals: Removals,
 }
 
 pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -29,22 +33,23 @@ pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 impl Directory {
     pub(crate) fn new(
-        disk: Arc<dyn Disk>,
+        host: HostRef,
         path: PathBuf,
         id: DirectoryId,
         marks: MarksJournal,
         high_watermarks: BTreeMap<(String, i32), Offset>,
-        cleaner: Arc<dyn Pool>,
     ) -> Self {
         Self {
-            disk,
+            disk: host.disk(),
+            cleaner: host.pool("log-cleaner", 1),
+            host,
             path,
             id,
             offline: AtomicBool::new(false),
             marks: Mutex::new(marks),
             files: Mutex::default(),
             high_watermarks: Mutex::new(high_watermarks),
-            cleaner,
+            removals: Removals::default(),
         }
     }
 

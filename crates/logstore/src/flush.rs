@@ -18,6 +18,8 @@ pub struct FlushJob {
     pub(crate) dirs: Vec<PathBuf>,
     pub(crate) epochs: Vec<(LeaderEpoch, Offset)>,
     pub(crate) durable: Offset,
+    /// What the index files among `files`, and those before them, describe.
+    pub(crate) recovery_point: Offset,
     pub(crate) bytes: u64,
 }
 
@@ -110,6 +112,12 @@ impl FlushJob {
                 key,
                 offset: job.durable,
             });
+            if job.recovery_point > state.recovery_point {
+                entries.push(Entry::RecoveryPoint {
+                    key,
+                    offset: job.recovery_point,
+                });
+            }
         }
         if first.dir.is_offline() {
             return Err(io::Error::other(LogError::Offline));

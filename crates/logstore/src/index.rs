@@ -27,6 +27,8 @@ pub(crate) struct SegmentIndex {
     interval: u32,
     pub(crate) offsets: Vec<(u32, u32)>,
     pub(crate) times: Vec<(i64, u32)>,
+    /// How many offset and time entries the files on disk have.
+    pub(crate) written: (usize, usize),
     bytes_since_entry: u64,
     max_timestamp: Option<(i64, Offset)>,
 }
@@ -44,9 +46,53 @@ impl SegmentIndex {
             interval,
             offsets: Vec::new(),
             times: Vec::new(),
+            written: (0, 0),
             bytes_since_entry: 0,
             max_timestamp: None,
         }
+    }
+
+    /// The front part of an index that lies in these files' bytes: entries of batches below `up_to`, which ascend as they
+    /// must in a segment of `size` bytes. To be continued with the batch of the last offset entry. `None` if there is
+    /// nothing to continue from, or anything that no index has.
+    pub(crate) fn resume(
+        (offsets, times): (&[u8], &[u8]),
+        base: Offset,
+        interval: u32,
+        size: u64,
+        up_to: Offset,
+    ) -> Option<Self> {
+        let mut index = Self::new(base, interval);
+        let below = up_to.0 - base.0;
+        for entry in offsets.chunks_exact(OFFSET_ENTRY as usize).map(offset_entry) {
+            let (offset, position) = entry?;
+            if i64::from(offset) >= below {
+                break;
+            }
+            let before = index.offsets.last();
+            let ascends = before.is_none_or(|(last, at)| *last < offset && *at < position);
+            if !ascends || u64::from(position) >= size {
+                return None;
+            }
+            index.offsets.push((offset, position));
+        }
+        let (last, _) = *index.offsets.last()?;
+        for entry in times.chunks_exact(TIME_ENTRY as usize).map(time_entry) {
+            let (timestamp, offset) = entry?;
+            if offset > last {
+                break;
+            }
+            if timestamp < 0 || index.times.last().is_some_and(|(before, _)| *before >= timestamp) {
+                return None;
+            }
+            index.times.push((timestamp, offset));
+        }
+        index.written = (index.offsets.len(), index.times.len());
+        index.max_timestamp = index
+            .times
+            .last()
+            .map(|(timestamp, offset)| (*timestamp, base.plus(i64::from(*offset))));
+        Some(index)
     }
 
     /// Takes note of the batch that stands at `position`.
@@ -68,7 +114,9 @@ impl SegmentIndex {
     }
 
     fn add_time(&mut self) {
+        // A batch without a timestamp has −1, which Kafka's tools take for disorder.
         if let Some((timestamp, offset)) = self.max_timestamp
+            && timestamp >= 0
             && self.times.last().is_none_or(|(last, _)| timestamp > *last)
         {
             self.times.push((timestamp, relative(self.base, offset)));
@@ -80,25 +128,40 @@ impl SegmentIndex {
         self.add_time();
     }
 
+    /// Kafka's `OffsetIndex.isFull` and `TimeIndex.isFull`, which keeps room for the entry of a roll, for files of
+    /// `bytes_max`.
+    pub(crate) fn is_full(&self, bytes_max: u32) -> bool {
+        let bytes_max = u64::from(bytes_max);
+        self.offsets.len() as u64 >= bytes_max / OFFSET_ENTRY || self.times.len() as u64 + 1 >= bytes_max / TIME_ENTRY
+    }
+
     pub(crate) fn max_timestamp(&self) -> Option<(i64, Offset)> {
         self.max_timestamp
     }
 
-    pub(crate) fn offset_bytes(&self) -> Vec<u8> {
-        self.offsets
+    /// Where the offset entries that are not in the file belong, and their bytes.
+    pub(crate) fn unwritten_offsets(&self) -> (u64, Vec<u8>) {
+        let bytes = self.offsets[self.written.0..]
             .iter()
             .flat_map(|(offset, at)| [offset.to_be_bytes(), at.to_be_bytes()])
             .flatten()
-            .collect()
+            .collect();
+        (self.written.0 as u64 * OFFSET_ENTRY, bytes)
     }
 
-    pub(crate) fn time_bytes(&self) -> Vec<u8> {
-        let mut bytes = Vec::with_capacity(self.times.len() * TIME_ENTRY as usize);
-        for (timestamp, offset) in &self.times {
+    /// The same of the time entries.
+    pub(crate) fn unwritten_times(&self) -> (u64, Vec<u8>) {
+        let mut bytes = Vec::new();
+        for (timestamp, offset) in &self.times[self.written.1..] {
             bytes.extend_from_slice(&timestamp.to_be_bytes());
             bytes.extend_from_slice(&offset.to_be_bytes());
         }
-        bytes
+        (self.written.1 as u64 * TIME_ENTRY, bytes)
+    }
+
+    /// Lengths of the files with what is written.
+    pub(crate) fn written_bytes(&self) -> (u64, u64) {
+        (self.written.0 as u64 * OFFSET_ENTRY, self.written.1 as u64 * TIME_ENTRY)
     }
 
     /// Position from which to look for the first batch with a timestamp of at least `timestamp`.
@@ -111,6 +174,20 @@ impl SegmentIndex {
             }
             None => 0,
         }
+    }
+}
+
+/// [`SegmentIndex::start_for_timestamp`] by the files of a rolled segment.
+pub(crate) fn start_for_timestamp(offsets: &OffsetEntries<'_>, times: &dyn File, timestamp: i64) -> io::Result<u64> {
+    let before = partition_point(times.len()? / TIME_ENTRY, |index| {
+        Ok(read_time(times, index)?.0 < timestamp)
+    })?;
+    match before.checked_sub(1) {
+        Some(index) => {
+            let (_, last) = read_time(times, index)?;
+            offsets.last_where(|offset, _| offset <= last)
+        }
+        None => Ok(0),
     }
 }
 
@@ -128,18 +205,15 @@ impl OffsetEntries<'_> {
     }
 
     pub(crate) fn get(&self, index: u64) -> io::Result<(u32, u32)> {
-        match self {
-            Self::Memory(entries) => entries
-                .get(index as usize)
-                .copied()
-                .ok_or_else(|| io::ErrorKind::UnexpectedEof.into()),
+        let entry = match self {
+            Self::Memory(entries) => entries.get(index as usize).copied(),
             Self::File { file, .. } => {
-                let (mut offset, mut position) = ([0; 4], [0; 4]);
-                file.read_exact_at(&mut offset, index * OFFSET_ENTRY)?;
-                file.read_exact_at(&mut position, index * OFFSET_ENTRY + 4)?;
-                Ok((u32::from_be_bytes(offset), u32::from_be_bytes(position)))
+                let mut bytes = [0; OFFSET_ENTRY as usize];
+                file.read_exact_at(&mut bytes, index * OFFSET_ENTRY)?;
+                offset_entry(&bytes)
             }
-        }
+        };
+        entry.ok_or_else(|| io::ErrorKind::UnexpectedEof.into())
     }
 
     pub(crate) fn last(&self) -> io::Result<Option<(u32, u32)>> {
@@ -148,36 +222,65 @@ impl OffsetEntries<'_> {
 
     /// Position of the last entry that is `before`, which holds for a front part of the entries; 0 if none.
     pub(crate) fn last_where(&self, before: impl Fn(u32, u32) -> bool) -> io::Result<u64> {
-        let (mut low, mut high) = (0, self.len());
-        while low < high {
-            let middle = low + (high - low) / 2;
-            let (offset, position) = self.get(middle)?;
-            if before(offset, position) {
-                low = middle + 1
-            } else {
-                high = middle
-            }
-        }
-        match low.checked_sub(1) {
+        let found = partition_point(self.len(), |index| {
+            let (offset, position) = self.get(index)?;
+            Ok(before(offset, position))
+        })?;
+        match found.checked_sub(1) {
             Some(index) => Ok(u64::from(self.get(index)?.1)),
             None => Ok(0),
         }
     }
 }
 
-/// The last entry of a `.timeindex`; `None` if it is empty or not whole.
+/// The number of entries for which `before` holds: a front part of `count`.
+fn partition_point(count: u64, before: impl Fn(u64) -> io::Result<bool>) -> io::Result<u64> {
+    let (mut low, mut high) = (0, count);
+    while low < high {
+        let middle = low + (high - low) / 2;
+        if before(middle)? {
+            low = middle + 1
+        } else {
+            high = middle
+        }
+    }
+    Ok(low)
+}
+
+fn offset_entry(bytes: &[u8]) -> Option<(u32, u32)> {
+    let (offset, position) = bytes.split_first_chunk::<4>()?;
+    Some((
+        u32::from_be_bytes(*offset),
+        u32::from_be_bytes(*position.first_chunk::<4>()?),
+    ))
+}
+
+fn time_entry(bytes: &[u8]) -> Option<(i64, u32)> {
+    let (timestamp, offset) = bytes.split_first_chunk::<8>()?;
+    Some((
+        i64::from_be_bytes(*timestamp),
+        u32::from_be_bytes(*offset.first_chunk::<4>()?),
+    ))
+}
+
+fn read_time(file: &dyn File, index: u64) -> io::Result<(i64, u32)> {
+    let mut bytes = [0; TIME_ENTRY as usize];
+    file.read_exact_at(&mut bytes, index * TIME_ENTRY)?;
+    time_entry(&bytes).ok_or_else(|| io::ErrorKind::UnexpectedEof.into())
+}
+
+/// The last entry of a `.timeindex`; `None` if it is empty.
+///
+/// # Errors
+/// [`io::ErrorKind::InvalidData`] if it is not whole.
 pub(crate) fn last_time_entry(file: &dyn File, base: Offset) -> io::Result<Option<(i64, Offset)>> {
     let len = file.len()?;
-    if len == 0 || len % TIME_ENTRY != 0 {
-        return Ok(None);
+    if !len.is_multiple_of(TIME_ENTRY) {
+        return Err(io::ErrorKind::InvalidData.into());
     }
-    let (mut timestamp, mut offset) = ([0; 8], [0; 4]);
-    file.read_exact_at(&mut timestamp, len - TIME_ENTRY)?;
-    file.read_exact_at(&mut offset, len - 4)?;
-    Ok(Some((
-        i64::from_be_bytes(timestamp),
-        base.plus(i64::from(u32::from_be_bytes(offset))),
-    )))
+    let last = (len / TIME_ENTRY).checked_sub(1);
+    let last = last.map(|index| read_time(file, index)).transpose()?;
+    Ok(last.map(|(timestamp, offset)| (timestamp, base.plus(i64::from(offset)))))
 }
 
 /// `offset` − `base`, within 0..2³¹ because a segment rolls before it holds more.

@@ -4,11 +4,15 @@ mod append;
 mod epochs;
 mod flushing;
 mod lifecycle;
+mod log_start;
 mod read;
 mod snapshots;
+mod timestamps;
 mod truncate;
 
 pub(crate) use lifecycle::{deleted_path, partition_metadata};
+pub use log_start::LogStartMove;
+pub use timestamps::TimestampSearch;
 
 use crate::directory::{Directory, lock};
 use crate::marks::LogKey;
@@ -56,6 +60,10 @@ pub struct Log {
     /// A truncation is journalled whose effect on files is not synced.
     pub(crate) cut_dirty: bool,
     pub(crate) bytes_dirty: u64,
+    /// Appended to since the last [`Log::rest`].
+    pub(crate) touched: bool,
+    /// The index files hold all entries of what lies below, whether they are synced or not.
+    pub(crate) indexed: Offset,
     pub(crate) generation: u64,
     pub(crate) job_out: bool,
     /// Where recovery found bad data below the durable mark.
@@ -85,6 +93,8 @@ impl Log {
             dir_dirty: false,
             cut_dirty: false,
             bytes_dirty: 0,
+            touched: false,
+            indexed: log_start,
             generation: 0,
             job_out: false,
             corrupt: None,
@@ -156,7 +166,13 @@ impl Log {
 
     /// The topic's configuration changed.
     pub fn set_config(&mut self, config: LogConfig) {
-        self.config = config;
+        let jitter = |config: &LogConfig| (config.segment_jitter_ms, config.segment_ms);
+        let before = std::mem::replace(&mut self.config, config);
+        if jitter(&before) != jitter(&config)
+            && let Some(active) = self.segments.last_mut()
+        {
+            active.make_active(&self.dir, &config);
+        }
     }
 
     #[must_use]

@@ -1,15 +1,18 @@
-use crate::checkpoint::{export, offset_checkpoint, parse_offset_checkpoint};
+use crate::checkpoint::{EPOCHS, epoch_checkpoint, export, offset_checkpoint, parse_offset_checkpoint};
 use crate::directory::{Directory, lock};
 use crate::flush::FlushStrategy;
 use crate::flusher::Flusher;
 use crate::log::{Log, deleted_path};
 use crate::marks::{Entry, LogKey, MarksError, MarksJournal};
 use crate::recovery::{Recovered, recover_log};
+use crate::removal::is_deleted_directory;
 use crate::{LogConfig, LogDirError, LogError, MetaProperties};
 use host::{Disk, File, HostRef};
+use std::collections::BTreeMap;
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 use types::{DirectoryId, NodeId, ReplicaIncarnation, TopicPartition, limits};
 use uuid::Uuid;
 
@@ -56,9 +59,7 @@ impl LogDir {
             None => Self::found(host, &disk, path)?,
         };
         let high_watermarks = read_checkpoint(&*disk, &path.join(HIGH_WATERMARKS));
-        let cleaner = host.pool("log-cleaner", 1);
-        let id = meta.directory_id;
-        let dir = Directory::new(disk, path.to_owned(), id, marks, high_watermarks, cleaner);
+        let dir = Directory::new(host.clone(), path.to_owned(), meta.directory_id, marks, high_watermarks);
         Ok(Self {
             dir: Arc::new(dir),
             meta,
@@ -178,6 +179,7 @@ impl LogDir {
             path: self.dir.path.clone(),
             error,
         };
+        let started = self.dir.host.now();
         let mut entries = self.finish_deletions().map_err(failed)?;
         let logs = self.dir.marks().state().logs.clone();
         let mut recovered = Vec::new();
@@ -195,6 +197,11 @@ impl LogDir {
             }
         }
         drop(marks);
+        let (bytes, bytes_read) = recovered.iter().fold((0, 0), |(bytes, read), found| {
+            (bytes + found.log.size(), read + found.bytes_read)
+        });
+        let took_ms = self.dir.host.now().since(started).as_millis();
+        tracing::info!(directory = %self.dir.path.display(), logs = recovered.len(), bytes, bytes_read, took_ms, "logs recovered");
         Ok(recovered)
     }
 
@@ -217,11 +224,11 @@ impl LogDir {
             entries.push(Entry::Removed { key: *key });
         }
         disk.sync_dir(path)?;
-        for entry in disk.read_dir(path)? {
-            if entry.is_dir && entry.name.ends_with("-delete") {
-                disk.remove_dir_all(&path.join(&entry.name))?;
-            }
-        }
+        // The last process had them wait long enough, or said so.
+        let left = disk.read_dir(path)?.into_iter();
+        let left = left.filter(|entry| entry.is_dir && is_deleted_directory(&entry.name));
+        self.dir
+            .remove_later(left.map(|entry| path.join(entry.name)), Duration::ZERO);
         Ok(entries)
     }
 
@@ -268,23 +275,38 @@ impl LogDir {
         Flusher::new(self.dir.clone(), host.pool("log-flusher", 1), strategy)
     }
 
-    /// Writes the exports `replication-offset-checkpoint` and `log-start-offset-checkpoint`. Blocking; to be
-    /// called every few seconds and on shutdown.
+    /// Removes the files of segments and partitions whose `file.delete.delay.ms` is over, on the directory's cleaner. To
+    /// be called every second or so; does not wait.
+    pub fn remove_due_files(&self) {
+        self.dir.remove_due();
+    }
+
+    /// Writes the exports `replication-offset-checkpoint` and `log-start-offset-checkpoint`, and the
+    /// `leader-epoch-checkpoint` of each log whose epochs changed. Blocking; to be called every few seconds and on
+    /// shutdown.
     ///
     /// # Errors
     /// The disk's; nothing depends on these files being new.
     pub fn write_checkpoints(&self) -> io::Result<()> {
         let high_watermarks = offset_checkpoint(&lock(&self.dir.high_watermarks));
         export(&*self.dir.disk, &self.dir.path.join(HIGH_WATERMARKS), &high_watermarks)?;
-        let starts = self
-            .dir
-            .marks()
-            .state()
-            .logs
-            .iter()
-            .filter(|(_, state)| !state.deleting && state.log_start.0 > 0)
-            .map(|(key, state)| ((state.name.clone(), key.tp.partition), state.log_start))
-            .collect();
+        let (mut starts, mut epochs) = (BTreeMap::new(), Vec::new());
+        for (key, state) in self.dir.marks().living_logs() {
+            if state.log_start.0 > 0 {
+                starts.insert((state.name.clone(), key.tp.partition), state.log_start);
+            }
+            if !std::mem::replace(&mut state.epochs_exported, true) {
+                let name = format!("{}-{}", state.name, key.tp.partition);
+                epochs.push((self.dir.path.join(name), epoch_checkpoint(&state.epochs)));
+            }
+        }
+        for (log, text) in epochs {
+            match export(&*self.dir.disk, &log.join(EPOCHS), &text) {
+                // Deleted meanwhile.
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                written => written?,
+            }
+        }
         export(
             &*self.dir.disk,
             &self.dir.path.join(LOG_STARTS),
@@ -294,7 +316,7 @@ impl LogDir {
 }
 
 /// A checkpoint's content; empty if it is missing or damaged, which costs time after a restart, not data.
-fn read_checkpoint(disk: &dyn Disk, path: &Path) -> std::collections::BTreeMap<(String, i32), types::Offset> {
+fn read_checkpoint(disk: &dyn Disk, path: &Path) -> BTreeMap<(String, i32), types::Offset> {
     match disk.read(path) {
         Ok(bytes) => parse_offset_checkpoint(&String::from_utf8_lossy(&bytes)).unwrap_or_else(|| {
             tracing::warn!(path = %path.display(), "a checkpoint is damaged and ignored");

@@ -6,9 +6,11 @@ use crate::LogConfig;
 use crate::directory::Directory;
 use crate::log::Log;
 use crate::marks::{Cut, Entry, LogKey, LogState};
+use crate::removal::is_deleted_file;
 use segments::Walk;
 use std::io;
 use std::sync::Arc;
+use std::time::Duration;
 use types::{LeaderEpoch, Offset};
 
 /// What recovery found in a log.
@@ -42,7 +44,7 @@ pub struct Recovered {
 ///          log start          durable mark                    file end
 ///  ────────────┼───────────────────┼──────────────────────────────┤
 ///   removed    │ bad: Corrupt      │ bad: cut here, whatever follows
-///  rolled segments below the mark: size and index only │ mark's segment and later: every batch
+///  below the recovery point: size and index only │ above: every batch
 /// ```
 ///
 /// Answers the entries that the journal must take once all logs are done; a crash before only means that
@@ -58,6 +60,7 @@ pub(crate) fn recover_log(
     log.durable = state.durable;
     log.epochs.clone_from(&state.epochs);
     ensure_directory(&log)?;
+    remove_leftovers(&log)?;
     if let Some(Cut::Fully(at)) = state.cut {
         log.start_over(at.max(state.log_start))?;
         log.epochs.clone_from(&state.epochs);
@@ -75,7 +78,7 @@ pub(crate) fn recover_log(
         Some(Cut::From(at)) => at,
         _ => Offset(i64::MAX),
     };
-    let walk = Walk::run(&log, state.durable, cut_at)?;
+    let walk = Walk::run(&log, state, cut_at)?;
     let bytes_read = walk.bytes_read;
     let at = walk.end.max(state.log_start);
     if state.durable > state.log_start && walk.end < state.durable {
@@ -130,6 +133,15 @@ fn ensure_directory(log: &Log) -> io::Result<()> {
     disk.sync_dir(&log.dir.path)
 }
 
+/// Files that the last process was about to remove.
+fn remove_leftovers(log: &Log) -> io::Result<()> {
+    let left = log.dir.disk.read_dir(&log.path)?.into_iter();
+    let left = left.filter(|entry| is_deleted_file(&entry.name));
+    log.dir
+        .remove_later(left.map(|entry| log.path.join(entry.name)), Duration::ZERO);
+    Ok(())
+}
+
 /// Syncs what recovery changed or found above the mark, and says what the journal must know. What is
 /// read back is in the page cache, which is not the disk: it counts as durable only after this.
 fn settle(log: &mut Log, state: &LogState) -> io::Result<Vec<Entry>> {
@@ -142,8 +154,7 @@ fn settle(log: &mut Log, state: &LogState) -> io::Result<Vec<Entry>> {
         file.sync_data()?;
     }
     log.dir.disk.sync_dir(&log.path)?;
-    let kept = log.segments.len().saturating_sub(1);
-    for segment in &mut log.segments[..kept] {
+    for segment in &mut log.segments {
         segment.file = None;
     }
     let end = log.log_end;
@@ -167,6 +178,20 @@ fn settle(log: &mut Log, state: &LogState) -> io::Result<Vec<Entry>> {
     }
     if !entries.is_empty() || end != state.durable || state.cut.is_some() {
         entries.push(Entry::Mark { key, offset: end });
+    }
+    // As far as the active segment's index files were of use.
+    if log
+        .active()
+        .and_then(|active| active.index.as_ref())
+        .is_some_and(|index| index.written.0 > 0)
+    {
+        log.indexed = log.indexed.max(state.recovery_point).min(end);
+    }
+    if log.indexed > state.recovery_point {
+        entries.push(Entry::RecoveryPoint {
+            key,
+            offset: log.indexed,
+        });
     }
     if entries.iter().any(|entry| matches!(entry, Entry::Truncate { .. })) {
         log.generation += 1;

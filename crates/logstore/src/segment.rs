@@ -1,3 +1,4 @@
+use crate::LogConfig;
 use crate::batch_scan::BatchScan;
 use crate::directory::Directory;
 use crate::index::{OffsetEntries, SegmentIndex, relative};
@@ -22,13 +23,19 @@ pub(crate) struct Segment {
     pub(crate) size: u64,
     /// Offset after the last batch.
     pub(crate) next: Offset,
-    /// Open while active or unsynced.
+    /// Open from an append on until the log rests; see [`crate::Log::rest`].
     pub(crate) file: Option<Arc<dyn File>>,
     /// In memory while active, or where the file on disk is no good.
     pub(crate) index: Option<SegmentIndex>,
     pub(crate) max_timestamp: Option<(i64, Offset)>,
-    /// Timestamp of the first append, for `segment.ms`.
+    /// Timestamp of the first batch, for `segment.ms`.
     pub(crate) first_timestamp: Option<i64>,
+    /// Wall clock when the segment was made, or found after a restart: for `segment.ms` where batches carry no timestamp.
+    pub(crate) created_ms: i64,
+    /// Wall clock of the last append, or of the restart: for `retention.ms` where batches carry no timestamp.
+    pub(crate) written_ms: i64,
+    /// What is taken off `segment.ms` for this segment.
+    pub(crate) jitter_ms: i64,
     allocated: u64,
 }
 
@@ -48,26 +55,31 @@ pub(crate) fn base_of_name(name: &str, extension: &str) -> Option<Offset> {
 
 impl Segment {
     /// A new, empty segment; replaces a file of its name.
-    pub(crate) fn create(dir: &Directory, log: &Path, base: Offset, interval: u32) -> io::Result<Self> {
+    pub(crate) fn create(dir: &Directory, log: &Path, base: Offset, config: &LogConfig) -> io::Result<Self> {
         let path = segment_path(log, base, "log");
         dir.forget_file(&path);
-        let file = dir.disk.open(&path, OpenMode::Create)?;
-        file.set_len(0)?;
-        Ok(Self {
-            base,
-            path,
-            size: 0,
-            next: base,
-            file: Some(file),
-            index: Some(SegmentIndex::new(base, interval)),
-            max_timestamp: None,
-            first_timestamp: None,
-            allocated: 0,
-        })
+        dir.disk.open(&path, OpenMode::Create)?.set_len(0)?;
+        let mut segment = Self::found(dir, path, base, 0, base);
+        segment.make_active(dir, config);
+        Ok(segment)
+    }
+
+    /// Appends go here from now on: it gets an index in memory, and its share of the jitter.
+    pub(crate) fn make_active(&mut self, dir: &Directory, config: &LogConfig) {
+        if self.index.is_none() {
+            self.index = Some(SegmentIndex::new(self.base, config.index_interval_bytes));
+        }
+        // Kafka's `LogConfig.randomSegmentJitter`: many logs that were made together do not roll together.
+        let bound = config.segment_jitter_ms.min(config.segment_ms);
+        self.jitter_ms = match u64::try_from(bound) {
+            Ok(bound) if bound > 0 => (dir.host.random_u64() % bound) as i64,
+            _ => 0,
+        };
     }
 
     /// A segment that recovery found.
-    pub(crate) fn found(path: PathBuf, base: Offset, size: u64, next: Offset) -> Self {
+    pub(crate) fn found(dir: &Directory, path: PathBuf, base: Offset, size: u64, next: Offset) -> Self {
+        let now_ms = dir.host.wall_ms();
         Self {
             base,
             path,
@@ -77,8 +89,22 @@ impl Segment {
             index: None,
             max_timestamp: None,
             first_timestamp: None,
+            created_ms: now_ms,
+            written_ms: now_ms,
+            jitter_ms: 0,
             allocated: 0,
         }
+    }
+
+    /// Kafka's `largestTimestamp`, which retention looks at.
+    pub(crate) fn largest_timestamp(&self) -> i64 {
+        let largest = self.max_timestamp.map(|(timestamp, _)| timestamp);
+        largest.filter(|timestamp| *timestamp >= 0).unwrap_or(self.written_ms)
+    }
+
+    /// The segment's files, whether they are there or not.
+    pub(crate) fn paths(&self) -> [PathBuf; 3] {
+        [self.path.clone(), self.index_path(), self.time_index_path()]
     }
 
     pub(crate) fn file(&self, dir: &Directory) -> io::Result<Arc<dyn File>> {
@@ -96,7 +122,7 @@ impl Segment {
         self.path.with_extension("timeindex")
     }
 
-    fn entries(&self, dir: &Directory) -> io::Result<OffsetEntries<'_>> {
+    pub(crate) fn entries(&self, dir: &Directory) -> io::Result<OffsetEntries<'_>> {
         match &self.index {
             Some(index) => Ok(OffsetEntries::Memory(&index.offsets)),
             None => match dir.open_file(&self.index_path()) {
@@ -109,9 +135,10 @@ impl Segment {
     }
 
     /// One write at the end.
-    pub(crate) fn append(&mut self, bytes: &[u8]) -> io::Result<()> {
-        let Some(file) = &self.file else {
-            return Err(io::Error::other("the segment is not open"));
+    pub(crate) fn append(&mut self, dir: &Directory, bytes: &[u8], wall_ms: i64) -> io::Result<()> {
+        let file = match &self.file {
+            Some(file) => file,
+            None => self.file.insert(dir.disk.open(&self.path, OpenMode::Write)?),
         };
         let end = self.size + bytes.len() as u64;
         if end > ALLOCATE_FROM && end > self.allocated {
@@ -120,7 +147,30 @@ impl Segment {
         }
         file.write_all_at(bytes, self.size)?;
         self.size = end;
+        self.written_ms = wall_ms;
         Ok(())
+    }
+
+    /// Nothing more is appended: writes the index files, and gives back what was allocated ahead. Answers the files that
+    /// must be synced, the segment's own among them.
+    pub(crate) fn finish(&mut self, dir: &Directory) -> io::Result<Vec<Arc<dyn File>>> {
+        if let Some(index) = &mut self.index {
+            index.finish();
+        }
+        let mut unsynced = self.write_index(dir)?;
+        if self.allocated > self.size {
+            let file = match self.file.take() {
+                Some(file) => file,
+                None => dir.disk.open(&self.path, OpenMode::Write)?,
+            };
+            // A cut to the length that it has frees the blocks behind it.
+            file.set_len(self.size)?;
+            self.allocated = 0;
+            unsynced.push(file);
+        }
+        unsynced.extend(self.file.take());
+        self.index = None;
+        Ok(unsynced)
     }
 
     /// Takes note of a batch that stands at `position`.
@@ -165,34 +215,48 @@ impl Segment {
         Ok(end)
     }
 
-    /// Batches that may hold `timestamp` or later ones.
-    pub(crate) fn scan_for_timestamp(&self, dir: &Directory, timestamp: i64) -> io::Result<BatchScan> {
-        let start = self
-            .index
-            .as_ref()
-            .map_or(0, |index| index.start_for_timestamp(timestamp));
-        Ok(BatchScan::new(self.file(dir)?, start, self.size, 64 * 1024))
+    /// Writes what the index files lack; answers those that must be synced before that counts.
+    pub(crate) fn write_index(&mut self, dir: &Directory) -> io::Result<Vec<Arc<dyn File>>> {
+        let (offsets_path, times_path) = (self.index_path(), self.time_index_path());
+        let Some(index) = &mut self.index else {
+            return Err(io::Error::other("no index in memory"));
+        };
+        let mut files = Vec::new();
+        let unwritten = [
+            (offsets_path, index.unwritten_offsets()),
+            (times_path, index.unwritten_times()),
+        ];
+        for (path, (position, bytes)) in unwritten {
+            if position > 0 && bytes.is_empty() {
+                continue;
+            }
+            let file = dir.disk.open(&path, OpenMode::Create)?;
+            // Behind what is known to be in it there may be anything.
+            file.set_len(position)?;
+            file.write_all_at(&bytes, position)?;
+            files.push(file);
+        }
+        index.written = (index.offsets.len(), index.times.len());
+        Ok(files)
     }
 
-    /// Writes both index files; they are durable when they and the directory are synced.
-    pub(crate) fn write_index(&mut self, dir: &Directory) -> io::Result<[Arc<dyn File>; 2]> {
-        let (offsets, times) = match &mut self.index {
-            Some(index) => {
-                index.finish();
-                (index.offset_bytes(), index.time_bytes())
-            }
-            None => return Err(io::Error::other("no index in memory")),
+    /// Makes the index files say what the index in memory knows to be in them; removes them if that is nothing.
+    pub(crate) fn cut_index_files(&self, dir: &Directory) -> io::Result<Vec<Arc<dyn File>>> {
+        let Some((offsets, times)) = self.index.as_ref().map(SegmentIndex::written_bytes) else {
+            return Ok(Vec::new());
         };
-        let write = |path: PathBuf, bytes: Vec<u8>| -> io::Result<Arc<dyn File>> {
-            dir.forget_file(&path);
-            let file = dir.disk.open(&path, OpenMode::Create)?;
-            file.set_len(0)?;
-            file.write_all_at(&bytes, 0)?;
+        if offsets == 0 {
+            self.remove_index_files(dir)?;
+            return Ok(Vec::new());
+        }
+        let cut = |path: PathBuf, len| -> io::Result<Arc<dyn File>> {
+            let file = dir.disk.open(&path, OpenMode::Write)?;
+            file.set_len(len)?;
             Ok(file)
         };
-        Ok([
-            write(self.index_path(), offsets)?,
-            write(self.time_index_path(), times)?,
+        Ok(vec![
+            cut(self.index_path(), offsets)?,
+            cut(self.time_index_path(), times)?,
         ])
     }
 
@@ -221,14 +285,15 @@ pub(crate) fn remove_if_there(dir: &Directory, path: &Path) -> io::Result<()> {
 impl Segment {
     /// A segment that is active again after a truncation: its index is made from what is left.
     pub(crate) fn reopened(
+        dir: &Directory,
         file: Arc<dyn File>,
         path: PathBuf,
         base: Offset,
         size: u64,
-        interval: u32,
+        config: &LogConfig,
     ) -> io::Result<Self> {
-        let mut segment = Self::found(path, base, size, base);
-        segment.index = Some(SegmentIndex::new(base, interval));
+        let mut segment = Self::found(dir, path, base, size, base);
+        segment.make_active(dir, config);
         let mut scan = BatchScan::new(file.clone(), 0, size, 256 * 1024);
         while let Some((position, header)) = scan.next_header()? {
             segment.note(&header, position);

@@ -12,7 +12,13 @@ const CONFIG: LogConfig = LogConfig {
     segment_bytes: 3000,
     index_interval_bytes: 400,
     segment_ms: i64::MAX,
+    segment_jitter_ms: 0,
     segment_index_bytes: 1 << 20,
+    delete: true,
+    retention_ms: -1,
+    retention_bytes: -1,
+    // Removed at once, so that a crash comes in the middle of that too.
+    file_delete_delay_ms: 0,
 };
 
 struct Random(u64);
@@ -131,7 +137,7 @@ fn step(
     epoch: &mut i32,
 ) -> Result<(), ()> {
     let (start, end) = (log.log_start_offset().0, log.log_end_offset().0);
-    match random.below(20) {
+    match random.below(22) {
         0..=8 => {
             let (records, seed) = (1 + random.below(4), random.below(u64::MAX));
             let bytes = append(
@@ -159,7 +165,8 @@ fn step(
             log.assign_epoch(LeaderEpoch(*epoch), Offset(end));
             Ok(())
         }
-        15 => log.roll().map_err(drop),
+        15 if random.below(2) == 0 => log.roll().map_err(drop),
+        15 => log.checkpoint_index().map_err(drop),
         16 | 17 => {
             let to = Offset(start + random.below((end - start + 1) as u64) as i64);
             model.durable = model.durable.min(batch_start(model, to).max(Offset(start)));
@@ -172,7 +179,25 @@ fn step(
             model.take_promises(log);
             Ok(())
         }
-        18 if random.below(3) == 0 => {
+        18 => {
+            // What is committed is at most what is durable.
+            let high_watermark = log.durable_offset();
+            let (bytes, age) = (random.below(15_000) as i64, random.below(60) as i64);
+            let (by_bytes, by_age) = (random.below(2) == 0, random.below(2) == 0);
+            log.set_config(LogConfig {
+                retention_bytes: if by_bytes { bytes } else { -1 },
+                retention_ms: if by_age { age } else { -1 },
+                ..CONFIG
+            });
+            // The timestamp of the record at an offset is 1,000 above it.
+            let kept = log.retention_start(high_watermark, 1_000 + end);
+            log.set_config(CONFIG);
+            match kept {
+                Some(to) => trim(log, model, to, &format!("retention {bytes} bytes, {age} ms")),
+                None => Ok(()),
+            }
+        }
+        19 if random.below(3) == 0 => {
             let at = Offset(end + random.below(50) as i64);
             model.maybe_fresh = Some(at);
             log.truncate_fully_and_start_at(at).map_err(drop)?;
@@ -184,15 +209,24 @@ fn step(
             *epoch += 1;
             Ok(())
         }
-        _ => {
-            let to = Offset(start + random.below((end - start + 1) as u64) as i64);
-            model.start.1 = model.start.1.max(to);
-            log.increment_log_start(to).map_err(drop)?;
-            model.start = (to, to);
-            model.take_promises(log);
-            Ok(())
-        }
+        _ => trim(
+            log,
+            model,
+            Offset(start + random.below((end - start + 1) as u64) as i64),
+            "trim",
+        ),
     }
+}
+
+/// Moves the log start, as DeleteRecords and retention do.
+fn trim(log: &mut Log, model: &mut Model, to: Offset, why: &str) -> Result<(), ()> {
+    assert!(to <= log.log_end_offset(), "{why}: {to} is beyond the log end");
+    model.start.1 = model.start.1.max(to);
+    log.increment_log_start(to).map_err(drop)?;
+    assert_eq!(log.log_start_offset(), to.max(model.start.0), "{why}");
+    model.start = (to.max(model.start.0), to.max(model.start.0));
+    model.take_promises(log);
+    Ok(())
 }
 
 fn batch_start(model: &Model, to: Offset) -> Offset {

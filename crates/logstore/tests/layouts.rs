@@ -38,7 +38,7 @@ fn index_files_metadata_and_checkpoints() {
     // fourth and fifth, so the second time entry would not ascend and is not made; the last one makes its own.
     for (offset, timestamp) in [(0, 0x10), (1, 0x20), (2, 0x30), (3, 0x08), (4, 0x09), (5, 0x40)] {
         let bytes = batch_of_170_bytes(offset, timestamp);
-        log.append(bytes, Offset(offset), Offset(offset + 1), timestamp, 0)
+        log.append(bytes, Offset(offset), Offset(offset + 1), 0)
             .expect("appended");
     }
     log.roll().expect("rolled");

@@ -65,10 +65,13 @@ fn append_roll_read_truncate_reopen_delete() {
         Err(LogError::OffsetOutOfRange { .. })
     ));
     assert_eq!(
-        log.offset_for_timestamp(1_000 + 4_321, Offset(6_000)).expect("reads"),
+        log.search_timestamp(1_000 + 4_321, Offset(6_000)).run().expect("reads"),
         Some((Offset(4_321), 5_321, LeaderEpoch(1)))
     );
-    assert_eq!(log.max_timestamp(), Some((6_999, Offset(5_999))));
+    assert_eq!(
+        log.search_max_timestamp(Offset(6_000)).run().expect("reads"),
+        Some((Offset(5_999), 6_999, LeaderEpoch(2)))
+    );
     assert_eq!(
         log.end_offset_for_epoch(LeaderEpoch(1)),
         Some((LeaderEpoch(1), Offset(5_400)))

@@ -6,6 +6,7 @@
 //! records ── encode_records ──► metadata log ── decode_records ──► Image::apply on every node
 //! ```
 
+pub mod broker_config;
 mod broker_registration;
 mod codec;
 mod image;

@@ -4,10 +4,10 @@ mod fixture;
 
 use fixture::{Cluster, TOPIC, TP, disk, nodes};
 use metadata::plan::{
-    self, AlterConfigs, AlterConfigsResource, AlterPartition, AlterPartitions, ConfigChange, ConfigResource,
-    CreateTopics, JoinMember, MarkStrict, MarkStrictPartition, NewTopic, TopicRef,
+    self, AlterPartition, AlterPartitions, CreatePartitions, CreateTopics, JoinMember, MorePartitions, NewTopic,
+    TopicRef,
 };
-use metadata::{Endpoint, PartitionImage, Record, topic_config};
+use metadata::{Endpoint, PartitionImage, Record};
 use std::collections::BTreeMap;
 use types::{BrokerEpoch, ErrorCode, LeaderEpoch, NodeId, PartitionEpoch, RaftId, ReplicaIncarnation, TopicId};
 use uuid::Uuid;
@@ -177,6 +177,168 @@ fn replicas_are_spread_over_racks_and_leaders_over_brokers() {
     assert!(led.len() == 6 && led.values().all(|count| *count == 2), "{led:?}");
 }
 
+fn grow(cluster: &Cluster, count: i32, assignments: Option<&[&[i32]]>) -> plan::Plan<Vec<Result<(), plan::PlanError>>> {
+    let more = MorePartitions {
+        name: "t".into(),
+        count,
+        assignments: assignments.map(|all| all.iter().map(|replicas| nodes(replicas)).collect()),
+    };
+    let command = CreatePartitions {
+        topics: vec![more],
+        validate_only: false,
+    };
+    plan::create_partitions(&cluster.image, &command, 0)
+}
+
+#[test]
+fn a_topic_grows_by_partitions_like_its_own() {
+    let mut cluster = Cluster::with_topic(&[("flush.messages", "7")]);
+    cluster.fence(2);
+    let plan = grow(&cluster, 4, None);
+    assert!(plan.response[0].is_ok() && plan.records.len() == 3);
+    cluster.apply(&plan.records);
+    let topic = cluster.image.topic("t").unwrap();
+    assert_eq!(topic.partitions.len(), 4);
+    let mut leaders = BTreeMap::new();
+    for added in &topic.partitions[1..] {
+        assert_eq!((added.replicas.len(), added.isr.len(), added.strict.len()), (3, 2, 0));
+        assert_eq!(added.incarnation, ReplicaIncarnation(cluster.image.index.0));
+        *leaders.entry(added.leader.unwrap()).or_insert(0) += 1;
+    }
+    assert!(leaders.len() == 2 && !leaders.contains_key(&NodeId(2)), "{leaders:?}");
+    let chosen = grow(&cluster, 6, Some(&[&[3, 1, 2], &[2, 3, 1]]));
+    cluster.apply(&chosen.records);
+    let partitions = &cluster.image.topic("t").unwrap().partitions;
+    assert_eq!(partitions[4].replicas, nodes(&[3, 1, 2]));
+    // Broker 2 is fenced: the next of its replicas leads.
+    assert_eq!(
+        (partitions[5].leader, partitions[5].isr.clone()),
+        (Some(NodeId(3)), nodes(&[3, 1]))
+    );
+    let strict = Cluster::with_topic(&[]);
+    let plan = grow(&strict, 2, None);
+    assert!(matches!(&plan.records[..], [Record::Partition { partition, .. }] if partition.strict.len() == 3));
+}
+
+#[test]
+fn growth_is_refused_in_kafkas_words() {
+    let mut cluster = Cluster::with_topic(&[]);
+    let plan = grow(&cluster, 2, None);
+    cluster.apply(&plan.records);
+    cluster.fence(2);
+    cluster.restart(4, |_| {});
+    type Case<'a> = (i32, Option<&'a [&'a [i32]]>, ErrorCode, &'a str);
+    let cases: [Case; 10] = [
+        (
+            2,
+            None,
+            ErrorCode::InvalidPartitions,
+            "Topic already has 2 partition(s).",
+        ),
+        (
+            1,
+            None,
+            ErrorCode::InvalidPartitions,
+            "The topic t currently has 2 partition(s); 1 would not be an increase.",
+        ),
+        (
+            -1,
+            None,
+            ErrorCode::InvalidPartitions,
+            "The topic t currently has 2 partition(s); -1 would not be an increase.",
+        ),
+        (
+            4,
+            Some(&[&[1, 2, 3]]),
+            ErrorCode::InvalidReplicaAssignment,
+            "Attempted to add 2 additional partition(s), but only 1 assignment(s) were specified.",
+        ),
+        (
+            3,
+            Some(&[&[]]),
+            ErrorCode::InvalidReplicaAssignment,
+            "The manual partition assignment includes an empty replica list.",
+        ),
+        (
+            3,
+            Some(&[&[1, 2]]),
+            ErrorCode::InvalidReplicaAssignment,
+            "The manual partition assignment includes a partition with 2 replica(s), but this is not consistent with \
+             previous partitions, which have 3 replica(s).",
+        ),
+        (
+            3,
+            Some(&[&[1, 2, 1]]),
+            ErrorCode::InvalidReplicaAssignment,
+            "The manual partition assignment includes the broker 1 more than once.",
+        ),
+        (
+            3,
+            Some(&[&[1, 2, 9]]),
+            ErrorCode::InvalidReplicaAssignment,
+            "The manual partition assignment includes broker 9, but no such broker is registered.",
+        ),
+        (
+            10_003,
+            None,
+            ErrorCode::PolicyViolation,
+            "Excessively large number of partitions per request: more than 10000",
+        ),
+        (
+            i32::MAX,
+            None,
+            ErrorCode::PolicyViolation,
+            "Excessively large number of partitions per request: more than 10000",
+        ),
+    ];
+    for (count, assignments, code, message) in cases {
+        let plan = grow(&cluster, count, assignments);
+        let error = plan.response[0].as_ref().unwrap_err();
+        assert_eq!(
+            (error.code, error.message.as_str()),
+            (code, message),
+            "{count} {assignments:?}"
+        );
+        assert!(plan.records.is_empty(), "{count} {assignments:?}");
+    }
+    cluster.fence(1);
+    cluster.fence(3);
+    assert_eq!(
+        grow(&cluster, 3, Some(&[&[1, 2, 3]])).response[0]
+            .as_ref()
+            .unwrap_err()
+            .message,
+        "All brokers specified in the manual partition assignment for partition 2 are fenced or in controlled shutdown."
+    );
+    let error = grow(&cluster, 3, None).response[0].clone().unwrap_err();
+    assert_eq!(error.code, ErrorCode::InvalidReplicationFactor);
+}
+
+#[test]
+fn one_topic_that_cannot_grow_does_not_stop_another() {
+    let cluster = Cluster::with_topic(&[]);
+    let more = |name: &str, count| MorePartitions {
+        name: name.into(),
+        count,
+        assignments: None,
+    };
+    let mut command = CreatePartitions {
+        topics: vec![more("x", 3), more("t", 3), more("t", 5)],
+        validate_only: false,
+    };
+    let plan = plan::create_partitions(&cluster.image, &command, 0);
+    let codes: Vec<_> = plan.response.iter().map(|r| r.as_ref().err().map(|e| e.code)).collect();
+    let expected = [
+        Some(ErrorCode::UnknownTopicOrPartition),
+        None,
+        Some(ErrorCode::InvalidRequest),
+    ];
+    assert_eq!((codes, plan.records.len()), (expected.to_vec(), 2));
+    command.validate_only = true;
+    let dry = plan::create_partitions(&cluster.image, &command, 0);
+    assert!(dry.records.is_empty() && dry.response[1].is_ok());
+}
+
 #[test]
 fn deleted_by_name_or_id() {
     let cluster = Cluster::with_topic(&[]);
@@ -283,188 +445,6 @@ fn isr_proposals() {
         "1@0 isr 1,2 elr ",
         "at the minimum nobody else is eligible"
     );
-}
-
-fn alter(cluster: &mut Cluster, resource: ConfigResource, name: &str, change: ConfigChange) -> Option<ErrorCode> {
-    let changes = vec![(name.to_owned(), change)];
-    let resources = vec![AlterConfigsResource {
-        resource,
-        changes,
-        replace: false,
-    }];
-    let plan = plan::alter_configs(
-        &cluster.image,
-        &AlterConfigs {
-            resources,
-            validate_only: false,
-        },
-    );
-    cluster.apply(&plan.records);
-    plan.response[0].error.as_ref().map(|error| error.code)
-}
-
-#[test]
-fn another_effective_minimum_clears_the_elr() {
-    for resource in [ConfigResource::Topic("t".into()), ConfigResource::Broker(None)] {
-        let mut cluster = Cluster::with_topic(&[]);
-        cluster.fence(2);
-        cluster.fence(3);
-        assert_eq!(cluster.state(), "1@0 isr 1 elr 3");
-        let set = |value: &str| ConfigChange::Set(value.into());
-        assert_eq!(
-            alter(&mut cluster, resource.clone(), "min.insync.replicas", set("2")),
-            None
-        );
-        assert_eq!(cluster.state(), "1@0 isr 1 elr 3", "the same minimum");
-        assert_eq!(alter(&mut cluster, resource, "min.insync.replicas", set("9")), None);
-        assert_eq!(cluster.state(), "1@0 isr 1 elr ");
-        assert_eq!(cluster.image.effective_min_isr(cluster.image.topic("t").unwrap()), 3);
-    }
-}
-
-#[test]
-fn strict_is_cleared_with_the_config_and_set_by_the_broker() {
-    let mut cluster = Cluster::with_topic(&[]);
-    assert_eq!(cluster.partition().strict, nodes(&[1, 2, 3]));
-    let topic = || ConfigResource::Topic("t".into());
-    let mark = |cluster: &mut Cluster, strict| {
-        let asked = MarkStrictPartition {
-            tp: TP,
-            leader_epoch: LeaderEpoch(0),
-            strict,
-        };
-        let command = MarkStrict {
-            node_id: NodeId(2),
-            broker_epoch: cluster.epoch(2),
-            partitions: vec![asked],
-        };
-        let plan = plan::mark_strict(&cluster.image, &command).unwrap();
-        cluster.apply(&plan.records);
-        plan.response[0].1
-    };
-    alter(&mut cluster, topic(), "flush.messages", ConfigChange::Set("7".into()));
-    assert_eq!(cluster.partition().strict, nodes(&[]));
-    assert_eq!(mark(&mut cluster, true), ErrorCode::InvalidRequest);
-    alter(&mut cluster, topic(), "flush.messages", ConfigChange::Delete);
-    assert_eq!(
-        cluster.partition().strict,
-        nodes(&[]),
-        "not before it is known to be durable"
-    );
-    assert_eq!(mark(&mut cluster, true), ErrorCode::None);
-    assert_eq!(cluster.partition().strict, nodes(&[2]));
-    assert_eq!(mark(&mut cluster, false), ErrorCode::None);
-    assert_eq!(cluster.partition().strict, nodes(&[]));
-}
-
-#[test]
-fn configs_change_in_kafkas_ways() {
-    let mut cluster = Cluster::with_topic(&[]);
-    let topic = || ConfigResource::Topic("t".into());
-    let value = |cluster: &Cluster, name: &str| cluster.image.topic_config(cluster.image.topic("t").unwrap(), name);
-    assert_eq!(
-        alter(
-            &mut cluster,
-            topic(),
-            "cleanup.policy",
-            ConfigChange::Append("compact".into())
-        ),
-        None
-    );
-    assert_eq!(value(&cluster, "cleanup.policy"), "delete,compact");
-    assert_eq!(
-        alter(
-            &mut cluster,
-            topic(),
-            "cleanup.policy",
-            ConfigChange::Subtract("delete".into())
-        ),
-        None
-    );
-    assert_eq!(value(&cluster, "cleanup.policy"), "compact");
-    let all = ConfigResource::Broker(None);
-    assert_eq!(
-        alter(&mut cluster, all, "log.retention.ms", ConfigChange::Set("5".into())),
-        None
-    );
-    assert_eq!(value(&cluster, "retention.ms"), "5");
-    assert_eq!(
-        alter(&mut cluster, topic(), "retention.ms", ConfigChange::Set("6".into())),
-        None
-    );
-    assert_eq!(value(&cluster, "retention.ms"), "6");
-    let described = topic_config::describe(&cluster.image, cluster.image.topic("t").unwrap(), &BTreeMap::new());
-    let line = described
-        .iter()
-        .find(|line| line.definition.name == "retention.ms")
-        .unwrap();
-    let sources: Vec<topic_config::Source> = line.synonyms.iter().map(|(_, _, source)| *source).collect();
-    use topic_config::Source::{Default, DefaultBroker, Topic};
-    assert_eq!(
-        (line.value.as_str(), sources),
-        ("6", vec![Topic, DefaultBroker, Default])
-    );
-
-    let one = ConfigResource::Broker(Some(NodeId(1)));
-    let refused = [
-        (
-            topic(),
-            "retention.ms",
-            ConfigChange::Append("1".into()),
-            ErrorCode::InvalidConfig,
-        ),
-        (topic(), "nope", ConfigChange::Delete, ErrorCode::InvalidConfig),
-        (
-            one,
-            "min.insync.replicas",
-            ConfigChange::Set("1".into()),
-            ErrorCode::InvalidConfig,
-        ),
-        (
-            ConfigResource::Topic("x".into()),
-            "retention.ms",
-            ConfigChange::Delete,
-            ErrorCode::UnknownTopicOrPartition,
-        ),
-    ];
-    for (resource, name, change, code) in refused {
-        assert_eq!(alter(&mut cluster, resource, name, change), Some(code), "{name}");
-    }
-}
-
-#[test]
-fn config_values_are_checked_with_kafkas_messages() {
-    let cases = [
-        ("retention.ms", "abc", Some("Not a number of type LONG")),
-        ("retention.ms", "-2", Some("Value must be at least -1")),
-        ("segment.bytes", "5", Some("Value must be at least 1048576")),
-        ("segment.bytes", "99999999999", Some("Not a number of type INT")),
-        // A longer batch does not fit into a replica frame.
-        ("max.message.bytes", "6291456", None),
-        (
-            "max.message.bytes",
-            "6291457",
-            Some("Value must be no more than 6291456"),
-        ),
-        ("compression.gzip.level", "10", Some("Value must be no more than 9")),
-        ("preallocate", "yes", Some("Expected value to be either true or false")),
-        (
-            "message.timestamp.type",
-            "Now",
-            Some("String must be one of: CreateTime, LogAppendTime"),
-        ),
-        ("min.cleanable.dirty.ratio", "NaN", Some("Value must be at least 0")),
-        ("cleanup.policy", "compact,delete", None),
-        ("leader.replication.throttled.replicas", "0:1,1:2", None),
-    ];
-    for (name, value, expected) in cases {
-        let expected = expected.map(|why| format!("Invalid value {value} for configuration {name}: {why}"));
-        assert_eq!(topic_config::validate(name, value).err(), expected);
-    }
-    for definition in topic_config::TABLE {
-        let checked = topic_config::validate(definition.name, definition.default);
-        assert_eq!(checked, Ok(()), "the default of {}", definition.name);
-    }
 }
 
 #[test]

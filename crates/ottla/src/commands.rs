@@ -54,7 +54,7 @@ enum Command {
     Demo(demo::Demo),
     /// Start one node
     Start(start::Start),
-    /// Create, list, describe and delete topics
+    /// Create, list, describe, alter and delete topics
     Topic(topic::Topic),
     /// Write records: a line each from standard input, or JSON
     Produce(produce::Produce),

@@ -7,6 +7,7 @@ use broker::{Broker, BrokerOptions, DirectoryInput};
 use controller::{ControlHandle, ControlOptions, ControlPlane, Failure, LogDirectory};
 use host::{HostRef, Listener, PoolExt};
 use logstore::{LogDir, Recovered, RecoveryOutcome};
+use metadata::topic_config::{self, Effect};
 use metadata::{DirectoryOutcome, DirectoryReport, Endpoint, Image};
 use raft::{RaftStore, Transport};
 use std::collections::BTreeMap;
@@ -67,8 +68,9 @@ impl Node {
         store: Arc<dyn RaftStore>,
         transport: Arc<dyn Transport>,
     ) -> Result<Self, StartError> {
-        let api = ApiSettings::from_properties(&settings.properties)
+        let mut api = ApiSettings::from_properties(&settings.properties)
             .map_err(|error| StartError::Setting(format!("{error:?}")))?;
+        api.given = settings.given.clone();
         let listener = host
             .net()
             .listen(&settings.kafka.host, settings.kafka.port)
@@ -137,6 +139,7 @@ impl Node {
                 .cluster_id
                 .clone()
                 .unwrap_or_default();
+            warn_of_what_the_cluster_decides(&self.settings.given, &images.borrow().clone());
             self.serve(waiting, &cluster_id).await?;
         }
         let mut registration = self.control.registration();
@@ -195,7 +198,7 @@ impl Node {
             replica_listen: (self.settings.replica.host.clone(), self.settings.replica.port),
             directories,
             timings: self.settings.timings,
-            config: Arc::new(self.settings.properties.clone()),
+            config: Arc::new(self.settings.given.clone()),
         };
         let connections = Arc::new(KafkaConnections {
             api,
@@ -268,12 +271,33 @@ impl Node {
     }
 }
 
+/// What elections depend on must be the same everywhere: after the founding it is changed for all nodes at once, and a
+/// properties file that says something else is not what holds.
+fn warn_of_what_the_cluster_decides(given: &BTreeMap<String, String>, image: &Image) {
+    for definition in topic_config::TABLE
+        .iter()
+        .filter(|known| known.effect == Effect::Cluster)
+    {
+        let in_force = topic_config::effective(image, None, definition.name).unwrap_or_default();
+        let Some(synonym) = definition.synonym else { continue };
+        if let Some(value) = given.get(synonym).filter(|value| value.trim() != in_force) {
+            tracing::warn!(
+                property = synonym,
+                value,
+                in_force,
+                "a property of this node does not count: the cluster has its own value since it was founded. Change it \
+                 for all nodes with kafka-configs.sh --entity-type brokers --entity-default"
+            );
+        }
+    }
+}
+
 /// What planners need of the properties: values under broker names, as a founder makes them the cluster's defaults.
 fn defaults(properties: &BTreeMap<String, String>) -> BTreeMap<String, String> {
     let known = |name: &str| {
         name == "num.partitions"
             || name == "default.replication.factor"
-            || metadata::topic_config::find_synonym(name).is_some()
+            || topic_config::find_synonym(name).is_some_and(|known| known.effect == Effect::Cluster)
     };
     properties
         .iter()

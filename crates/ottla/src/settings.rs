@@ -197,6 +197,7 @@ impl Settings {
             ("broker.session.timeout.ms", &mut timings.broker_session),
             ("replica.lag.time.max.ms", &mut timings.replica_lag),
             ("log.flush.stall.ms", &mut timings.flush_stall),
+            ("log.retention.check.interval.ms", &mut timings.retention_check),
         ] {
             if let Some(text) = properties.get(name) {
                 let millis = read.parse::<u64>(name, text, "milliseconds, at least 1", |ms| *ms > 0)?;

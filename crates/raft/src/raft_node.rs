@@ -54,6 +54,8 @@ pub struct RaftNode {
     pub(crate) host: HostRef,
     image: watch::Receiver<Arc<Image>>,
     leadership: watch::Receiver<Leadership>,
+    /// Why Raft has stopped. Metrics change with every tick: they are watched in one place only.
+    failure: watch::Receiver<Option<String>>,
     /// Membership changes go one by one.
     pub(crate) changing: Arc<Mutex<()>>,
 }
@@ -118,9 +120,16 @@ impl RaftNode {
             .map_err(fatal)?;
         let mut metrics = raft.metrics();
         let (leads, seen) = watch::channel(Leadership::of(&metrics.borrow_watched()));
+        let (fails, failure) = watch::channel(None);
         runtime::spawn(async move {
             while metrics.changed().await.is_ok() {
-                let next = Leadership::of(&metrics.borrow_watched());
+                let (next, running) = {
+                    let metrics = metrics.borrow_watched();
+                    (Leadership::of(&metrics), metrics.running_state.clone())
+                };
+                if let Err(problem) = running {
+                    fails.send_replace(Some(problem.to_string()));
+                }
                 leads.send_if_modified(|last| {
                     let differs = *last != next;
                     *last = next;
@@ -142,6 +151,7 @@ impl RaftNode {
             host,
             image,
             leadership: seen,
+            failure,
             changing: Arc::new(Mutex::new(())),
         })
     }
@@ -251,15 +261,10 @@ impl RaftNode {
 
     /// Returns why Raft has stopped, once it has: its store failed, or it was shut down.
     pub async fn failed(&self) -> String {
-        let mut metrics = self.raft.metrics();
-        loop {
-            let state = metrics.borrow_watched().running_state.clone();
-            if let Err(problem) = state {
-                return problem.to_string();
-            }
-            if metrics.changed().await.is_err() {
-                return "raft has ended".into();
-            }
+        let mut failure = self.failure.clone();
+        match failure.wait_for(Option::is_some).await {
+            Ok(why) => why.clone().unwrap_or_default(),
+            Err(_) => "raft has ended".into(),
         }
     }
 

@@ -165,7 +165,8 @@ pub(crate) async fn serve(
     .max_decoding_message_size(limits::CONTROL_MESSAGE_BYTES_MAX)
     .max_encoding_message_size(limits::CONTROL_MESSAGE_BYTES_MAX);
     let server = Server::builder()
-        .http2_keepalive_interval(Some(timings.stream_keep_alive))
+        // Clients ping; this one only clears away connections of machines that are gone.
+        .http2_keepalive_interval(Some(timings.stream_silence * 4))
         .http2_keepalive_timeout(Some(timings.stream_silence))
         .initial_stream_window_size(STREAM_WINDOW)
         .initial_connection_window_size(CONNECTION_WINDOW)

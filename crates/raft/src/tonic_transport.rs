@@ -68,7 +68,7 @@ impl TonicTransport {
         let channel = match channels.get(&key) {
             Some(channel) => channel.clone(),
             None => {
-                let channel = self.channel(to)?;
+                let channel = self.channel(to, lane)?;
                 if channels.len() >= CHANNELS_MAX {
                     channels.clear();
                 }
@@ -81,7 +81,7 @@ impl TonicTransport {
             .max_encoding_message_size(limits::CONTROL_MESSAGE_BYTES_MAX))
     }
 
-    fn channel(&self, to: &Endpoint) -> Result<Channel, CallError> {
+    fn channel(&self, to: &Endpoint, lane: Lane) -> Result<Channel, CallError> {
         let host = if to.host.contains(':') {
             format!("[{}]", to.host)
         } else {
@@ -89,10 +89,16 @@ impl TonicTransport {
         };
         let endpoint = Channel::from_shared(format!("http://{host}:{}", to.port))
             .map_err(|error| CallError::Unreachable(error.to_string()))?;
+        // Only a session is silent while it lasts: a call finds out by its own timeout, and for the next one it is
+        // enough to know in time that the connection is gone.
+        let keep_alive = match lane {
+            Lane::Session => self.timings.stream_keep_alive,
+            _ => self.timings.stream_silence,
+        };
         Ok(endpoint
             .tcp_nodelay(true)
             .connect_timeout(self.timings.dial_timeout)
-            .http2_keep_alive_interval(self.timings.stream_keep_alive)
+            .http2_keep_alive_interval(keep_alive)
             .keep_alive_timeout(self.timings.stream_silence)
             .keep_alive_while_idle(true)
             .initial_stream_window_size(STREAM_WINDOW)

@@ -49,7 +49,6 @@ pub enum FollowerAction {
         first: Offset,
         next: Offset,
         last_epoch: LeaderEpoch,
-        max_timestamp: i64,
     },
     /// The entry does not continue the log: drop it and send a new hello (the generation is raised).
     Restate,

@@ -163,7 +163,6 @@ impl Follower {
                 first: first.base_offset,
                 next: last.next_offset(),
                 last_epoch: last.leader_epoch,
-                max_timestamp: batches.iter().map(|batch| batch.max_timestamp).max().unwrap_or(-1),
             });
         }
         self.hear(entry.high_watermark, entry.log_start, &mut actions);
@@ -216,12 +215,16 @@ impl Follower {
         self.bounds.validate();
     }
 
-    /// Records below `log_start` were deleted here.
+    /// Records below `log_start` were deleted here. If none is left there is no last epoch to state either; the next
+    /// entry then makes us state our position again.
     ///
     /// # Panics
     /// If `log_start` lies above the high watermark.
     pub fn on_log_start(&mut self, log_start: Offset) {
         self.bounds.log_start = self.bounds.log_start.max(log_start);
+        if self.bounds.log_start == self.bounds.log_end {
+            self.last_epoch = LeaderEpoch::NONE;
+        }
         self.bounds.validate();
     }
 

@@ -119,6 +119,17 @@ impl Leader {
         self.bounds.validate();
     }
 
+    /// The least log start of us and every live replica (`Partition.lowWatermarkIfLeader`), which DeleteRecords waits for.
+    /// `None` while one of them has not told where its log starts.
+    #[must_use]
+    pub fn low_watermark(&self) -> Option<Offset> {
+        let live = self.followers.values();
+        live.filter(|follower| self.view.unfenced(follower.node).is_some())
+            .try_fold(self.bounds.log_start, |low, follower| {
+                Some(low.min(follower.positions?.log_start))
+            })
+    }
+
     /// A follower opened a stream, or stated its position again. ◆ Erases what was known of it; where its log
     /// is a prefix of ours, its positions count as acknowledged from here on.
     ///

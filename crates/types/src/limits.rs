@@ -59,6 +59,11 @@ pub const CONTROL_MESSAGE_BYTES_MAX: usize = 64 * 1024 * 1024;
 pub const CONTROLLER_QUEUE_MAX: usize = 4_096;
 /// Partitions that one CreateTopics request may ask for, as in Kafka's controller.
 pub const CREATE_PARTITIONS_MAX: usize = 10_000;
+/// Topics or config resources that one AlterConfigs, IncrementalAlterConfigs or CreatePartitions may name; the answer
+/// says more of each than the request.
+pub const ADMIN_RESOURCES_MAX: usize = 10_000;
+/// Bytes of a config's value, as in Kafka's controller.
+pub const CONFIG_VALUE_MAX: usize = 32_767;
 /// Damaged replicas that a starting broker names one by one; with more, the whole directory counts as damaged.
 pub const DAMAGED_REPLICAS_MAX: usize = 10_000;
 /// Length of a topic name (Kafka's `Topic.MAX_NAME_LENGTH`).
@@ -67,8 +72,8 @@ pub const TOPIC_NAME_MAX: usize = 249;
 pub const TAIL_CACHE_BYTES: usize = 1024 * 1024;
 /// Batches remembered per producer id for duplicates (KIP-98).
 pub const PRODUCER_BATCHES_KEPT: usize = 5;
-/// Open segment files beyond the active ones.
-pub const OPEN_FILES_MAX: usize = 1_000;
+/// Files of a log directory that are open for reading; beyond them a log has its active segment open while it is written.
+pub const OPEN_FILES_MAX: usize = 500;
 /// Memory that a decoded Kafka message may take beside its frame: so much, and so much per byte of the frame.
 pub const DECODED_BYTES_BASE: usize = 4 * 1024 * 1024;
 pub const DECODED_BYTES_PER_BYTE: usize = 8;

@@ -12,6 +12,8 @@ pub struct Timings {
     pub replica_lag: Duration,
     /// A leader whose flush takes longer resigns (`log.flush.stall.ms`).
     pub flush_stall: Duration,
+    /// Retention is looked at this often (`log.retention.check.interval.ms`).
+    pub retention_check: Duration,
     /// Interval of Raft heartbeats (`controller.quorum.heartbeat.ms`).
     pub raft_heartbeat: Duration,
     /// Bounds of the randomised Raft election timeout.
@@ -41,9 +43,10 @@ impl Timings {
         broker_session: Duration::from_secs(3),
         replica_lag: Duration::from_secs(10),
         flush_stall: Duration::from_secs(5),
-        raft_heartbeat: Duration::from_millis(50),
-        raft_election_min: Duration::from_millis(150),
-        raft_election_max: Duration::from_millis(300),
+        retention_check: Duration::from_secs(300),
+        raft_heartbeat: Duration::from_millis(100),
+        raft_election_min: Duration::from_millis(250),
+        raft_election_max: Duration::from_millis(500),
         dial_timeout: Duration::from_millis(500),
         dial_backoff_min: Duration::from_millis(10),
         dial_backoff_max: Duration::from_millis(250),
@@ -60,6 +63,7 @@ impl Timings {
         broker_session: Duration::from_secs(9),
         replica_lag: Duration::from_secs(30),
         flush_stall: Duration::from_secs(5),
+        retention_check: Duration::from_secs(300),
         raft_heartbeat: Duration::from_millis(250),
         raft_election_min: Duration::from_millis(1000),
         raft_election_max: Duration::from_millis(2000),

@@ -89,6 +89,9 @@ fn response_key(response: &ResponseKind) -> Option<ApiKey> {
         ResponseKind::DescribeCluster(_) => ApiKey::DescribeCluster,
         ResponseKind::DescribeTopicPartitions(_) => ApiKey::DescribeTopicPartitions,
         ResponseKind::IncrementalAlterConfigs(_) => ApiKey::IncrementalAlterConfigs,
+        ResponseKind::AlterConfigs(_) => ApiKey::AlterConfigs,
+        ResponseKind::CreatePartitions(_) => ApiKey::CreatePartitions,
+        ResponseKind::DeleteRecords(_) => ApiKey::DeleteRecords,
         _ => return None,
     })
 }

@@ -47,18 +47,12 @@ impl Side {
     }
 }
 
-/// Every key with a grammar, and every version that is served or will be and that the codec knows.
+/// Every version that is served and that the codec knows.
 fn versions() -> impl Iterator<Item = (ApiKey, i16)> {
-    let served = SERVED.iter().map(|range| {
-        (
-            range.key,
-            range.served_min().max(range.key.valid_versions().min),
-            range.max,
-        )
-    });
-    served
-        .chain([(ApiKey::IncrementalAlterConfigs, 0, 1)])
-        .flat_map(|(key, min, max)| (min..=max).map(move |v| (key, v)))
+    SERVED.iter().flat_map(|range| {
+        let min = range.served_min().max(range.key.valid_versions().min);
+        (min..=range.max).map(|version| (range.key, version))
+    })
 }
 
 fn sides() -> impl Iterator<Item = (Side, ApiKey, i16)> {

@@ -34,7 +34,6 @@ struct Round {
     bytes: BytesMut,
     first: Offset,
     next: Offset,
-    max_timestamp: i64,
     records: i64,
     /// (place, offset behind it, reply), for acks −1 and for the others.
     committed: Vec<(Appended, Offset, Reply)>,
@@ -48,7 +47,6 @@ impl Round {
             bytes: BytesMut::new(),
             first: end,
             next: end,
-            max_timestamp: -1,
             records: 0,
             committed,
             written,
@@ -183,7 +181,6 @@ impl Partition {
             log_start,
         };
         round.next = written.next_offset();
-        round.max_timestamp = round.max_timestamp.max(written.max_timestamp);
         round.records += i64::from(written.record_count);
         match acks {
             -1 => round.committed.push((appended, round.next, reply)),
@@ -196,7 +193,6 @@ impl Partition {
             bytes,
             first,
             next,
-            max_timestamp,
             records,
             committed,
             written,
@@ -204,7 +200,7 @@ impl Partition {
         if !bytes.is_empty() {
             self.unsnapshot_bytes += bytes.len();
             let appended = match self.log.as_mut() {
-                Some(log) => log.append(bytes.freeze(), first, next, max_timestamp, wall_ms),
+                Some(log) => log.append(bytes.freeze(), first, next, wall_ms),
                 None => Err(LogError::Offline),
             };
             if let Err(error) = appended {
@@ -256,7 +252,7 @@ impl Partition {
     }
 
     /// What the log's error means to a client.
-    pub(super) fn log_failed(&self, error: &LogError) -> AppendError {
+    pub(crate) fn log_failed(&self, error: &LogError) -> AppendError {
         let code = match error {
             LogError::OffsetOutOfRange { .. } => ErrorCode::OffsetOutOfRange,
             _ => {
@@ -316,6 +312,7 @@ impl Partition {
         for reply in waiting.chain(parked) {
             let _ = reply.send(Err(AppendError { code, leader }));
         }
+        self.fail_deletions(code, leader);
         self.wake();
     }
 

@@ -1,31 +1,44 @@
 use super::{Partition, Role};
-use logstore::{Log, LogError};
+use logstore::{Log, LogError, LogStartMove};
 use types::{ErrorCode, LeaderEpoch, Offset, ReplicaIncarnation, TopicPartition};
 
 /// What a log leaves its partition for: its journal entry is durable before a byte of a file changes, and the shard
 /// does not wait for that.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum LogWork {
+pub(crate) enum Cut {
     TruncateTo(Offset),
     StartOver(Offset),
-    LogStart(Offset),
 }
 
-/// A log on its way to a pool. Whoever has it gives it back with [`Partition::errand_done`].
+/// Work on a log that waits for the disk, on its way to a pool. Whoever has it gives it back with
+/// [`Partition::errand_done`].
 pub(crate) struct Errand {
     pub tp: TopicPartition,
     pub incarnation: ReplicaIncarnation,
     pub work: LogWork,
-    pub log: Log,
+}
+
+pub(crate) enum LogWork {
+    /// The partition is without its log meanwhile.
+    Cut { cut: Cut, log: Box<Log> },
+    /// The partition has its log, and goes on.
+    MoveStart(LogStartMove),
 }
 
 impl Errand {
     /// Blocking: durable when this returns.
     pub fn run(&mut self) -> Result<(), LogError> {
-        match self.work {
-            LogWork::TruncateTo(offset) => self.log.truncate_to(offset),
-            LogWork::StartOver(offset) => self.log.truncate_fully_and_start_at(offset),
-            LogWork::LogStart(offset) => self.log.increment_log_start(offset),
+        match &mut self.work {
+            // The log start may have moved since that was decided: then all that is left goes.
+            LogWork::Cut {
+                cut: Cut::TruncateTo(offset),
+                log,
+            } => log.truncate_to((*offset).max(log.log_start_offset())),
+            LogWork::Cut {
+                cut: Cut::StartOver(offset),
+                log,
+            } => log.truncate_fully_and_start_at(*offset),
+            LogWork::MoveStart(moved) => moved.run(),
         }
     }
 }
@@ -33,46 +46,54 @@ impl Errand {
 impl Partition {
     /// Sends the log away in the same turn in which its work was decided. ◆ A replica without its log is not promoted:
     /// what a leader said in its epoch is carried out before the next epoch begins here, or never.
-    pub(super) fn send_away(&mut self, work: LogWork) {
+    pub(super) fn send_away(&mut self, cut: Cut) {
+        if self.moving_log_start {
+            self.cut_after_move = Some(cut);
+            return;
+        }
         let Some(log) = self.log.take() else { return };
+        let log = Box::new(log);
+        self.send_errand(LogWork::Cut { cut, log });
+    }
+
+    pub(super) fn send_errand(&self, work: LogWork) {
         self.links.send_away(Errand {
             tp: self.tp,
             incarnation: self.incarnation,
             work,
-            log,
         });
     }
 
-    /// The log is back. The caller looks at the image again, for it may have moved on, and states the position if
+    /// The work is done. The caller looks at the image again, for it may have moved on, and states the position if
     /// [`Partition::take_restate`] says so.
     pub fn errand_done(&mut self, errand: Errand, outcome: Result<(), LogError>) {
-        let Errand { work, mut log, .. } = errand;
+        let (cut, mut log) = match errand.work {
+            LogWork::MoveStart(moved) => return self.log_start_moved(&moved, outcome),
+            LogWork::Cut { cut, log } => (cut, *log),
+        };
         for flushed in self.late_flushes.drain(..) {
             log.finish_flush(&flushed);
         }
         log.set_config(self.rules.log);
         self.log = Some(log);
         if let Err(error) = outcome {
-            tracing::error!(topic = self.topic, partition = self.tp.partition, ?work, %error, "the log refuses to be cut");
+            tracing::error!(topic = self.topic, partition = self.tp.partition, ?cut, %error, "the log refuses to be cut");
             self.become_idle(ErrorCode::KafkaStorageError);
             return;
         }
-        match work {
-            LogWork::TruncateTo(_) | LogWork::StartOver(_) => self.was_cut(work),
-            LogWork::LogStart(_) => self.log_start_moved(),
-        }
+        self.was_cut(cut);
         // A result that came meanwhile was not acted upon, and a cut is made durable like an append.
         self.settle_durable();
     }
 
-    fn was_cut(&mut self, work: LogWork) {
+    fn was_cut(&mut self, cut: Cut) {
         self.drop_unappended();
         self.log_start_wanted = Offset::ZERO;
         let (log_end, last_epoch) = self.log.as_ref().map_or((Offset::ZERO, LeaderEpoch::NONE), |log| {
             (log.log_end_offset(), log.last_epoch())
         });
-        tracing::info!(topic = self.topic, partition = self.tp.partition, ?work, %log_end, "cut");
-        if matches!(work, LogWork::StartOver(_)) {
+        tracing::info!(topic = self.topic, partition = self.tp.partition, ?cut, %log_end, "cut");
+        if matches!(cut, Cut::StartOver(_)) {
             self.producers.clear();
             self.producers_incomplete = false;
         } else if !self.producers.truncate(log_end) {
@@ -89,18 +110,6 @@ impl Partition {
         };
     }
 
-    fn log_start_moved(&mut self) {
-        let Some(start) = self.log.as_ref().map(Log::log_start_offset) else {
-            return;
-        };
-        if let Role::Follower { machine, .. } = &mut self.role {
-            machine.on_log_start(start);
-            // What came while the log was away.
-            self.resume_entries();
-        }
-        self.advance_log_start(self.log_start_wanted);
-    }
-
     fn settle_durable(&mut self) {
         let Some(durable) = self.log.as_ref().map(Log::durable_offset) else {
             return;
@@ -111,17 +120,5 @@ impl Partition {
             Role::Leader(_) => {}
         }
         self.flush_if_due(self.links.host.wall_ms());
-    }
-
-    /// The leader deleted everything below `to`; so do we, as far as that is committed here.
-    pub(super) fn advance_log_start(&mut self, to: Offset) {
-        self.log_start_wanted = self.log_start_wanted.max(to);
-        let Role::Follower { machine, .. } = &self.role else {
-            return;
-        };
-        let to = self.log_start_wanted.min(machine.high_watermark());
-        if self.log.as_ref().is_some_and(|log| log.log_start_offset() < to) {
-            self.send_away(LogWork::LogStart(to));
-        }
     }
 }

@@ -101,19 +101,28 @@ impl Partition {
     }
 
     /// Bookkeeping of every few seconds: the high watermark's checkpoint, and a producer snapshot if much was written
-    /// since the last. Neither is needed for safety.
-    pub fn checkpoint(&mut self, snapshot_bytes: usize) {
+    /// since the last. Neither is needed for safety. True if files were written that a flush makes count.
+    pub fn checkpoint(&mut self, snapshot_bytes: usize) -> bool {
         let high_watermark = self.bounds().high_watermark;
-        let Some(log) = self.log.as_ref() else { return };
+        let Some(log) = self.log.as_mut() else { return false };
         log.checkpoint_high_watermark(high_watermark);
+        log.rest();
         if self.unsnapshot_bytes <= snapshot_bytes || log.is_offline() || self.producers_incomplete {
-            return;
+            return false;
         }
         self.unsnapshot_bytes = 0;
         if let Err(error) =
             log.write_producer_snapshot(log.log_end_offset(), &crate::recovered::snapshot(&self.producers))
         {
             tracing::warn!(topic = self.topic, partition = self.tp.partition, %error, "no producer snapshot");
+        }
+        // A restart reads what comes after these two.
+        match log.checkpoint_index() {
+            Ok(()) => true,
+            Err(error) => {
+                tracing::warn!(topic = self.topic, partition = self.tp.partition, %error, "no index checkpoint");
+                false
+            }
         }
     }
 

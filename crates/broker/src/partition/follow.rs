@@ -1,4 +1,4 @@
-use super::errand::LogWork;
+use super::errand::Cut;
 use super::{Partition, Role};
 use bytes::Bytes;
 use logstore::Log;
@@ -38,6 +38,17 @@ impl Partition {
             machine.reopen();
         }
         self.drop_unappended();
+    }
+
+    /// The leader has deleted what comes next here. Stating the position anew tells where to start over.
+    pub fn fell_behind(&mut self, generation: StreamGeneration) -> Followed {
+        match &self.role {
+            Role::Follower { machine } if machine.generation() == generation => {
+                self.reopen();
+                Followed::Restate
+            }
+            _ => Followed::Nothing,
+        }
     }
 
     pub fn ack(&self) -> Option<FollowerAck> {
@@ -165,8 +176,8 @@ impl Partition {
         let mut outcome = Followed::Nothing;
         while let Some(action) = actions.pop_front() {
             match action {
-                FollowerAction::Truncate { to } => self.send_away(LogWork::TruncateTo(to)),
-                FollowerAction::StartOver { at } => self.send_away(LogWork::StartOver(at)),
+                FollowerAction::Truncate { to } => self.send_away(Cut::TruncateTo(to)),
+                FollowerAction::StartOver { at } => self.send_away(Cut::StartOver(at)),
                 FollowerAction::Ready => outcome = Followed::Ack,
                 FollowerAction::Restate => {
                     self.drop_unappended();
@@ -181,7 +192,6 @@ impl Partition {
                     first,
                     next,
                     last_epoch,
-                    max_timestamp,
                 } => {
                     // ◆ An epoch's start is on disk before the first append in it.
                     let durable = self.log.as_ref().and_then(Log::epoch_durable);
@@ -191,7 +201,7 @@ impl Partition {
                         self.flush();
                         return outcome;
                     }
-                    if !self.append_from_leader(&batches, first, next, max_timestamp, wall_ms) {
+                    if !self.append_from_leader(&batches, first, next, wall_ms) {
                         return Followed::Nothing;
                     }
                     let Role::Follower { machine, .. } = &mut self.role else {
@@ -221,16 +231,9 @@ impl Partition {
         }
     }
 
-    fn append_from_leader(
-        &mut self,
-        batches: &Bytes,
-        first: Offset,
-        next: Offset,
-        max_timestamp: i64,
-        wall_ms: i64,
-    ) -> bool {
+    fn append_from_leader(&mut self, batches: &Bytes, first: Offset, next: Offset, wall_ms: i64) -> bool {
         let Some(log) = self.log.as_mut() else { return false };
-        if let Err(error) = log.append(batches.clone(), first, next, max_timestamp, wall_ms) {
+        if let Err(error) = log.append(batches.clone(), first, next, wall_ms) {
             tracing::error!(topic = self.topic, partition = self.tp.partition, %error, "the log refuses what the leader sent");
             self.become_idle(types::ErrorCode::KafkaStorageError);
             return false;

@@ -1,6 +1,6 @@
 use super::{Partition, Role};
 use crate::data::{AppendError, FetchPartition};
-use logstore::{LogError, LogSlice};
+use logstore::{LogError, LogSlice, TimestampSearch};
 use replica::LogBounds;
 use types::{ErrorCode, LeaderEpoch, Offset};
 
@@ -19,6 +19,19 @@ pub(crate) struct ReadResult {
     pub bounds: LogBounds,
     pub slice: LogSlice,
     pub diverging: Option<(LeaderEpoch, Offset)>,
+}
+
+/// Offset, timestamp and leader epoch; offset −1: there is none.
+pub(crate) type Listed = (Offset, i64, LeaderEpoch);
+
+/// What ListOffsets asks for.
+pub(crate) enum ListOffset {
+    Known(Listed),
+    /// To be read on a pool; `otherwise` if nothing is found.
+    Search {
+        search: TimestampSearch,
+        otherwise: Result<Listed, AppendError>,
+    },
 }
 
 /// ListOffsets' special timestamps (KIP-79, KIP-734, KIP-405).
@@ -123,12 +136,9 @@ impl Partition {
         })
     }
 
-    /// (offset, timestamp, leader epoch) for one of ListOffsets' timestamps; offset −1: there is none.
-    pub fn list_offset(
-        &self,
-        timestamp: i64,
-        current_leader_epoch: LeaderEpoch,
-    ) -> Result<(Offset, i64, LeaderEpoch), AppendError> {
+    /// What one of ListOffsets' timestamps stands for. As in Kafka, only what is committed is found; what may be committed
+    /// and is not known to be is not available yet.
+    pub fn list_offset(&self, timestamp: i64, current_leader_epoch: LeaderEpoch) -> Result<ListOffset, AppendError> {
         self.check_epoch(current_leader_epoch)?;
         let leader = self.leader()?;
         let bounds = leader.bounds();
@@ -136,30 +146,30 @@ impl Partition {
             .log
             .as_ref()
             .ok_or(AppendError::from(ErrorCode::KafkaStorageError))?;
-        let epochs = self.epochs();
-        let epoch_at = |offset: Offset| epochs.epoch_for(offset).unwrap_or(LeaderEpoch::NONE);
+        let nothing = (Offset(-1), -1, LeaderEpoch::NONE);
         // ◆ KIP-207: a new leader's high watermark may trail what its predecessor showed.
         let settled = bounds.high_watermark >= leader.epoch_start() || bounds.high_watermark >= bounds.log_end;
-        match timestamp {
-            EARLIEST | EARLIEST_LOCAL => Ok((bounds.log_start, -1, epoch_at(bounds.log_start))),
-            LATEST_TIERED => Ok((Offset(-1), -1, LeaderEpoch::NONE)),
-            _ if !settled => Err(AppendError {
+        let unless_settled = |listed| match settled {
+            true => Ok(listed),
+            false => Err(AppendError {
                 code: ErrorCode::OffsetNotAvailable,
                 leader: self.leader_hint(),
             }),
-            LATEST => Ok((bounds.high_watermark, -1, epoch_at(bounds.high_watermark))),
-            MAX_TIMESTAMP => match log.max_timestamp() {
-                Some((timestamp, offset)) if offset < bounds.high_watermark => {
-                    Ok((offset, timestamp, epoch_at(offset)))
-                }
-                _ => Ok((Offset(-1), -1, LeaderEpoch::NONE)),
-            },
+        };
+        let search = |search| ListOffset::Search {
+            search,
+            otherwise: unless_settled(nothing),
+        };
+        match timestamp {
+            EARLIEST | EARLIEST_LOCAL => {
+                let epoch = self.epochs().epoch_for(bounds.log_start).unwrap_or(LeaderEpoch::NONE);
+                Ok(ListOffset::Known((bounds.log_start, -1, epoch)))
+            }
+            LATEST_TIERED => Ok(ListOffset::Known(nothing)),
+            LATEST => unless_settled((bounds.high_watermark, -1, leader.leader_epoch())).map(ListOffset::Known),
+            MAX_TIMESTAMP => Ok(search(log.search_max_timestamp(bounds.high_watermark))),
             timestamp if timestamp < 0 => Err(ErrorCode::UnsupportedVersion.into()),
-            timestamp => match log.offset_for_timestamp(timestamp, bounds.high_watermark) {
-                Ok(Some((offset, timestamp, epoch))) => Ok((offset, timestamp, epoch)),
-                Ok(None) => Ok((Offset(-1), -1, LeaderEpoch::NONE)),
-                Err(error) => Err(self.log_failed(&error)),
-            },
+            timestamp => Ok(search(log.search_timestamp(timestamp, bounds.high_watermark))),
         }
     }
 

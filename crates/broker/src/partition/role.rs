@@ -1,4 +1,4 @@
-use super::errand::LogWork;
+use super::errand::Cut;
 use super::{Partition, Role, TopicRules};
 use crate::replica_stream::StreamOut;
 use replica::{
@@ -79,6 +79,8 @@ impl Partition {
             if !enough {
                 self.fail_waiting_after_append();
             }
+            // Who is live may have changed.
+            self.answer_deletions();
         }
         RoleChange::Nothing
     }
@@ -91,6 +93,7 @@ impl Partition {
         }
         self.role = Role::Idle;
         self.streams.clear();
+        self.cut_after_move = None;
         self.drop_unappended();
         self.fail_waiting(
             ErrorCode::NotLeaderOrFollower,
@@ -106,6 +109,7 @@ impl Partition {
         }
         self.role = Role::Idle;
         self.streams.clear();
+        self.cut_after_move = None;
         self.drop_unappended();
         self.fail_waiting(code, None);
         RoleChange::Unfollow
@@ -117,6 +121,7 @@ impl Partition {
         self.producers_incomplete = true;
         self.role = Role::Idle;
         self.streams.clear();
+        self.cut_after_move = None;
         self.drop_unappended();
         self.fail_waiting(ErrorCode::KafkaStorageError, None);
         RoleChange::Unfollow
@@ -148,6 +153,7 @@ impl Partition {
         }
         log.assign_epoch(epoch, bounds.log_end);
         self.bounds = bounds;
+        self.log_start_wanted = bounds.log_start;
         let leader = Leader::new(
             self.tp,
             self.links.node_id,
@@ -178,7 +184,11 @@ impl Partition {
                 "the log is damaged below its durable mark: copying it again from the leader"
             );
             let start = log.log_start_offset();
-            self.send_away(LogWork::StartOver(start));
+            if self.moving_log_start {
+                // The shard looks at the image again when that is done.
+                return;
+            }
+            self.send_away(Cut::StartOver(start));
         }
         // Away: the shard looks at the image again when it is back.
         let Some(bounds) = self.log_bounds() else { return };
@@ -243,6 +253,7 @@ impl Partition {
         // Its position may be what the high watermark waits for.
         let actions = leader.on_append(log_end, now);
         self.perform(actions);
+        self.answer_deletions();
         Ok(answer)
     }
 
@@ -250,7 +261,10 @@ impl Partition {
     pub fn acked(&mut self, ack: &FollowerAck, now: Monotonic) {
         let Role::Leader(leader) = &mut self.role else { return };
         match leader.on_ack(ack, now) {
-            Ok(actions) => self.perform(actions),
+            Ok(actions) => {
+                self.perform(actions);
+                self.answer_deletions();
+            }
             // From before a restatement or an election: the follower says it again where it still holds.
             Err(error) => {
                 tracing::debug!(topic = self.topic, partition = self.tp.partition, %error, "an acknowledgement is refused")

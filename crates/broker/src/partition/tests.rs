@@ -56,8 +56,7 @@ impl Fixture {
             let mut bytes = batch("value").to_vec();
             records::set_base_offset(&mut bytes, Offset(offset));
             records::set_leader_epoch(&mut bytes, LeaderEpoch(0));
-            log.append(bytes.into(), Offset(offset), Offset(offset + 1), 0, 0)
-                .unwrap();
+            log.append(bytes.into(), Offset(offset), Offset(offset + 1), 0).unwrap();
         }
         let flusher = dir.start_flusher(&host, Box::new(PlainFlush));
         let (results, flushed) = mpsc::unbounded_channel();
@@ -177,4 +176,70 @@ fn what_waits_for_the_disk_is_bounded() {
     let mut outcomes = (0..100).map(|_| fixture.partition.entry(entry, bytes.clone()));
     assert!(outcomes.any(|outcome| outcome == Followed::Restate));
     assert_eq!((fixture.partition.inbox.len(), fixture.partition.inbox_bytes), (0, 0));
+}
+
+impl Fixture {
+    /// Follows node 1 in epoch 1, which has all 5 records of this replica, committed, and starts at `log_start`.
+    fn following(log_start: i64) -> (Self, StreamGeneration) {
+        let mut fixture = Self::with(5);
+        fixture.see(view(1, 1));
+        let hello = fixture.partition.hello(BrokerEpoch(1)).unwrap();
+        let agreed = HelloAnswer::SendFrom {
+            offset: Offset(5),
+            high_watermark: Offset(5),
+            log_start: Offset(log_start),
+        };
+        assert_eq!(fixture.partition.answered(hello.generation, &agreed), Followed::Ack);
+        (fixture, hello.generation)
+    }
+
+    fn diverge_at(&mut self, end: i64) {
+        self.partition.reopen();
+        let hello = self.partition.hello(BrokerEpoch(1)).unwrap();
+        let diverging = HelloAnswer::Diverging {
+            epoch: LeaderEpoch(0),
+            end_offset: Offset(end),
+        };
+        self.partition.answered(hello.generation, &diverging);
+    }
+}
+
+/// ◆ The journal must not learn of a log start above the log end. Fails if the log is cut while its start moves.
+#[test]
+fn a_cut_waits_for_a_log_start_that_is_under_way() {
+    for (cut_at, expected) in [(4, (3, 4)), (2, (3, 3))] {
+        let (mut fixture, _) = Fixture::following(3);
+        fixture.diverge_at(cut_at);
+        assert!(fixture.partition.log.is_some(), "the log is not away");
+        fixture.run_errand();
+        assert_eq!(fixture.partition.bounds().log_start, Offset(3));
+        assert!(fixture.partition.log.is_none(), "now it is");
+        fixture.run_errand();
+        let bounds = fixture.partition.bounds();
+        assert_eq!((bounds.log_start.0, bounds.log_end.0), expected);
+    }
+}
+
+/// ◆ What a dead leader said is not carried out in the next epoch. Fails if a cut that waits outlives the role.
+#[test]
+fn a_cut_that_waits_is_forgotten_with_its_epoch() {
+    let (mut fixture, _) = Fixture::following(3);
+    fixture.diverge_at(4);
+    fixture.see(view(ME.0, 2));
+    assert!(fixture.leads());
+    fixture.run_errand();
+    assert!(fixture.leads() && fixture.links.take_errands().is_empty());
+    let bounds = fixture.partition.bounds();
+    assert_eq!((bounds.log_start, bounds.log_end), (Offset(3), Offset(5)));
+}
+
+/// A follower that is slower than retention states its position anew, and is told to start over.
+#[test]
+fn a_follower_whose_next_record_is_deleted_states_its_position() {
+    let (mut fixture, generation) = Fixture::following(0);
+    let other = StreamGeneration(generation.0 + 1);
+    assert_eq!(fixture.partition.fell_behind(other), Followed::Nothing);
+    assert_eq!(fixture.partition.fell_behind(generation), Followed::Restate);
+    let again = fixture.partition.hello(BrokerEpoch(1)).unwrap();
+    assert!(again.generation > generation, "a leader takes no position twice");
 }

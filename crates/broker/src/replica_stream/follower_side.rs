@@ -97,6 +97,9 @@ impl FollowOut {
                         Ok(said) => shard
                             .with(answer.tp, |partition| partition.answered(answer.generation, &said))
                             .unwrap_or(Followed::Nothing),
+                        Err(ErrorCode::OffsetOutOfRange) => shard
+                            .with(answer.tp, |partition| partition.fell_behind(answer.generation))
+                            .unwrap_or(Followed::Nothing),
                         // Our image is behind, or the leader's is of another mind: the next image says what to do.
                         Err(code) => {
                             tracing::debug!(tp = %answer.tp, leader = self.leader.0, ?code, "the leader refuses a position");

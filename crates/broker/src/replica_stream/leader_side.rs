@@ -62,6 +62,17 @@ impl StreamOut {
         self.wake.notify_one();
     }
 
+    /// Sends nothing more of this partition until the follower states its position again.
+    pub(super) fn refuse(&self, tp: TopicPartition, code: ErrorCode) {
+        if let Some(feed) = self.close_feed(tp) {
+            self.answer(Answer {
+                tp,
+                generation: feed.generation,
+                answer: Err(code),
+            });
+        }
+    }
+
     fn close_feed(&self, tp: TopicPartition) -> Option<Feed> {
         let feed = self.feeds.borrow_mut().remove(&tp)?;
         self.give_back(feed.in_flight.iter().map(|(_, bytes)| bytes).sum());

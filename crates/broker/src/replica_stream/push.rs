@@ -5,11 +5,11 @@ use super::protocol::{Entry, Frame};
 use super::transport::{FrameSink, StreamError};
 use crate::shard::ShardRef;
 use bytes::Bytes;
-use logstore::LogSlice;
+use logstore::{LogError, LogSlice};
 use records::{BatchHeader, split_batches};
 use replica::{EntryHeader, digest};
 use std::rc::Rc;
-use types::TopicPartition;
+use types::{ErrorCode, TopicPartition};
 
 /// Records of one frame; several frames are in flight.
 const FRAME_BYTES: usize = 1024 * 1024;
@@ -82,8 +82,13 @@ async fn entry(shard: &ShardRef, out: &StreamOut, tp: TopicPartition, room: usiz
     };
     let slice = match partition.borrow().read_for_follower(next, room.max(1)) {
         Ok(slice) => slice,
+        // Retention was faster than this follower: it states its position again, and is told to start over.
+        Err(LogError::OffsetOutOfRange { .. }) => {
+            out.refuse(tp, ErrorCode::OffsetOutOfRange);
+            return Ok(Sent::Nothing);
+        }
         Err(error) => {
-            // The log start passed it, or the log is away or broken: a fresh statement tells which.
+            // The log is away or broken: a fresh statement tells which.
             tracing::warn!(%tp, follower = out.node.0, %error, "cannot read for a follower");
             return Err(StreamError::Unexpected("the log cannot be read"));
         }

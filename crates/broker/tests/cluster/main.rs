@@ -2,6 +2,7 @@ mod damage;
 mod damaged_wire;
 mod epochs;
 mod fetch_memory;
+mod log_life;
 mod long_poll;
 mod power_loss;
 mod replication;

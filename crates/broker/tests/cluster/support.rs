@@ -517,6 +517,11 @@ impl Cluster {
         }
     }
 
+    /// Where the node of this index has its logs.
+    pub fn path(&self, index: usize) -> &Path {
+        &self.paths[index]
+    }
+
     pub async fn start_all(&self) -> Vec<Node> {
         let mut nodes = Vec::new();
         for node in NODES {

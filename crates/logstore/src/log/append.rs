@@ -8,46 +8,58 @@ use types::Offset;
 
 impl Log {
     /// Appends whole batches whose base offsets and leader epochs are set: ascending, from `first`, which is
-    /// the log end or (on a follower of a compacted log) above it, up to `next`. One write; `bytes` stay in the tail
-    /// cache. `wall_ms` is for `segment.ms` where batches carry no timestamp.
+    /// the log end or (on a follower of a compacted log) above it, up to `next`. One write for each segment that they
+    /// go to; segments roll between batches as if each came alone. `bytes` stay in the tail cache. `wall_ms` is for
+    /// `segment.ms` and `retention.ms` where batches carry no timestamp.
     ///
     /// # Errors
     /// [`LogError::InvalidAppend`], nothing was written; [`LogError::Corrupt`]; [`LogError::Offline`] from the
     /// first failed write on.
-    pub fn append(
-        &mut self,
-        bytes: Bytes,
-        first: Offset,
-        next: Offset,
-        max_timestamp: i64,
-        wall_ms: i64,
-    ) -> Result<(), LogError> {
+    pub fn append(&mut self, bytes: Bytes, first: Offset, next: Offset, wall_ms: i64) -> Result<(), LogError> {
         self.check_writable()?;
         let headers = self.check_append(&bytes, first, next)?;
-        if self.must_roll(bytes.len(), next, max_timestamp, wall_ms) {
-            self.roll()?;
+        let (mut left, mut at) = (&headers[..], 0);
+        while let Some(batch) = left.first() {
+            if self.must_roll(&[], batch, wall_ms) {
+                self.roll()?;
+            }
+            let mut count = 1;
+            while let Some(more) = left.get(count)
+                && !self.must_roll(&left[..count], more, wall_ms)
+            {
+                count += 1;
+            }
+            let (batches, rest) = left.split_at(count);
+            let len: usize = batches.iter().map(BatchHeader::size).sum();
+            self.write_batches(&bytes[at..at + len], batches, wall_ms)?;
+            (left, at) = (rest, at + len);
         }
+        self.touched = true;
+        self.tail.push(first, next, bytes);
+        Ok(())
+    }
+
+    /// One write to the active segment, which has room for it.
+    fn write_batches(&mut self, bytes: &[u8], batches: &[BatchHeader], wall_ms: i64) -> Result<(), LogError> {
         let dir = self.dir.clone();
         let Some(active) = self.segments.last_mut() else {
             return Err(LogError::Offline);
         };
         let mut position = active.size;
-        dir.write("append", || active.append(&bytes))?;
-        for header in &headers {
+        dir.write("append", || active.append(&dir, bytes, wall_ms))?;
+        for header in batches {
             active.note(header, position);
             position += header.size() as u64;
         }
-        active.next = next;
-        for header in &headers {
+        self.log_end = active.next;
+        for header in batches {
             if self.epochs.last().is_none_or(|(epoch, _)| header.leader_epoch > *epoch) {
                 self.assign_epoch(header.leader_epoch, header.base_offset);
             }
             self.last_epoch = header.leader_epoch;
         }
-        self.log_end = next;
         self.active_dirty = true;
         self.bytes_dirty += bytes.len() as u64;
-        self.tail.push(first, next, bytes);
         Ok(())
     }
 
@@ -83,32 +95,37 @@ impl Log {
         }
     }
 
-    /// Kafka's rule (`LogSegment.shouldRoll`): size, time since the first append by timestamps, index full,
-    /// or an offset that does not fit the index.
-    fn must_roll(&self, bytes: usize, next: Offset, max_timestamp: i64, wall_ms: i64) -> bool {
+    /// Kafka's rule (`LogSegment.shouldRoll`) for a batch that would follow `pending` in the active segment: size, time
+    /// since the first batch by timestamps, an index that is full, or an offset that does not fit the index.
+    fn must_roll(&self, pending: &[BatchHeader], batch: &BatchHeader, wall_ms: i64) -> bool {
         let Some(active) = self.active() else { return false };
-        if active.size == 0 {
-            // A gap before the first batch may still be too wide.
-            return next.0 - active.base.0 > i64::from(i32::MAX);
+        let size = active.size + pending.iter().map(|batch| batch.size() as u64).sum::<u64>();
+        let too_far = batch.last_offset().0 - active.base.0 > i64::from(i32::MAX);
+        if size == 0 {
+            return too_far;
         }
-        let reached = if max_timestamp >= 0 { max_timestamp } else { wall_ms };
-        let started = active.first_timestamp.filter(|timestamp| *timestamp >= 0);
-        let expired = started.is_some_and(|started| reached.saturating_sub(started) > self.config.segment_ms);
+        let started = active
+            .first_timestamp
+            .or_else(|| pending.first().map(|batch| batch.max_timestamp));
+        let age = match started.filter(|timestamp| *timestamp >= 0) {
+            Some(started) => batch.max_timestamp.saturating_sub(started),
+            None => wall_ms.saturating_sub(active.created_ms),
+        };
         let index_full = active
             .index
             .as_ref()
-            .is_some_and(|index| index.offsets.len() as u64 * 8 >= u64::from(self.config.segment_index_bytes));
-        active.size + bytes as u64 > u64::from(self.config.segment_bytes)
-            || expired
+            .is_some_and(|index| index.is_full(self.config.segment_index_bytes));
+        size + batch.size() as u64 > u64::from(self.config.segment_bytes)
+            || age > self.config.segment_ms - active.jitter_ms
             || index_full
-            || next.0 - active.base.0 > i64::from(i32::MAX)
+            || too_far
     }
 
     /// Closes the active segment and begins another at the log end. Its index files and the new name are
     /// synced by the flush that covers them.
     pub fn roll(&mut self) -> Result<(), LogError> {
         self.check_writable()?;
-        let (dir, base, interval) = (self.dir.clone(), self.log_end, self.config.index_interval_bytes);
+        let (dir, base, config) = (self.dir.clone(), self.log_end, self.config);
         let Some(active) = self.segments.last_mut() else {
             return Err(LogError::Offline);
         };
@@ -120,19 +137,16 @@ impl Log {
             if empty {
                 active.remove_files(&dir)?;
             } else {
-                let indexes = active.write_index(&dir)?;
-                self.unsynced.extend(indexes);
-                self.unsynced.extend(active.file.take());
-                active.index = None;
+                self.unsynced.extend(active.finish(&dir)?);
             }
-            Segment::create(&dir, &self.path, base, interval)
+            Segment::create(&dir, &self.path, base, &config)
         })?;
         if empty {
             self.segments.pop();
         }
         self.segments.push(created);
+        self.indexed = base;
         self.dir_dirty = true;
-        self.active_dirty = true;
         Ok(())
     }
 }

@@ -1,4 +1,5 @@
 use super::Log;
+use crate::LogError;
 use crate::flush::{FlushJob, Flushed};
 
 impl Log {
@@ -29,6 +30,7 @@ impl Log {
             dirs,
             epochs: self.epochs[self.epochs_durable..].to_vec(),
             durable: self.log_end,
+            recovery_point: self.indexed,
             bytes: self.bytes_dirty,
         };
         self.job_out = true;
@@ -37,6 +39,33 @@ impl Log {
         self.cut_dirty = false;
         self.bytes_dirty = 0;
         Some(job)
+    }
+
+    /// Writes what the active segment's index files lack, so that a restart reads only what comes after. It counts, in
+    /// [`Log::begin_flush`], once it is synced.
+    ///
+    /// # Errors
+    /// [`LogError::Corrupt`]; [`LogError::Offline`].
+    pub fn checkpoint_index(&mut self) -> Result<(), LogError> {
+        self.check_writable()?;
+        let dir = self.dir.clone();
+        let Some(active) = self.segments.last_mut() else {
+            return Ok(());
+        };
+        let written = dir.write("index", || active.write_index(&dir))?;
+        self.unsynced.extend(written);
+        self.indexed = self.log_end;
+        self.dir_dirty = true;
+        Ok(())
+    }
+
+    /// To be called every few seconds: an active segment that was not appended to since the last call, and is synced,
+    /// gives its descriptor back. ◆ One with unsynced bytes stays open.
+    pub fn rest(&mut self) {
+        let idle = !(std::mem::take(&mut self.touched) || self.active_dirty || self.job_out);
+        if let Some(active) = self.segments.last_mut().filter(|_| idle) {
+            active.file = None;
+        }
     }
 
     /// Takes in the result of the job that is out. One from before a truncation moves nothing; what it

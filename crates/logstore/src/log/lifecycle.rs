@@ -1,12 +1,13 @@
 use super::Log;
 use crate::LogError;
-use crate::checkpoint::{epoch_checkpoint, export};
+use crate::checkpoint::{EPOCHS, epoch_checkpoint, export};
 use crate::directory::lock;
-use crate::marks::{Entry, trim_epochs};
+use crate::marks::Entry;
 use crate::meta_properties::print_uuid;
 use crate::segment::Segment;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 use types::{Offset, TopicId};
 use uuid::Uuid;
 
@@ -31,53 +32,11 @@ impl Log {
         let metadata = partition_metadata(self.key.tp.topic);
         disk.write_durably(&self.path.join("partition.metadata"), metadata.as_bytes())?;
         if self.segments.is_empty() {
-            let interval = self.config.index_interval_bytes;
             self.segments
-                .push(Segment::create(&self.dir, &self.path, self.log_start, interval)?);
+                .push(Segment::create(&self.dir, &self.path, self.log_start, &self.config)?);
         }
         disk.sync_dir(&self.path)?;
         disk.sync_dir(&self.dir.path)
-    }
-
-    /// Raises the log start (DeleteRecords, retention); durable when this returns. Segments wholly below are
-    /// removed. A lower offset changes nothing.
-    ///
-    /// # Errors
-    /// [`LogError::OffsetOutOfRange`] above the log end; [`LogError::Offline`].
-    pub fn increment_log_start(&mut self, offset: Offset) -> Result<(), LogError> {
-        self.check_writable()?;
-        if offset > self.log_end {
-            return Err(LogError::OffsetOutOfRange {
-                offset,
-                log_start: self.log_start,
-                log_end: self.log_end,
-            });
-        }
-        if offset <= self.log_start {
-            return Ok(());
-        }
-        self.dir.journal(&[Entry::LogStart { key: self.key, offset }])?;
-        self.log_start = offset;
-        self.durable = self.durable.max(offset);
-        let durable_epoch = self.epoch_durable();
-        trim_epochs(&mut self.epochs, offset);
-        self.epochs_durable =
-            durable_epoch.map_or(0, |epoch| self.epochs.partition_point(|(known, _)| *known <= epoch));
-        let kept = self.segments.len().saturating_sub(1);
-        let gone = self.segments[..kept].partition_point(|segment| segment.next <= offset);
-        let removed: Vec<Segment> = self.segments.drain(..gone).collect();
-        let dir = self.dir.clone();
-        if !removed.is_empty() {
-            // Files that come back after a crash lie below the log start, and recovery removes them again.
-            self.dir.cleaner.submit(Box::new(move || {
-                for segment in removed {
-                    if let Err(error) = segment.remove_files(&dir) {
-                        tracing::warn!(path = %segment.path.display(), %error, "cannot remove a segment");
-                    }
-                }
-            }));
-        }
-        Ok(())
     }
 
     /// Base offset and size of each segment, for retention.
@@ -98,8 +57,9 @@ impl Log {
             return Ok(());
         }
         if let Some(active) = self.segments.last_mut()
-            && active.index.is_some()
+            && let Some(index) = &mut active.index
         {
+            index.finish();
             active.write_index(&self.dir)?;
         }
         self.export_epochs()
@@ -110,7 +70,7 @@ impl Log {
     /// # Errors
     /// The first failure of the disk.
     pub fn export_epochs(&self) -> io::Result<()> {
-        let path = self.path.join("leader-epoch-checkpoint");
+        let path = self.path.join(EPOCHS);
         export(
             &*self.dir.disk,
             &path,
@@ -118,7 +78,7 @@ impl Log {
         )
     }
 
-    /// Removes the replica: durable when this returns; the files go on a pool. The same topic partition may be
+    /// Removes the replica: durable when this returns; the files go after `file.delete.delay.ms`. The same topic partition may be
     /// created again at once, with another incarnation.
     ///
     /// # Errors
@@ -141,12 +101,7 @@ impl Log {
             dir.disk.sync_dir(&dir.path)
         })?;
         dir.journal(&[Entry::Removed { key }])?;
-        let cleaner = dir.cleaner.clone();
-        cleaner.submit(Box::new(move || {
-            if let Err(error) = dir.disk.remove_dir_all(&away) {
-                tracing::warn!(path = %away.display(), %error, "cannot remove a deleted partition");
-            }
-        }));
+        dir.remove_later([away], Duration::from_millis(self.config.file_delete_delay_ms));
         Ok(())
     }
 }

@@ -2,10 +2,9 @@ use super::Log;
 use crate::{LogError, LogSlice};
 use bytes::Bytes;
 use host::Pool;
-use records::{Batch, decode_records};
 use std::future::Future;
 use std::sync::Arc;
-use types::{LeaderEpoch, Offset, limits};
+use types::Offset;
 
 impl Log {
     /// Whole batches from the one that contains `from`, below `up_to`, at most `max_bytes`, but the first
@@ -97,49 +96,6 @@ impl Log {
     ) -> impl Future<Output = Result<Bytes, LogError>> + Send + 'static + use<> {
         let slice = self.read(from, up_to, max_bytes, at_least_one);
         async move { slice?.load(pool).await }
-    }
-
-    /// The first record below `up_to` whose timestamp is at least `timestamp`: its offset, timestamp and leader
-    /// epoch.
-    ///
-    /// # Errors
-    /// [`LogError::Io`]; a batch that does not decode is one.
-    pub fn offset_for_timestamp(
-        &self,
-        timestamp: i64,
-        up_to: Offset,
-    ) -> Result<Option<(Offset, i64, LeaderEpoch)>, LogError> {
-        for segment in &self.segments {
-            if segment.base >= up_to || segment.max_timestamp.is_none_or(|(greatest, _)| greatest < timestamp) {
-                continue;
-            }
-            let mut scan = segment.scan_for_timestamp(&self.dir, timestamp)?;
-            while let Some((_, header, bytes)) = scan.next_batch()? {
-                if header.base_offset >= up_to {
-                    return Ok(None);
-                }
-                if header.max_timestamp < timestamp || header.last_offset() < self.log_start {
-                    continue;
-                }
-                let batch = Batch {
-                    header,
-                    bytes: Bytes::copy_from_slice(bytes),
-                };
-                let records = decode_records(&batch, limits::DECOMPRESSED_BYTES_MAX)
-                    .map_err(|error| std::io::Error::new(std::io::ErrorKind::InvalidData, error))?;
-                for record in records {
-                    let at = if header.is_log_append_time() {
-                        header.max_timestamp
-                    } else {
-                        record.timestamp
-                    };
-                    if at >= timestamp && record.offset >= self.log_start && record.offset < up_to {
-                        return Ok(Some((record.offset, at, header.leader_epoch)));
-                    }
-                }
-            }
-        }
-        Ok(None)
     }
 
     /// The greatest timestamp in the log and the last offset of the batch that has it (KIP-734).

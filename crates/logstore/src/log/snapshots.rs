@@ -79,10 +79,16 @@ impl Log {
             .segments
             .partition_point(|segment| segment.base <= from)
             .saturating_sub(1);
-        let segments: VecDeque<_> = self.segments[first..]
+        let mut segments: VecDeque<_> = self.segments[first..]
             .iter()
-            .map(|segment| (segment.path.clone(), segment.size))
+            .map(|segment| (segment.path.clone(), 0, segment.size))
             .collect();
+        // Where the index does not help, the segment is read from its start.
+        if let (Some((_, start, _)), Some(segment)) = (segments.front_mut(), self.segments.get(first))
+            && let Ok(Some((position, _))) = segment.batch_at(&self.dir, from)
+        {
+            *start = position;
+        }
         HeaderScan::new(self.dir.clone(), segments, from)
     }
 

@@ -73,7 +73,6 @@ impl Log {
         for segment in self.segments.drain(kept..).collect::<Vec<_>>().iter().rev() {
             segment.remove_files(&self.dir)?;
         }
-        let interval = self.config.index_interval_bytes;
         if let Some(last) = self.segments.last_mut() {
             let file = match last.file.take() {
                 Some(file) => file,
@@ -82,9 +81,10 @@ impl Log {
             self.dir.forget_file(&last.path);
             last.remove_index_files(&self.dir)?;
             file.set_len(size)?;
-            let rebuilt = Segment::reopened(file, last.path.clone(), last.base, size, interval)?;
+            let rebuilt = Segment::reopened(&self.dir, file, last.path.clone(), last.base, size, &self.config)?;
             *last = rebuilt;
             last.next = end;
+            self.indexed = self.indexed.min(last.base);
         }
         self.remove_snapshots_above(end)?;
         self.active_dirty = true;
@@ -120,15 +120,12 @@ impl Log {
                 self.dir.disk.remove_file(&self.path.join(&entry.name))?;
             }
         }
-        self.segments.push(Segment::create(
-            &self.dir,
-            &self.path,
-            offset,
-            self.config.index_interval_bytes,
-        )?);
+        self.segments
+            .push(Segment::create(&self.dir, &self.path, offset, &self.config)?);
         self.log_start = offset;
         self.log_end = offset;
         self.durable = offset;
+        self.indexed = offset;
         self.epochs.clear();
         self.epochs_durable = 0;
         self.last_epoch = LeaderEpoch::NONE;

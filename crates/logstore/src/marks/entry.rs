@@ -16,6 +16,7 @@ use uuid::Uuid;
 ///                                                  │ 6 log start       offset i64
 ///                                                  │ 7 delete          –
 ///                                                  │ 8 removed         –
+///                                                  │ 9 recovery point  offset i64
 /// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Entry {
@@ -53,6 +54,11 @@ pub(crate) enum Entry {
     Removed {
         key: LogKey,
     },
+    /// The index files on disk say all of the segments below, and of the segment that holds it.
+    RecoveryPoint {
+        key: LogKey,
+        offset: Offset,
+    },
 }
 
 impl Entry {
@@ -65,7 +71,8 @@ impl Entry {
             | Self::TruncateFully { key, .. }
             | Self::LogStart { key, .. }
             | Self::Delete { key }
-            | Self::Removed { key } => *key,
+            | Self::Removed { key }
+            | Self::RecoveryPoint { key, .. } => *key,
         }
     }
 
@@ -79,6 +86,7 @@ impl Entry {
             Self::LogStart { .. } => 6,
             Self::Delete { .. } => 7,
             Self::Removed { .. } => 8,
+            Self::RecoveryPoint { .. } => 9,
         }
     }
 
@@ -101,7 +109,8 @@ impl Entry {
             Self::Mark { offset, .. }
             | Self::Truncate { offset, .. }
             | Self::TruncateFully { offset, .. }
-            | Self::LogStart { offset, .. } => into.extend_from_slice(&offset.0.to_be_bytes()),
+            | Self::LogStart { offset, .. }
+            | Self::RecoveryPoint { offset, .. } => into.extend_from_slice(&offset.0.to_be_bytes()),
             Self::Delete { .. } | Self::Removed { .. } => {}
         }
     }
@@ -155,6 +164,10 @@ impl Entry {
             },
             7 => Self::Delete { key },
             8 => Self::Removed { key },
+            9 => Self::RecoveryPoint {
+                key,
+                offset: offset(bytes)?,
+            },
             _ => return Err(MarksError::Entry("unknown kind")),
         })
     }

@@ -1,6 +1,6 @@
 use super::round::{ROUND_ALIGNMENT, Round, encode_round};
-use super::state::DirectoryState;
-use super::{Entry, MarksError};
+use super::state::{DirectoryState, LogState};
+use super::{Entry, LogKey, MarksError};
 use host::{Disk, File, OpenMode};
 use std::io;
 use std::path::{Path, PathBuf};
@@ -170,6 +170,11 @@ impl MarksJournal {
 
     pub(crate) fn state(&self) -> &DirectoryState {
         &self.state
+    }
+
+    /// The logs that are not being deleted, for what is noted of them without being stored.
+    pub(crate) fn living_logs(&mut self) -> impl Iterator<Item = (&LogKey, &mut LogState)> {
+        self.state.logs.iter_mut().filter(|(_, state)| !state.deleting)
     }
 
     /// Makes the entries durable as one round. After an error the journal must not be used again.

@@ -17,9 +17,13 @@ pub(crate) struct LogState {
     pub(crate) name: String,
     pub(crate) durable: Offset,
     pub(crate) log_start: Offset,
+    /// What lies below is described by index files that are on disk. At most `durable`.
+    pub(crate) recovery_point: Offset,
     pub(crate) epochs: Vec<(LeaderEpoch, Offset)>,
     pub(crate) cut: Option<Cut>,
     pub(crate) deleting: bool,
+    /// `leader-epoch-checkpoint` says what `epochs` says. Not stored.
+    pub(crate) epochs_exported: bool,
     /// Raised by each truncation, so that a flush which was under way then is not counted. Not stored.
     pub(crate) generation: u64,
 }
@@ -36,16 +40,20 @@ impl LogState {
             name,
             durable: Offset::ZERO,
             log_start: Offset::ZERO,
+            recovery_point: Offset::ZERO,
             epochs: Vec::new(),
             cut: None,
             deleting: false,
+            epochs_exported: false,
             generation: 0,
         }
     }
 
     fn truncate(&mut self, offset: Offset) {
         self.generation += 1;
+        self.epochs_exported = false;
         self.durable = self.durable.min(offset);
+        self.recovery_point = self.recovery_point.min(offset);
         self.epochs.retain(|(_, start)| *start < offset);
         self.cut = Some(match self.cut {
             // What came after a full truncation was not durable, so all of it may go.
@@ -56,6 +64,7 @@ impl LogState {
     }
 
     fn assign_epoch(&mut self, epoch: LeaderEpoch, start: Offset) {
+        self.epochs_exported = false;
         self.epochs.retain(|(known, at)| *known < epoch && *at < start);
         self.epochs.push((epoch, start));
     }
@@ -63,6 +72,7 @@ impl LogState {
     fn move_log_start(&mut self, offset: Offset) {
         self.log_start = self.log_start.max(offset);
         self.durable = self.durable.max(offset);
+        self.epochs_exported = false;
         trim_epochs(&mut self.epochs, self.log_start);
     }
 }
@@ -100,13 +110,16 @@ impl DirectoryState {
             Entry::Truncate { offset, .. } => log.truncate(*offset),
             Entry::TruncateFully { offset, .. } => {
                 log.generation += 1;
+                log.epochs_exported = false;
                 log.durable = *offset;
+                log.recovery_point = *offset;
                 log.log_start = *offset;
                 log.epochs.clear();
                 log.cut = Some(Cut::Fully(*offset));
             }
             Entry::LogStart { offset, .. } => log.move_log_start(*offset),
             Entry::Delete { .. } => log.deleting = true,
+            Entry::RecoveryPoint { offset, .. } => log.recovery_point = *offset,
         }
         Ok(())
     }
@@ -139,6 +152,10 @@ impl DirectoryState {
             if let Some(Cut::From(offset)) = log.cut {
                 entries.push(Entry::Truncate { key, offset });
             }
+            entries.push(Entry::RecoveryPoint {
+                key,
+                offset: log.recovery_point,
+            });
             // After the truncation, which would drop those that were assigned since.
             entries.extend(log.epochs.iter().map(|(epoch, start)| Entry::Epoch {
                 key,

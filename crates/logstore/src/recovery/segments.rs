@@ -1,10 +1,12 @@
 use crate::batch_scan::BatchScan;
 use crate::index::{OffsetEntries, SegmentIndex, last_time_entry};
 use crate::log::Log;
+use crate::marks::LogState;
 use crate::segment::{Segment, base_of_name, segment_path};
-use host::OpenMode;
-use records::verify_crc;
+use host::{File, OpenMode};
+use records::{BATCH_HEADER_LEN, verify_crc};
 use std::io;
+use std::sync::Arc;
 use types::{LeaderEpoch, Offset};
 
 /// Bytes read at once.
@@ -30,8 +32,8 @@ pub(super) struct Walk {
 }
 
 impl Walk {
-    /// Reads the log, whose `mark` is its durable offset, up to `cut_at`.
-    pub(super) fn run(log: &Log, mark: Offset, cut_at: Offset) -> io::Result<Self> {
+    /// Reads the log up to `cut_at`, but for what lies below the recovery point.
+    pub(super) fn run(log: &Log, known: &LogState, cut_at: Offset) -> io::Result<Self> {
         let mut bases: Vec<(Offset, u64)> = log
             .dir
             .disk
@@ -60,7 +62,7 @@ impl Walk {
             Some((base, _)) if *base > log.log_start => walk.bad = Some("the first segment is missing".to_owned()),
             Some((base, _)) => walk.end = *base,
         }
-        let marked = bases.partition_point(|(base, _)| *base <= mark).saturating_sub(1);
+        let below = |base: Offset| known.recovery_point.min(cut_at) > base;
         for (index, (base, len)) in bases.iter().copied().enumerate() {
             if walk.bad.is_none() && base != walk.end {
                 walk.bad = Some(format!("the segment at {base} does not follow offset {}", walk.end));
@@ -70,7 +72,8 @@ impl Walk {
                 continue;
             }
             let next_base = bases.get(index + 1).map(|(base, _)| *base);
-            let checked = match next_base.filter(|_| index < marked) {
+            // ◆ Only a segment all of which, and the start of the next, is below: its index files were synced with that.
+            let checked = match next_base.filter(|next| below(*next)) {
                 Some(next) => walk.check_rolled(log, base, len, next)?,
                 None => None,
             };
@@ -79,7 +82,7 @@ impl Walk {
                     walk.end = segment.next;
                     walk.segments.push(segment);
                 }
-                None => walk.scan(log, base, len, mark, cut_at)?,
+                None => walk.scan(log, base, len, known, cut_at)?,
             }
         }
         walk.found_until = walk
@@ -93,7 +96,7 @@ impl Walk {
     /// indexed batch on batches go exactly to the end of the file and the base of the next segment.
     fn check_rolled(&mut self, log: &Log, base: Offset, len: u64, next: Offset) -> io::Result<Option<Segment>> {
         let path = segment_path(&log.path, base, "log");
-        let mut segment = Segment::found(path.clone(), base, len, next);
+        let mut segment = Segment::found(&log.dir, path.clone(), base, len, next);
         let disk = &log.dir.disk;
         let (Ok(index), Ok(times)) = (
             disk.open(&segment.index_path(), OpenMode::Read),
@@ -101,13 +104,13 @@ impl Walk {
         ) else {
             return Ok(None);
         };
-        if index.len()? % 8 != 0 {
+        let (Ok(entry), Ok(time)) = (OffsetEntries::of_file(index)?.last(), last_time_entry(&*times, base)) else {
             return Ok(None);
-        }
-        let entry = OffsetEntries::of_file(index)?.last()?;
+        };
         let start = entry.map_or(0, |(_, position)| u64::from(position));
-        segment.max_timestamp = last_time_entry(&*times, base)?;
-        if start > len || (segment.max_timestamp.is_none() && len > 0) {
+        // Without an entry no batch has a timestamp.
+        segment.max_timestamp = time;
+        if start > len {
             return Ok(None);
         }
         let mut scan = BatchScan::new(disk.open(&path, OpenMode::Read)?, start, len, 64 * 1024);
@@ -123,17 +126,19 @@ impl Walk {
         Ok(whole.then_some(segment))
     }
 
-    /// Reads every batch of a segment, up to the first bad one or `cut_at`.
+    /// Reads every batch of a segment that is not below the recovery point, up to the first bad one or `cut_at`.
     ///
     /// ◆ A batch's CRC does not cover its base offset. What was durable ended with a batch, so one that leads from below
     /// the mark to beyond it has a damaged offset, and hides what was there.
-    fn scan(&mut self, log: &Log, base: Offset, len: u64, mark: Offset, cut_at: Offset) -> io::Result<()> {
+    fn scan(&mut self, log: &Log, base: Offset, len: u64, known: &LogState, cut_at: Offset) -> io::Result<()> {
         let path = segment_path(&log.path, base, "log");
         let file = log.dir.disk.open(&path, OpenMode::Read)?;
-        let mut segment = Segment::found(path, base, 0, base);
-        segment.index = Some(SegmentIndex::new(base, log.config.index_interval_bytes));
-        let mut scan = BatchScan::new(file, 0, len, SCAN_CHUNK);
-        let mut expected = base;
+        let mut segment = Segment::found(&log.dir, path, base, 0, base);
+        let up_to = known.recovery_point.min(cut_at);
+        let (start, mut expected) = self.resume(log, &file, &mut segment, len, up_to)?;
+        segment.size = start;
+        let mut scan = BatchScan::new(file, start, len, SCAN_CHUNK);
+        let mark = known.durable;
         while let Some((position, header, bytes)) = scan.next_batch()? {
             if header.next_offset() > cut_at {
                 self.bad = Some("the log was truncated here".to_owned());
@@ -169,12 +174,80 @@ impl Walk {
         Ok(())
     }
 
+    /// Takes the index of what lies below `up_to` from the segment's files, where they agree with the segment; answers
+    /// from where on it is to be read: position, and the offset that must come there.
+    fn resume(
+        &mut self,
+        log: &Log,
+        file: &Arc<dyn File>,
+        segment: &mut Segment,
+        len: u64,
+        up_to: Offset,
+    ) -> io::Result<(u64, Offset)> {
+        let (base, interval) = (segment.base, log.config.index_interval_bytes);
+        let index = match up_to > base {
+            true => self.read_index(log, segment, len, up_to)?,
+            false => None,
+        };
+        let resumed = index.and_then(|index| Some((index.offsets.last().copied()?, index)));
+        if let Some(((offset, position), index)) = resumed {
+            let header = |position| BatchScan::new(file.clone(), position, len, BATCH_HEADER_LEN).next_header();
+            if let (Some((_, first)), Some((position, at))) = (header(0)?, header(u64::from(position))?)
+                && first.base_offset >= base
+                && at.last_offset() == base.plus(i64::from(offset))
+                && at.base_offset >= base
+            {
+                segment.first_timestamp = Some(first.max_timestamp);
+                segment.max_timestamp = index.max_timestamp();
+                segment.index = Some(index);
+                return Ok((position, at.base_offset));
+            }
+        }
+        segment.index = Some(SegmentIndex::new(base, interval));
+        Ok((0, base))
+    }
+
+    fn read_index(
+        &mut self,
+        log: &Log,
+        segment: &Segment,
+        len: u64,
+        up_to: Offset,
+    ) -> io::Result<Option<SegmentIndex>> {
+        let disk = &log.dir.disk;
+        let mut files = Vec::new();
+        for path in [segment.index_path(), segment.time_index_path()] {
+            let file = match disk.open(&path, OpenMode::Read) {
+                Ok(file) => file,
+                Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+                Err(error) => return Err(error),
+            };
+            // More than an entry for each batch is no index of this segment.
+            let size = file.len()?;
+            if size > len {
+                return Ok(None);
+            }
+            let mut bytes = vec![0; usize::try_from(size).map_err(io::Error::other)?];
+            file.read_exact_at(&mut bytes, 0)?;
+            self.bytes_read += size;
+            files.push(bytes);
+        }
+        let interval = log.config.index_interval_bytes;
+        Ok(SegmentIndex::resume(
+            (&files[0], &files[1]),
+            segment.base,
+            interval,
+            len,
+            up_to,
+        ))
+    }
+
     /// Makes the files what was found: removes what is behind the end, cuts the last segment, writes missing
     /// indexes. The caller syncs.
     pub(super) fn apply(self, log: &mut Log) -> io::Result<()> {
         let dir = log.dir.clone();
         for base in self.below.iter().chain(&self.behind) {
-            Segment::found(segment_path(&log.path, *base, "log"), *base, 0, *base).remove_files(&dir)?;
+            Segment::found(&dir, segment_path(&log.path, *base, "log"), *base, 0, *base).remove_files(&dir)?;
         }
         if self.segments.is_empty() || self.end < log.log_start {
             // Nothing at or above the log start is left.
@@ -185,6 +258,7 @@ impl Walk {
             return Ok(());
         }
         log.segments = self.segments;
+        log.indexed = log.active().map_or(log.log_start, |active| active.base);
         log.log_end = self.end;
         log.epochs = self.epochs;
         let count = log.segments.len();
@@ -199,23 +273,18 @@ impl Walk {
             }
             if active {
                 if segment.index.is_none() {
-                    let rebuilt = Segment::reopened(
-                        file.clone(),
-                        segment.path.clone(),
-                        segment.base,
-                        segment.size,
-                        log.config.index_interval_bytes,
-                    )?;
+                    let (path, base, size) = (segment.path.clone(), segment.base, segment.size);
+                    let rebuilt = Segment::reopened(&dir, file.clone(), path, base, size, &log.config)?;
                     *segment = rebuilt;
                     segment.next = log.log_end;
                 }
-                // It would say less than the segment holds from the next append on.
-                segment.remove_index_files(&dir)?;
+                segment.make_active(&dir, &log.config);
+                log.unsynced.extend(segment.cut_index_files(&dir)?);
+                segment.file = Some(file);
             } else {
-                log.unsynced.extend(segment.write_index(&dir)?);
-                segment.index = None;
+                segment.file = Some(file);
+                log.unsynced.extend(segment.finish(&dir)?);
             }
-            segment.file = Some(file);
         }
         log.remove_snapshots_above(log.log_end)?;
         let end = log.log_end;

@@ -1,10 +1,12 @@
-use super::placement::{Placement, directory};
+use super::manual_assignment;
+use super::new_partition::new_partition;
+use super::placement::Placement;
 use super::topic_name::{self, Collisions};
 use super::{Plan, PlanError};
-use crate::{Image, PartitionImage, Record, TopicImage, topic_config};
+use crate::{Image, Record, TopicImage, topic_config};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
-use types::{ErrorCode, LeaderEpoch, NodeId, PartitionEpoch, ReplicaIncarnation, TopicId, TopicPartition, limits};
+use types::{ErrorCode, NodeId, TopicId, TopicPartition, limits};
 
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct CreateTopics {
@@ -104,7 +106,7 @@ impl<'a> Creation<'a> {
         if new.id.is_zero() || self.image.topics.contains_key(&new.id) || !self.ids.insert(new.id) {
             return refuse(ErrorCode::InvalidRequest, "The topic's id is none or taken");
         }
-        let configs = checked_configs(&new.configs)?;
+        let configs = checked_configs(self.image, &new.configs)?;
         let (assignments, created_short) = if new.assignments.is_empty() {
             self.place(new)?
         } else {
@@ -124,7 +126,7 @@ impl<'a> Creation<'a> {
         let strict = self.image.is_strict(&topic);
         let partitions = assignments.into_iter().enumerate();
         topic.partitions = partitions
-            .map(|(number, replicas)| Arc::new(self.partition(number, replicas, strict)))
+            .map(|(number, replicas)| Arc::new(new_partition(self.image, number, replicas, strict)))
             .collect();
         self.records.push(Record::Topic {
             id: topic.id,
@@ -205,30 +207,7 @@ impl<'a> Creation<'a> {
         }
         let factor = new.assignments.first().map_or(0, |(_, replicas)| replicas.len());
         for (number, replicas) in &by_number {
-            let distinct: BTreeSet<&NodeId> = replicas.iter().collect();
-            if replicas.is_empty() {
-                return invalid("The manual partition assignment includes an empty replica list.".into());
-            }
-            if distinct.len() != replicas.len() {
-                return invalid(format!(
-                    "The manual partition assignment of partition {number} repeats a broker."
-                ));
-            }
-            if replicas.len() != factor {
-                return invalid("The manual partition assignment includes inconsistent replica counts.".into());
-            }
-            if let Some(unknown) = replicas.iter().find(|node| self.image.broker(**node).is_none()) {
-                let message = format!(
-                    "The manual partition assignment includes broker {unknown}, but no such broker is registered."
-                );
-                return invalid(message);
-            }
-            if !replicas.iter().any(|node| self.image.may_lead(*node)) {
-                let message = format!(
-                    "All brokers specified in the manual partition assignment for partition {number} are fenced or in controlled shutdown."
-                );
-                return invalid(message);
-            }
+            manual_assignment::check(self.image, *number, replicas, factor)?;
         }
         Ok(by_number.into_values().cloned().collect())
     }
@@ -243,41 +222,14 @@ impl<'a> Creation<'a> {
         }
         Ok(partitions)
     }
-
-    /// A new, empty partition. Its log holds nothing, so all of it is durable.
-    fn partition(&self, number: usize, replicas: Vec<NodeId>, strict: bool) -> PartitionImage {
-        let isr: Vec<NodeId> = replicas
-            .iter()
-            .copied()
-            .filter(|node| self.image.may_lead(*node))
-            .collect();
-        let place = |node: &NodeId| {
-            self.image
-                .broker(*node)
-                .map(|broker| directory(broker, number))
-                .unwrap_or_default()
-        };
-        PartitionImage {
-            directories: replicas.iter().map(place).collect(),
-            incarnation: ReplicaIncarnation(0),
-            leader: isr.first().copied(),
-            isr,
-            elr: Vec::new(),
-            last_known_elr: Vec::new(),
-            leader_epoch: LeaderEpoch(0),
-            partition_epoch: PartitionEpoch(0),
-            strict: if strict { replicas.clone() } else { Vec::new() },
-            replicas,
-        }
-    }
 }
 
-/// Names of Kafka's old configs, which clients still send and which mean nothing any more.
-const TOLERATED: [&str; 2] = ["message.format.version", "message.downconversion.enable"];
-
-fn checked_configs(configs: &BTreeMap<String, Option<String>>) -> Result<BTreeMap<String, String>, PlanError> {
+fn checked_configs(
+    image: &Image,
+    configs: &BTreeMap<String, Option<String>>,
+) -> Result<BTreeMap<String, String>, PlanError> {
     let mut checked = BTreeMap::new();
-    for (name, value) in configs.iter().filter(|(name, _)| !TOLERATED.contains(&name.as_str())) {
+    for (name, value) in configs.iter().filter(|(name, _)| !topic_config::is_tolerated(name)) {
         let Some(value) = value else {
             return refuse(
                 ErrorCode::InvalidConfig,
@@ -285,8 +237,10 @@ fn checked_configs(configs: &BTreeMap<String, Option<String>>) -> Result<BTreeMa
             );
         };
         topic_config::validate(name, value).map_err(|why| PlanError::new(ErrorCode::InvalidConfig, why))?;
-        checked.insert(name.clone(), value.trim().to_owned());
+        let stored = topic_config::find(name).map(|definition| definition.kind.stored(value));
+        checked.insert(name.clone(), stored.unwrap_or_default());
     }
+    topic_config::validate_together(image, &checked).map_err(|why| PlanError::new(ErrorCode::InvalidConfig, why))?;
     Ok(checked)
 }
 

@@ -1,6 +1,7 @@
 use super::{Plan, PlanError};
 use crate::{Image, Record, topic_config};
 use std::collections::BTreeMap;
+use topic_config::Effect;
 use types::ErrorCode;
 
 /// Founds the cluster, or raises its finalized `metadata.version`.
@@ -8,8 +9,8 @@ use types::ErrorCode;
 pub struct SetCluster {
     pub cluster_id: String,
     pub metadata_version: u16,
-    /// The founder's own properties among the synonyms of topic configs: they become the default of all
-    /// brokers, because planners cannot use what differs from node to node. Others are ignored.
+    /// The founder's own properties among the synonyms of topic configs that planners decide with: they become the
+    /// default of all brokers, because planners cannot use what differs from node to node. Others are ignored.
     pub broker_configs: BTreeMap<String, String>,
 }
 
@@ -31,7 +32,8 @@ pub fn set_cluster(image: &Image, command: &SetCluster) -> Result<Plan<()>, Plan
                 cluster_id: command.cluster_id.clone(),
             });
             for (name, value) in &command.broker_configs {
-                let valid = topic_config::find_synonym(name).is_some_and(|known| known.kind.check(name, value).is_ok());
+                let valid = topic_config::find_synonym(name)
+                    .is_some_and(|known| known.effect == Effect::Cluster && known.kind.check(name, value).is_ok());
                 if valid {
                     let (name, value) = (name.clone(), Some(value.trim().to_owned()));
                     records.push(Record::BrokerConfig {

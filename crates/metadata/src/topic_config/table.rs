@@ -1,9 +1,13 @@
-use super::{Definition, Kind, Range};
+use super::{Definition, Effect, Kind, Range};
 
 const INT_MAX: i32 = i32::MAX;
 /// ◆ What cannot be replicated must not be promised: a longer batch would not fit into a replica frame.
 #[allow(clippy::cast_possible_truncation, clippy::cast_possible_wrap, reason = "far below")]
 const BATCH_BYTES_MAX: i32 = types::limits::BATCH_BYTES_MAX as i32;
+
+const COMPACTION: Effect = Effect::None("logs are not compacted yet");
+const TIERED: Effect = Effect::None("there is no tiered storage");
+const THROTTLE: Effect = Effect::None("replication is not throttled");
 
 /// Every topic config, by name. `min.insync.replicas=2` and `flush.messages=1` are Ottla's own defaults, the
 /// others are Kafka's.
@@ -13,6 +17,7 @@ pub const TABLE: &[Definition] = &[
         synonym: Some("log.cleanup.policy"),
         kind: Kind::ListOf(&["compact", "delete"]),
         default: "delete",
+        effect: Effect::Produce,
         doc: "What becomes of old segments: deleted, compacted, or both.",
     },
     Definition {
@@ -20,6 +25,7 @@ pub const TABLE: &[Definition] = &[
         synonym: Some("compression.type"),
         kind: Kind::OneOf(&["uncompressed", "zstd", "lz4", "snappy", "gzip", "producer"]),
         default: "producer",
+        effect: Effect::Produce,
         doc: "Compression of stored batches; producer keeps what was sent.",
     },
     Definition {
@@ -27,6 +33,7 @@ pub const TABLE: &[Definition] = &[
         synonym: Some("compression.gzip.level"),
         kind: int(-1, 9),
         default: "-1",
+        effect: Effect::Produce,
         doc: "Level if compression.type is gzip.",
     },
     Definition {
@@ -34,6 +41,7 @@ pub const TABLE: &[Definition] = &[
         synonym: Some("compression.lz4.level"),
         kind: int(1, 17),
         default: "9",
+        effect: Effect::Produce,
         doc: "Level if compression.type is lz4.",
     },
     Definition {
@@ -41,6 +49,7 @@ pub const TABLE: &[Definition] = &[
         synonym: Some("compression.zstd.level"),
         kind: int(-131_072, 22),
         default: "3",
+        effect: Effect::Produce,
         doc: "Level if compression.type is zstd.",
     },
     Definition {
@@ -48,6 +57,7 @@ pub const TABLE: &[Definition] = &[
         synonym: Some("log.cleaner.delete.retention.ms"),
         kind: long(0),
         default: "86400000",
+        effect: COMPACTION,
         doc: "How long tombstones of compacted topics are kept.",
     },
     Definition {
@@ -55,6 +65,7 @@ pub const TABLE: &[Definition] = &[
         synonym: Some("log.segment.delete.delay.ms"),
         kind: long(0),
         default: "60000",
+        effect: Effect::Log,
         doc: "Wait before a removed file is deleted.",
     },
     Definition {
@@ -62,6 +73,7 @@ pub const TABLE: &[Definition] = &[
         synonym: Some("log.flush.interval.messages"),
         kind: long(1),
         default: "1",
+        effect: Effect::Cluster,
         doc: "1: a record is acknowledged when it is on disk on every in-sync replica (strict). Anything else: flushed in the background after so many records (relaxed).",
     },
     Definition {
@@ -69,6 +81,7 @@ pub const TABLE: &[Definition] = &[
         synonym: Some("log.flush.interval.ms"),
         kind: long(0),
         default: "9223372036854775807",
+        effect: Effect::Log,
         doc: "Relaxed topics: flushed in the background after this time.",
     },
     Definition {
@@ -76,6 +89,7 @@ pub const TABLE: &[Definition] = &[
         synonym: None,
         kind: Kind::ThrottledReplicas,
         default: "",
+        effect: THROTTLE,
         doc: "Replicas whose replication is throttled on the follower.",
     },
     Definition {
@@ -83,6 +97,7 @@ pub const TABLE: &[Definition] = &[
         synonym: Some("log.index.interval.bytes"),
         kind: int(0, INT_MAX),
         default: "4096",
+        effect: Effect::Log,
         doc: "Bytes between entries of the offset index.",
     },
     Definition {
@@ -90,6 +105,7 @@ pub const TABLE: &[Definition] = &[
         synonym: None,
         kind: Kind::ThrottledReplicas,
         default: "",
+        effect: THROTTLE,
         doc: "Replicas whose replication is throttled on the leader.",
     },
     Definition {
@@ -97,6 +113,7 @@ pub const TABLE: &[Definition] = &[
         synonym: Some("log.local.retention.bytes"),
         kind: long(-2),
         default: "-2",
+        effect: TIERED,
         doc: "Tiered storage: bytes kept locally; -2: retention.bytes.",
     },
     Definition {
@@ -104,6 +121,7 @@ pub const TABLE: &[Definition] = &[
         synonym: Some("log.local.retention.ms"),
         kind: long(-2),
         default: "-2",
+        effect: TIERED,
         doc: "Tiered storage: time kept locally; -2: retention.ms.",
     },
     Definition {
@@ -111,6 +129,7 @@ pub const TABLE: &[Definition] = &[
         synonym: Some("log.cleaner.max.compaction.lag.ms"),
         kind: long(1),
         default: "9223372036854775807",
+        effect: COMPACTION,
         doc: "Longest time that a record may stay uncompacted.",
     },
     Definition {
@@ -118,6 +137,7 @@ pub const TABLE: &[Definition] = &[
         synonym: Some("message.max.bytes"),
         kind: int(0, BATCH_BYTES_MAX),
         default: "1048588",
+        effect: Effect::Produce,
         doc: "Largest record batch, after compression.",
     },
     Definition {
@@ -125,6 +145,7 @@ pub const TABLE: &[Definition] = &[
         synonym: Some("log.message.timestamp.after.max.ms"),
         kind: long(0),
         default: "3600000",
+        effect: Effect::Produce,
         doc: "How far a record's timestamp may lie after the broker's.",
     },
     Definition {
@@ -132,6 +153,7 @@ pub const TABLE: &[Definition] = &[
         synonym: Some("log.message.timestamp.before.max.ms"),
         kind: long(0),
         default: "9223372036854775807",
+        effect: Effect::Produce,
         doc: "How far a record's timestamp may lie before the broker's.",
     },
     Definition {
@@ -139,6 +161,7 @@ pub const TABLE: &[Definition] = &[
         synonym: Some("log.message.timestamp.type"),
         kind: Kind::OneOf(&["CreateTime", "LogAppendTime"]),
         default: "CreateTime",
+        effect: Effect::Produce,
         doc: "Whether a record bears the producer's or the broker's time.",
     },
     Definition {
@@ -146,6 +169,7 @@ pub const TABLE: &[Definition] = &[
         synonym: Some("log.cleaner.min.cleanable.ratio"),
         kind: Kind::Ratio,
         default: "0.5",
+        effect: COMPACTION,
         doc: "Share of uncompacted bytes from which a log is compacted.",
     },
     Definition {
@@ -153,6 +177,7 @@ pub const TABLE: &[Definition] = &[
         synonym: Some("log.cleaner.min.compaction.lag.ms"),
         kind: long(0),
         default: "0",
+        effect: COMPACTION,
         doc: "Shortest time that a record stays uncompacted.",
     },
     Definition {
@@ -160,6 +185,7 @@ pub const TABLE: &[Definition] = &[
         synonym: Some("min.insync.replicas"),
         kind: int(1, INT_MAX),
         default: "2",
+        effect: Effect::Cluster,
         doc: "In-sync replicas without which acks=all fails; at most the replication factor counts.",
     },
     Definition {
@@ -167,6 +193,7 @@ pub const TABLE: &[Definition] = &[
         synonym: Some("log.preallocate"),
         kind: Kind::Boolean,
         default: "false",
+        effect: Effect::None("space is allocated ahead of the writes in any case"),
         doc: "Whether new segment files are allocated in full.",
     },
     Definition {
@@ -174,6 +201,7 @@ pub const TABLE: &[Definition] = &[
         synonym: None,
         kind: Kind::Boolean,
         default: "false",
+        effect: TIERED,
         doc: "Tiered storage: copies nothing more.",
     },
     Definition {
@@ -181,6 +209,7 @@ pub const TABLE: &[Definition] = &[
         synonym: None,
         kind: Kind::Boolean,
         default: "false",
+        effect: TIERED,
         doc: "Tiered storage: deletes remote data when disabled.",
     },
     Definition {
@@ -188,6 +217,7 @@ pub const TABLE: &[Definition] = &[
         synonym: None,
         kind: Kind::Boolean,
         default: "false",
+        effect: TIERED,
         doc: "Tiered storage.",
     },
     Definition {
@@ -195,6 +225,7 @@ pub const TABLE: &[Definition] = &[
         synonym: Some("log.retention.bytes"),
         kind: long(-1),
         default: "-1",
+        effect: Effect::Log,
         doc: "Bytes per partition above which old segments go; -1: any.",
     },
     Definition {
@@ -202,6 +233,7 @@ pub const TABLE: &[Definition] = &[
         synonym: Some("log.retention.ms"),
         kind: long(-1),
         default: "604800000",
+        effect: Effect::Log,
         doc: "Time after which old segments go; -1: never.",
     },
     Definition {
@@ -209,6 +241,7 @@ pub const TABLE: &[Definition] = &[
         synonym: Some("log.segment.bytes"),
         kind: int(1_048_576, INT_MAX),
         default: "1073741824",
+        effect: Effect::Log,
         doc: "Size at which a segment rolls.",
     },
     Definition {
@@ -216,6 +249,7 @@ pub const TABLE: &[Definition] = &[
         synonym: Some("log.index.size.max.bytes"),
         kind: int(4, INT_MAX),
         default: "10485760",
+        effect: Effect::Log,
         doc: "Largest index of a segment.",
     },
     Definition {
@@ -223,6 +257,7 @@ pub const TABLE: &[Definition] = &[
         synonym: Some("log.roll.jitter.ms"),
         kind: long(0),
         default: "0",
+        effect: Effect::Log,
         doc: "Random part taken off segment.ms.",
     },
     Definition {
@@ -230,6 +265,7 @@ pub const TABLE: &[Definition] = &[
         synonym: Some("log.roll.ms"),
         kind: long(1),
         default: "604800000",
+        effect: Effect::Log,
         doc: "Age at which a segment rolls.",
     },
     Definition {
@@ -237,6 +273,7 @@ pub const TABLE: &[Definition] = &[
         synonym: Some("unclean.leader.election.enable"),
         kind: Kind::Boolean,
         default: "false",
+        effect: Effect::Cluster,
         doc: "Whether a replica outside ISR and ELR may lead, losing acknowledged records.",
     },
 ];

@@ -1,3 +1,6 @@
+use std::collections::BTreeSet;
+use types::limits;
+
 /// Bounds of a number, both inclusive.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Range {
@@ -15,7 +18,7 @@ pub enum Kind {
     Ratio,
     /// One of these.
     OneOf(&'static [&'static str]),
-    /// A comma-separated list, each one of these.
+    /// A comma-separated list, each one of these; it may be empty (KIP-1161).
     ListOf(&'static [&'static str]),
     /// `*`, or a comma-separated list of `partition:broker`.
     ThrottledReplicas,
@@ -41,10 +44,20 @@ impl Kind {
         matches!(self, Self::ListOf(_) | Self::ThrottledReplicas)
     }
 
+    /// The value as it is stored: without blanks around it, and a list without repetitions.
+    pub(crate) fn stored(self, value: &str) -> String {
+        match self {
+            Self::ListOf(_) => entries(value).join(","),
+            _ => value.trim().to_owned(),
+        }
+    }
+
     /// # Errors
     /// Kafka's message.
     pub(crate) fn check(self, name: &str, value: &str) -> Result<(), String> {
-        let wrong = |why: &str| Err(format!("Invalid value {value} for configuration {name}: {why}"));
+        check_length(value)?;
+        let refuse = |value: &str, why: &str| Err(format!("Invalid value {value} for configuration {name}: {why}"));
+        let wrong = |why: &str| refuse(value, why);
         let number = |range: Range, parsed: Option<i64>, kind: &str| match parsed {
             None => wrong(&format!("Not a number of type {kind}")),
             Some(number) if number < range.min => wrong(&format!("Value must be at least {}", range.min)),
@@ -61,22 +74,18 @@ impl Kind {
             Self::Long(range) => number(range, value_trimmed.parse().ok(), "LONG"),
             Self::Ratio => match value_trimmed.parse::<f64>() {
                 Err(_) => wrong("Not a number of type DOUBLE"),
-                Ok(number) if number.is_nan() || number < 0.0 => wrong("Value must be at least 0"),
-                Ok(number) if number > 1.0 => wrong("Value must be no more than 1"),
+                Ok(number) if number.is_nan() || number < 0.0 => {
+                    refuse(&format!("{number:?}"), "Value must be at least 0")
+                }
+                Ok(number) if number > 1.0 => refuse(&format!("{number:?}"), "Value must be no more than 1"),
                 Ok(_) => Ok(()),
             },
             Self::OneOf(values) if values.contains(&value_trimmed) => Ok(()),
             Self::OneOf(values) => wrong(&format!("String must be one of: {}", values.join(", "))),
-            Self::ListOf(values) => {
-                let mut seen = Vec::new();
-                for entry in value_trimmed.split(',').map(str::trim) {
-                    if !values.contains(&entry) || seen.contains(&entry) {
-                        return wrong(&format!("String must be one of: {}", values.join(", ")));
-                    }
-                    seen.push(entry);
-                }
-                Ok(())
-            }
+            Self::ListOf(values) => match entries(value).into_iter().find(|entry| !values.contains(entry)) {
+                Some(entry) => refuse(entry, &format!("String must be one of: {}", values.join(", "))),
+                None => Ok(()),
+            },
             Self::ThrottledReplicas => {
                 let pair = |entry: &str| {
                     entry.split_once(':').is_some_and(|(partition, broker)| {
@@ -86,11 +95,34 @@ impl Kind {
                 if matches!(value_trimmed, "" | "*" | "none") || value_trimmed.split(',').all(pair) {
                     Ok(())
                 } else {
-                    wrong(
-                        "Must be the literal '*' or a list of replicas in the following format: [partitionId]:[brokerId],[partitionId]:[brokerId],...",
-                    )
+                    let why = format!(
+                        "{name} must be the literal '*' or a list of replicas in the following format: \
+                         [partitionId]:[brokerId],[partitionId]:[brokerId],..."
+                    );
+                    refuse(&format!("[{}]", entries(value).join(", ")), &why)
                 }
             }
         }
     }
+}
+
+/// The entries of a list, each once.
+pub(crate) fn entries(list: &str) -> Vec<&str> {
+    let mut seen = BTreeSet::new();
+    let entries = list.split(',').map(str::trim);
+    entries
+        .filter(|entry| !entry.is_empty() && seen.insert(*entry))
+        .collect()
+}
+
+/// # Errors
+/// Kafka's message, for a value longer than [`limits::CONFIG_VALUE_MAX`].
+pub(crate) fn check_length(value: &str) -> Result<(), String> {
+    if value.len() > limits::CONFIG_VALUE_MAX {
+        return Err(format!(
+            "The configuration value cannot be added because it exceeds the maximum value size of {} bytes.",
+            limits::CONFIG_VALUE_MAX
+        ));
+    }
+    Ok(())
 }

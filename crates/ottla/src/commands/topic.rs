@@ -1,4 +1,10 @@
-use super::table::{list, table};
+//! `ottla topic`: a file for each action that is more than one request.
+
+mod alter;
+mod configs;
+mod delete_records;
+mod describe;
+
 use super::{Common, Format};
 use crate::client::{ClientError, Cluster};
 use anyhow::bail;
@@ -8,13 +14,8 @@ use wire::ApiKey;
 use wire::StrBytes;
 use wire::messages::create_topics_request::{CreatableTopic, CreatableTopicConfig};
 use wire::messages::delete_topics_request::DeleteTopicState;
-use wire::messages::describe_configs_request::DescribeConfigsResource;
-use wire::messages::{
-    CreateTopicsRequest, DeleteTopicsRequest, DescribeConfigsRequest, RequestKind, ResponseKind, TopicName,
-};
+use wire::messages::{CreateTopicsRequest, DeleteTopicsRequest, RequestKind, ResponseKind, TopicName};
 
-/// `ConfigSource` of a value that was set on the topic itself (KIP-226).
-const SET_ON_TOPIC: i8 = 1;
 /// `ConfigResource.Type.TOPIC`.
 const TOPIC: i8 = 2;
 const TIMEOUT_MS: i32 = 30_000;
@@ -46,9 +47,34 @@ enum Action {
     /// List the topics
     #[command(after_help = "Example: ottla topic list --format json")]
     List,
-    /// Show partitions, leaders and replicas of a topic, or of all
+    /// Show partitions, leaders, replicas and configs of a topic, or of all
     #[command(after_help = "Example: ottla topic describe orders")]
     Describe { name: Option<String> },
+    /// Add partitions to a topic, or set its configs
+    #[command(after_help = "Example: ottla topic alter orders --partitions 12 --config retention.ms=3600000")]
+    Alter {
+        name: String,
+        /// Number of partitions that the topic is to have; it can only grow
+        #[arg(long, short)]
+        partitions: Option<i32>,
+        /// A topic property to set, name=value
+        #[arg(long, short)]
+        config: Vec<String>,
+        /// A topic property that is to be as it is by default again
+        #[arg(long)]
+        delete_config: Vec<String>,
+    },
+    /// Delete the oldest records of a topic: before an offset, or all that are there
+    #[command(after_help = "Example: ottla topic delete-records orders --partition 0 --before 1000")]
+    DeleteRecords {
+        name: String,
+        /// Only of this partition
+        #[arg(long, short)]
+        partition: Option<i32>,
+        /// The first offset that is kept; without it everything that is committed goes
+        #[arg(long)]
+        before: Option<i64>,
+    },
     /// Delete a topic and its records
     #[command(after_help = "Example: ottla topic delete orders")]
     Delete { name: String },
@@ -76,10 +102,33 @@ impl Topic {
                 .await
             }
             Action::List => list_topics(&mut cluster, format).await,
-            Action::Describe { name } => describe(&mut cluster, format, name).await,
+            Action::Describe { name } => describe::describe(&mut cluster, format, name).await,
+            Action::Alter {
+                name,
+                partitions,
+                config,
+                delete_config,
+            } => {
+                let alteration = alter::Alteration::new(name, partitions, &config, delete_config)?;
+                alteration.run(&mut cluster, format).await
+            }
+            Action::DeleteRecords {
+                name,
+                partition,
+                before,
+            } => delete_records::delete_records(&mut cluster, format, &name, partition, before).await,
             Action::Delete { name } => delete(&mut cluster, format, &name).await,
         }
     }
+}
+
+/// The values of `--config`.
+fn pairs(configs: &[String]) -> anyhow::Result<Vec<(String, String)>> {
+    let pair = |config: &String| match config.split_once('=') {
+        Some((name, value)) => Ok((name.to_owned(), value.to_owned())),
+        None => bail!("--config {config}: wants name=value"),
+    };
+    configs.iter().map(pair).collect()
 }
 
 async fn create(
@@ -90,17 +139,12 @@ async fn create(
     replication_factor: i16,
     configs: &[String],
 ) -> anyhow::Result<()> {
-    let mut pairs = Vec::new();
-    for config in configs {
-        let Some((key, value)) = config.split_once('=') else {
-            bail!("--config {config}: wants name=value")
-        };
-        pairs.push(
-            CreatableTopicConfig::default()
-                .with_name(StrBytes::from_string(key.to_owned()))
-                .with_value(Some(StrBytes::from_string(value.to_owned()))),
-        );
-    }
+    let config = |(name, value): (String, String)| {
+        CreatableTopicConfig::default()
+            .with_name(StrBytes::from_string(name))
+            .with_value(Some(StrBytes::from_string(value)))
+    };
+    let pairs = pairs(configs)?.into_iter().map(config).collect();
     let topic = CreatableTopic::default()
         .with_name(TopicName(StrBytes::from_string(name.to_owned())))
         .with_num_partitions(partitions)
@@ -153,98 +197,6 @@ async fn list_topics(cluster: &mut Cluster, format: Format) -> anyhow::Result<()
         }
     }
     Ok(())
-}
-
-async fn describe(cluster: &mut Cluster, format: Format, name: Option<String>) -> anyhow::Result<()> {
-    let topics = match name {
-        Some(name) => vec![cluster.topic(&name, false).await?],
-        None => cluster.topics(None, false).await?,
-    };
-    let mut output = Vec::new();
-    for topic in &topics {
-        let configs = configs(cluster, &topic.name).await?;
-        match format {
-            Format::Text => {
-                let shown: Vec<String> = configs.iter().map(|(name, value)| format!("{name}={value}")).collect();
-                println!(
-                    "{}  id {}  {} partitions  {}",
-                    topic.name,
-                    topic.id,
-                    topic.partitions.len(),
-                    shown.join(" ")
-                );
-                let rows: Vec<Vec<String>> = topic
-                    .partitions
-                    .iter()
-                    .map(|p| {
-                        let state = match (p.leader < 0, p.isr.len() < p.replicas.len()) {
-                            (true, _) => "offline",
-                            (false, true) => "under-replicated",
-                            (false, false) => "",
-                        };
-                        vec![
-                            p.index.to_string(),
-                            if p.leader < 0 {
-                                "none".into()
-                            } else {
-                                p.leader.to_string()
-                            },
-                            p.leader_epoch.to_string(),
-                            list(&p.replicas),
-                            list(&p.isr),
-                            state.to_owned(),
-                        ]
-                    })
-                    .collect();
-                print!(
-                    "{}",
-                    table(&["PARTITION", "LEADER", "EPOCH", "REPLICAS", "ISR", ""], &rows)
-                );
-            }
-            Format::Json => output.push(json!({
-                "name": topic.name, "id": topic.id.to_string(), "internal": topic.internal,
-                "configs": configs.into_iter().collect::<std::collections::BTreeMap<_, _>>(),
-                "partitions": topic.partitions.iter().map(|p| json!({
-                    "partition": p.index, "leader": p.leader, "leader_epoch": p.leader_epoch, "replicas": p.replicas,
-                    "isr": p.isr, "offline": p.offline})).collect::<Vec<_>>(),
-            })),
-        }
-    }
-    if format == Format::Json {
-        println!("{}", serde_json::to_string_pretty(&output)?);
-    }
-    Ok(())
-}
-
-/// What was set on the topic itself.
-async fn configs(cluster: &mut Cluster, name: &str) -> anyhow::Result<Vec<(String, String)>> {
-    let resource = DescribeConfigsResource::default()
-        .with_resource_type(TOPIC)
-        .with_resource_name(StrBytes::from_string(name.to_owned()));
-    let request = DescribeConfigsRequest::default().with_resources(vec![resource.with_configuration_keys(None)]);
-    let answer = cluster
-        .call(ApiKey::DescribeConfigs, 4, RequestKind::DescribeConfigs(request))
-        .await?;
-    let ResponseKind::DescribeConfigs(answer) = answer else {
-        bail!("a wrong answer")
-    };
-    let mut found = Vec::new();
-    for result in answer.results {
-        ClientError::check(
-            format!("topic {name}"),
-            result.error_code,
-            result.error_message.map(|m| m.to_string()),
-        )?;
-        for config in result.configs {
-            if config.config_source == SET_ON_TOPIC {
-                found.push((
-                    config.name.to_string(),
-                    config.value.map(|v| v.to_string()).unwrap_or_default(),
-                ));
-            }
-        }
-    }
-    Ok(found)
 }
 
 async fn delete(cluster: &mut Cluster, format: Format, name: &str) -> anyhow::Result<()> {

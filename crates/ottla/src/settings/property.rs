@@ -168,6 +168,12 @@ pub const PROPERTIES: &[Property] = &[
         "A leader whose flush takes longer gives up leadership.",
     ),
     property(
+        "log.retention.check.interval.ms",
+        None,
+        Kind::Number(1, i64::MAX / 1_000_000),
+        "How often segments are looked for that are beyond retention.ms or retention.bytes.",
+    ),
+    property(
         "num.partitions",
         Some("1"),
         Kind::Number(1, 10_000),
@@ -216,6 +222,12 @@ pub const PROPERTIES: &[Property] = &[
         "Longest time that a relaxed topic's record stays unflushed.",
     ),
     property(
+        "log.flush.scheduler.interval.ms",
+        None,
+        Kind::Number(0, MAX),
+        "The same, where log.flush.interval.ms is not set.",
+    ),
+    property(
         "log.segment.bytes",
         Some("1073741824"),
         Kind::Number(1_048_576, INT),
@@ -232,6 +244,24 @@ pub const PROPERTIES: &[Property] = &[
         Some("168"),
         Kind::Number(1, INT),
         "The same in hours.",
+    ),
+    property(
+        "log.roll.jitter.ms",
+        None,
+        Kind::Number(0, MAX),
+        "Random part taken off log.roll.ms.",
+    ),
+    property(
+        "log.roll.jitter.hours",
+        Some("0"),
+        Kind::Number(0, INT),
+        "The same in hours.",
+    ),
+    property(
+        "log.segment.delete.delay.ms",
+        Some("60000"),
+        Kind::Number(0, MAX),
+        "Wait before a removed file is deleted.",
     ),
     property(
         "log.retention.ms",
@@ -304,6 +334,24 @@ pub const PROPERTIES: &[Property] = &[
         Some("producer"),
         Kind::Word(&["producer", "uncompressed", "gzip", "snappy", "lz4", "zstd"]),
         "Codec of stored batches.",
+    ),
+    property(
+        "compression.gzip.level",
+        Some("-1"),
+        Kind::Number(-1, 9),
+        "Level if compression.type is gzip.",
+    ),
+    property(
+        "compression.lz4.level",
+        Some("9"),
+        Kind::Number(1, 17),
+        "Level if compression.type is lz4.",
+    ),
+    property(
+        "compression.zstd.level",
+        Some("3"),
+        Kind::Number(-131_072, 22),
+        "Level if compression.type is zstd.",
     ),
     property(
         "producer.id.expiration.ms",
@@ -379,11 +427,10 @@ pub const IGNORED: &[&str] = &[
     "group.",
     "share.",
     "log.cleaner.",
-    "log.retention.check.interval.ms",
     "log.flush.",
     "log.roll.",
     "log.preallocate",
-    "log.segment.delete.delay.ms",
+    "log.local.",
     "log.message.",
     "metadata.",
     "metric",
@@ -492,6 +539,31 @@ mod tests {
                 "{}",
                 property.name
             );
+        }
+    }
+
+    /// Every default of a topic that a broker's own properties can give is a property, with the same bounds where the
+    /// unit is the same; what has no effect is a warning.
+    #[test]
+    fn synonyms_of_topic_configs_are_properties() {
+        use metadata::topic_config::{Effect, TABLE, broker_names, validate};
+        for definition in TABLE {
+            for (name, factor) in broker_names(definition) {
+                let property = PROPERTIES.iter().find(|property| property.name == name);
+                if matches!(definition.effect, Effect::None(_)) {
+                    assert!(property.is_none() && is_ignored(name), "{name}");
+                    continue;
+                }
+                let property = property.unwrap_or_else(|| panic!("{name} is no property"));
+                if let (Some(default), 1) = (property.default, factor) {
+                    assert_eq!(default, definition.default, "{name}");
+                }
+                for value in ["-2", "-1", "0", "1", "22", "1048576", "99999999999"] {
+                    if factor == 1 && property.check(value).is_ok() {
+                        assert_eq!(validate(definition.name, value), Ok(()), "{name}");
+                    }
+                }
+            }
         }
     }
 

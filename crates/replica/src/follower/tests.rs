@@ -110,7 +110,6 @@ fn batches_that_continue_the_log_are_appended() {
             first: Offset(100),
             next: Offset(120),
             last_epoch: EPOCH,
-            max_timestamp: 120,
         },
         FollowerAction::AdvanceHighWatermark { to: Offset(100) },
     ];
@@ -402,6 +401,34 @@ fn the_log_start_follows_the_leaders() {
     assert_eq!(
         follower.on_entry(&header, &[]),
         Ok(vec![FollowerAction::AdvanceLogStart { to: Offset(95) }])
+    );
+}
+
+/// ◆ A position with a last epoch and no records is refused by every leader. Fails without the reset in `on_log_start`.
+#[test]
+fn a_log_of_which_nothing_is_left_states_no_last_epoch() {
+    let mut follower = following();
+    let all = EntryHeader {
+        high_watermark: Offset(100),
+        log_start: Offset(100),
+        ..entry(&[])
+    };
+    let expected = [
+        FollowerAction::AdvanceHighWatermark { to: Offset(100) },
+        FollowerAction::AdvanceLogStart { to: Offset(100) },
+    ];
+    assert_eq!(follower.on_entry(&all, &[]), Ok(expected.to_vec()));
+    follower.on_log_start(Offset(100));
+    let hello = follower.hello(BrokerEpoch(1));
+    assert_eq!(
+        (hello.log_start, hello.log_end, hello.last_epoch),
+        (Offset(100), Offset(100), LeaderEpoch::NONE)
+    );
+    // What comes next continues a batch that we no longer know: the position is stated, and then agrees.
+    let batches = [batch(100, 1, 5)];
+    assert_eq!(
+        follower.on_entry(&entry(&batches), &batches),
+        Ok(vec![FollowerAction::Restate])
     );
 }
 

@@ -3,9 +3,10 @@
 use super::Shape;
 use super::field::*;
 use kafka_protocol::messages::{
-    ApiKey, create_topics_request, delete_topics_request, describe_configs_request, describe_topic_partitions_request,
-    fetch_request, incremental_alter_configs_request, list_offsets_request, metadata_request,
-    offset_for_leader_epoch_request, produce_request,
+    ApiKey, alter_configs_request, create_partitions_request, create_topics_request, delete_records_request,
+    delete_topics_request, describe_configs_request, describe_topic_partitions_request, fetch_request,
+    incremental_alter_configs_request, list_offsets_request, metadata_request, offset_for_leader_epoch_request,
+    produce_request,
 };
 
 /// The shape of this API's requests, if its grammar is written down.
@@ -25,6 +26,9 @@ pub(crate) fn request_shape(key: ApiKey) -> Option<&'static Shape> {
         ApiKey::DescribeTopicPartitions => &DESCRIBE_TOPIC_PARTITIONS,
         ApiKey::FindCoordinator => &FIND_COORDINATOR,
         ApiKey::IncrementalAlterConfigs => &INCREMENTAL_ALTER_CONFIGS,
+        ApiKey::AlterConfigs => &ALTER_CONFIGS,
+        ApiKey::CreatePartitions => &CREATE_PARTITIONS,
+        ApiKey::DeleteRecords => &DELETE_RECORDS,
         _ => return None,
     })
 }
@@ -266,5 +270,60 @@ const INCREMENTAL_ALTER_CONFIGS: Shape = Shape {
             ],
         ),
         boolean("validate_only"),
+    ],
+};
+
+const ALTER_CONFIGS: Shape = Shape {
+    flexible: 2,
+    fields: &[
+        array::<alter_configs_request::AlterConfigsResource>(
+            "resources",
+            &[
+                int8("resource_type"),
+                string("resource_name"),
+                array::<alter_configs_request::AlterableConfig>(
+                    "configs",
+                    &[string("name"), string("value").nullable()],
+                ),
+            ],
+        ),
+        boolean("validate_only"),
+    ],
+};
+
+const CREATE_PARTITIONS: Shape = Shape {
+    flexible: 2,
+    fields: &[
+        array::<create_partitions_request::CreatePartitionsTopic>(
+            "topics",
+            &[
+                string("name"),
+                int32("count"),
+                array::<create_partitions_request::CreatePartitionsAssignment>(
+                    "assignments",
+                    &[int32_array("broker_ids")],
+                )
+                .nullable(),
+            ],
+        ),
+        int32("timeout_ms"),
+        boolean("validate_only"),
+    ],
+};
+
+const DELETE_RECORDS: Shape = Shape {
+    flexible: 2,
+    fields: &[
+        array::<delete_records_request::DeleteRecordsTopic>(
+            "topics",
+            &[
+                string("name"),
+                array::<delete_records_request::DeleteRecordsPartition>(
+                    "partitions",
+                    &[int32("partition_index"), int64("offset")],
+                ),
+            ],
+        ),
+        int32("timeout_ms"),
     ],
 };

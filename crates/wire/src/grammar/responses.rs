@@ -3,10 +3,10 @@
 use super::Shape;
 use super::field::*;
 use kafka_protocol::messages::{
-    ApiKey, api_versions_response, create_topics_response, delete_topics_response, describe_cluster_response,
-    describe_configs_response, describe_topic_partitions_response, fetch_response, find_coordinator_response,
-    incremental_alter_configs_response, list_offsets_response, metadata_response, offset_for_leader_epoch_response,
-    produce_response,
+    ApiKey, alter_configs_response, api_versions_response, create_partitions_response, create_topics_response,
+    delete_records_response, delete_topics_response, describe_cluster_response, describe_configs_response,
+    describe_topic_partitions_response, fetch_response, find_coordinator_response, incremental_alter_configs_response,
+    list_offsets_response, metadata_response, offset_for_leader_epoch_response, produce_response,
 };
 
 /// The shape of this API's responses, if its grammar is written down.
@@ -26,6 +26,9 @@ pub(crate) fn response_shape(key: ApiKey) -> Option<&'static Shape> {
         ApiKey::DescribeTopicPartitions => &DESCRIBE_TOPIC_PARTITIONS,
         ApiKey::FindCoordinator => &FIND_COORDINATOR,
         ApiKey::IncrementalAlterConfigs => &INCREMENTAL_ALTER_CONFIGS,
+        ApiKey::AlterConfigs => &ALTER_CONFIGS,
+        ApiKey::CreatePartitions => &CREATE_PARTITIONS,
+        ApiKey::DeleteRecords => &DELETE_RECORDS,
         _ => return None,
     })
 }
@@ -435,6 +438,50 @@ const INCREMENTAL_ALTER_CONFIGS: Shape = Shape {
                 string("error_message").nullable(),
                 int8("resource_type"),
                 string("resource_name"),
+            ],
+        ),
+    ],
+};
+
+const ALTER_CONFIGS: Shape = Shape {
+    flexible: 2,
+    fields: &[
+        int32("throttle_time_ms"),
+        array::<alter_configs_response::AlterConfigsResourceResponse>(
+            "responses",
+            &[
+                int16("error_code"),
+                string("error_message").nullable(),
+                int8("resource_type"),
+                string("resource_name"),
+            ],
+        ),
+    ],
+};
+
+const CREATE_PARTITIONS: Shape = Shape {
+    flexible: 2,
+    fields: &[
+        int32("throttle_time_ms"),
+        array::<create_partitions_response::CreatePartitionsTopicResult>(
+            "results",
+            &[string("name"), int16("error_code"), string("error_message").nullable()],
+        ),
+    ],
+};
+
+const DELETE_RECORDS: Shape = Shape {
+    flexible: 2,
+    fields: &[
+        int32("throttle_time_ms"),
+        array::<delete_records_response::DeleteRecordsTopicResult>(
+            "topics",
+            &[
+                string("name"),
+                array::<delete_records_response::DeleteRecordsPartitionResult>(
+                    "partitions",
+                    &[int32("partition_index"), int64("low_watermark"), int16("error_code")],
+                ),
             ],
         ),
     ],

@@ -252,3 +252,29 @@ fn a_reopened_stream_may_repeat_its_generation_once_the_old_is_gone() {
         Err(Error::StaleStream(_))
     ));
 }
+
+/// Behaviour 50: DeleteRecords waits for it (`Partition.lowWatermarkIfLeader`).
+#[test]
+fn the_low_watermark_is_that_of_the_live_replicas() {
+    let mut leader = connected(Durability::Relaxed, &[1, 2, 3]);
+    let starts = |node, log_start| FollowerAck {
+        log_start: Offset(log_start),
+        ..ack(node, 1, 100, 100)
+    };
+    leader.on_log_start(Offset(50));
+    assert_eq!(leader.low_watermark(), Some(Offset(0)));
+    leader.on_ack(&starts(2, 50), at(1)).expect("agrees");
+    assert_eq!(leader.low_watermark(), Some(Offset(0)), "3 still has everything");
+    leader.on_ack(&starts(3, 30), at(1)).expect("agrees");
+    assert_eq!(leader.low_watermark(), Some(Offset(30)));
+    let mut fenced = view(Durability::Relaxed, &[1, 2, 3], 8);
+    fenced.brokers.insert(THREE, (BrokerEpoch(13), true));
+    leader.on_view(fenced, at(2));
+    assert_eq!(
+        leader.low_watermark(),
+        Some(Offset(50)),
+        "nobody waits for what is dead"
+    );
+    say(&mut leader, &hello_of(2, 2, 101, 4), 3).expect("diverges");
+    assert_eq!(leader.low_watermark(), None, "nobody knows where 2 starts");
+}
