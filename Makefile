@@ -13,7 +13,7 @@ KAFKA ?= $(CACHE)/kafka-4.3.1
 ROCKSDB = ROCKSDB_LIB_DIR="$$(deploy/rocksdb-cache.sh '$(CACHE)')" ROCKSDB_STATIC=1
 CARGO = $(ROCKSDB) cargo
 
-.PHONY: help deps build run test test-rust test-clients check fix fuzz sim bench-failover bench-idle test-tools test-hostile test-disk-full soak kafka clients clean
+.PHONY: help deps build run test test-rust test-clients check fix fuzz sim bench-failover bench-idle bench-growth test-tools test-hostile test-disk-full soak kafka clients clean
 
 help: ## This list
 	@echo "Ottla: a Kafka-protocol cluster in one binary"; echo
@@ -73,6 +73,11 @@ bench-failover: build clients ## kill -9 of the leading broker, 10 times, beside
 
 bench-idle: build clients ## CPU and memory of an idle cluster, beside Apache Kafka where Java is there
 	@OTTLA="$(BIN)" KAFKA="$(KAFKA)" "$(VENV)/bin/python" benches/idle.py
+
+GB ?= 1,20
+GROWTH ?= $(CACHE)/growth
+bench-growth: deps ## Append, tail reads and restart at 1 and 20 GiB in one log (needs room: GROWTH=directory)
+	@mkdir -p "$(GROWTH)" && OTTLA_BENCH_DIR="$(GROWTH)" OTTLA_BENCH_GB="$(GB)" $(CARGO) test --release --locked -p logstore --test growth -- --ignored --nocapture
 
 soak: build clients ## Ten minutes of saturating load: no election, no fencing
 	@OTTLA="$(BIN)" "$(VENV)/bin/python" tests/clients/soak.py

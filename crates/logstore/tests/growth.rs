@@ -1,10 +1,6 @@
-//! What appending, reading the tail and restarting cost as a log grows. A measurement, run by hand:
+//! What appending, reading the tail and restarting cost as a log grows: a measurement, run by `make bench-growth`.
 //!
-//! ```text
-//! OTTLA_BENCH_DIR=/somewhere/with/room cargo test --release -p logstore --test growth -- --ignored --nocapture
-//! ```
-//!
-//! `OTTLA_BENCH_GB=1,20` are the sizes at which it measures.
+//! `OTTLA_BENCH_DIR` is a directory with room, `OTTLA_BENCH_GB=1,20` the sizes at which it measures.
 
 use bytes::Bytes;
 use host::{HostRef, RealDisk};
