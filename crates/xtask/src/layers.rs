@@ -12,6 +12,7 @@ pub const FLOORS: &[(&str, u8, &[&str])] = &[
     ("metrics", 0, &[]),
     ("replica", 1, &[]),
     ("metadata", 1, &[]),
+    ("security", 1, &[]),
     ("wire", 2, &[]),
     ("logstore", 2, &[]),
     ("raft", 2, &[]),
