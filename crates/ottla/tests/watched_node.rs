@@ -54,7 +54,7 @@ async fn start(root: &Path) -> (Node, String) {
     let settings = Settings::read(None, std::iter::empty(), &flags).unwrap();
     let host: HostRef = Arc::new(RealHost::new());
     let transport = Arc::new(FramedTransport::new(host.clone()));
-    let mut node = Node::start(host, settings, SimStore::new(1).reopen(), transport)
+    let mut node = Node::start(host, settings, None, SimStore::new(1).reopen(), transport)
         .await
         .unwrap();
     let started = get(node.admin_address(), "/startupz").await;
