@@ -193,7 +193,9 @@ impl ShardRef {
                 Err(error) => {
                     match error {
                         LogError::Rot(rot) => self.suspect(answer.tp, rot),
-                        error => tracing::error!(tp = %answer.tp, %error, "reading for a consumer"),
+                        error => {
+                            tracing::error!(topic_id = %answer.tp.topic, partition = answer.tp.partition, %error, "reading for a consumer")
+                        }
                     }
                     answer = FetchedPartition::failed(answer.tp, ErrorCode::KafkaStorageError.into());
                 }
