@@ -40,6 +40,8 @@ SCHEMAS = {
              ("validate_only", B)]),
     44: (1, [("resources", [("type", B), ("name", S), ("configs", [("name", S), ("operation", B), ("value", N)])]),
              ("validate_only", B)]),
+    55: (0, [("topics", [("name", S), ("partitions", [("index", I)])])]),
+    64: (0, [("broker", I)]),
     60: (0, [("cluster_operations", B), ("endpoint_type", B, 1), ("fenced", B, 2)]),
     75: (0, [("topics", [("name", S)]), ("limit", I), ("cursor", "cursor")]),
 }

@@ -17,6 +17,7 @@ mod delete_records;
 mod delete_topics;
 mod describe_cluster;
 mod describe_configs;
+mod describe_quorum;
 mod describe_topic_partitions;
 mod dispatch;
 mod fetch;
@@ -48,6 +49,7 @@ mod test_image;
 )]
 mod test_node;
 mod topic_name;
+mod unregister_broker;
 
 pub use api::Api;
 pub use memory_budget::MemoryBudget;

@@ -7,7 +7,7 @@ use crate::memory_budget::Fetched;
 use crate::{Api, Services};
 use broker::{AppendError, Broker, ConnectionFactory, ShardRef};
 use bytes::Bytes;
-use controller::ControlHandle;
+use controller::{ClusterStatus, ControlHandle};
 use futures::future::LocalBoxFuture;
 use host::Incoming;
 use metadata::Image;
@@ -16,7 +16,7 @@ use records::BatchHeader;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
-use types::{ErrorCode, LeaderEpoch, Offset, TopicPartition};
+use types::{ErrorCode, LeaderEpoch, NodeId, Offset, TopicPartition};
 
 /// Serves Kafka clients on a node's shards.
 pub struct KafkaConnections {
@@ -213,6 +213,16 @@ impl Control for NodeControl {
     fn alter_configs(&self, command: AlterConfigs) -> LocalBoxFuture<'static, Outcomes> {
         let handle = self.0.clone();
         Box::pin(async move { handle.alter_configs(command).await })
+    }
+
+    fn cluster_status(&self) -> LocalBoxFuture<'static, ClusterStatus> {
+        let handle = self.0.clone();
+        Box::pin(async move { handle.cluster_status().await })
+    }
+
+    fn unregister_broker(&self, node: NodeId) -> LocalBoxFuture<'static, Result<(), ErrorCode>> {
+        let handle = self.0.clone();
+        Box::pin(async move { handle.unregister(node).await })
     }
 
     fn allocate_producer_ids(&self) -> LocalBoxFuture<'static, Result<(i64, i32), ErrorCode>> {

@@ -6,6 +6,7 @@ use crate::data::{Appended, Data, DataError, FetchPlan, FetchedPartition};
 use crate::memory_budget::Fetched;
 use crate::{ApiSettings, MemoryBudget, Services};
 use bytes::Bytes;
+use controller::ClusterStatus;
 use futures::FutureExt;
 use futures::future::LocalBoxFuture;
 use host::RealHost;
@@ -153,6 +154,8 @@ pub(crate) struct ScriptedControl {
     pub(crate) outcomes: RefCell<VecDeque<Result<(), PlanError>>>,
     pub(crate) growths: RefCell<Vec<CreatePartitions>>,
     pub(crate) alterations: RefCell<Vec<AlterConfigs>>,
+    /// What the controller is made to see.
+    pub(crate) status: RefCell<ClusterStatus>,
 }
 
 impl ScriptedControl {
@@ -222,6 +225,20 @@ impl Control for ScriptedControl {
         self.outcomes(asked)
     }
 
+    fn cluster_status(&self) -> LocalBoxFuture<'static, ClusterStatus> {
+        std::future::ready(self.status.borrow().clone()).boxed_local()
+    }
+
+    fn unregister_broker(&self, node: NodeId) -> LocalBoxFuture<'static, Result<(), ErrorCode>> {
+        let known = self.image.brokers.contains_key(&node);
+        std::future::ready(if known {
+            Ok(())
+        } else {
+            Err(ErrorCode::BrokerIdNotRegistered)
+        })
+        .boxed_local()
+    }
+
     fn allocate_producer_ids(&self) -> LocalBoxFuture<'static, Result<(i64, i32), ErrorCode>> {
         let block = self.blocks.borrow_mut().pop_front();
         std::future::ready(block.unwrap_or(Err(ErrorCode::RequestTimedOut))).boxed_local()
@@ -253,6 +270,7 @@ impl TestNode {
             outcomes: RefCell::default(),
             growths: RefCell::default(),
             alterations: RefCell::default(),
+            status: RefCell::default(),
         });
         let services = Services::new(
             NodeId(1),

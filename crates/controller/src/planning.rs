@@ -82,6 +82,13 @@ pub(crate) fn plan(image: &Image, request: &Request, context: &Context<'_>) -> P
             },
             Err(error) => refused(error),
         },
+        Request::WithholdVote(vote) => match plan::withhold_vote(image, NodeId(vote.node_id), vote.withheld) {
+            Ok(plan) => Planned {
+                records: plan.records,
+                reply: Reply::WithholdVote(pb::WithholdVoteReply {}),
+            },
+            Err(error) => refused(error),
+        },
         Request::MarkStrict(mark) => mark_strict(image, mark),
         Request::ExpelDamaged(damaged) => expel_damaged(image, damaged),
         Request::ResignLeaders(resign) => resign_leaders(image, resign),

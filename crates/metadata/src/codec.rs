@@ -80,6 +80,7 @@ fn to_arm(record: &Record) -> Arm {
             node_id: member.node_id.0,
             directory: uuid(member.directory.0),
             endpoint: Some(endpoint(&member.endpoint)),
+            vote_withheld: member.vote_withheld,
         }),
         Record::MemberRemoved { raft_id } => Arm::MemberRemoved(pb::MemberRemoved { raft_id: raft_id.0 }),
         Record::NextRaftId { next } => Arm::NextRaftId(pb::NextRaftId { next: *next }),
@@ -151,6 +152,7 @@ fn from_arm(arm: Arm) -> Result<Record, CodecError> {
             node_id: NodeId(m.node_id),
             directory: DirectoryId(parse_uuid(&m.directory, "directory")?),
             endpoint: parse_endpoint(m.endpoint, "endpoint")?,
+            vote_withheld: m.vote_withheld,
         })),
         Arm::MemberRemoved(m) => Record::MemberRemoved {
             raft_id: RaftId(m.raft_id),

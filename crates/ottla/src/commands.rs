@@ -6,6 +6,7 @@ mod control_client;
 mod demo;
 mod json_record;
 mod produce;
+mod quorum;
 mod start;
 mod table;
 mod topic;
@@ -66,6 +67,8 @@ enum Command {
     Consume(consume::Consume),
     /// Look at the cluster as a whole
     Cluster(cluster::ClusterCommand),
+    /// Look at the voters that keep the metadata, change them, or recover a quorum that is lost
+    Quorum(quorum::Quorum),
     /// Look at the nodes
     Node(cluster::NodeCommand),
 }
@@ -81,6 +84,7 @@ impl Cli {
             Command::Produce(command) => command.run().await,
             Command::Consume(command) => command.run().await,
             Command::Cluster(command) => command.run().await,
+            Command::Quorum(command) => command.run().await,
             Command::Node(command) => command.run().await,
         }
     }

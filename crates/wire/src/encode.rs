@@ -92,6 +92,8 @@ fn response_key(response: &ResponseKind) -> Option<ApiKey> {
         ResponseKind::AlterConfigs(_) => ApiKey::AlterConfigs,
         ResponseKind::CreatePartitions(_) => ApiKey::CreatePartitions,
         ResponseKind::DeleteRecords(_) => ApiKey::DeleteRecords,
+        ResponseKind::DescribeQuorum(_) => ApiKey::DescribeQuorum,
+        ResponseKind::UnregisterBroker(_) => ApiKey::UnregisterBroker,
         _ => return None,
     })
 }

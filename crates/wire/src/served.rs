@@ -46,7 +46,9 @@ pub const SERVED: &[ApiRange] = &[
     range(ApiKey::AlterConfigs, 0, 2),
     range(ApiKey::CreatePartitions, 0, 3),
     range(ApiKey::IncrementalAlterConfigs, 0, 1),
+    range(ApiKey::DescribeQuorum, 0, 2),
     range(ApiKey::DescribeCluster, 0, 2),
+    range(ApiKey::UnregisterBroker, 0, 0),
     range(ApiKey::DescribeTopicPartitions, 0, 0),
 ];
 

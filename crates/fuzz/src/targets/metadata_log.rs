@@ -61,6 +61,7 @@ fn records() -> Vec<Record> {
             node_id: NodeId(node.into()),
             directory: DirectoryId(Uuid::from_u128(node.into())),
             endpoint: endpoint(19092),
+            vote_withheld: false,
         })));
         records.push(Record::Broker(Box::new(BrokerRegistration {
             node_id: NodeId(node.into()),

@@ -180,6 +180,12 @@ pub const PROPERTIES: &[Property] = &[
         "A leader whose flush takes longer gives up leadership.",
     ),
     property(
+        "voter.replacement.timeout.ms",
+        None,
+        Kind::Number(1, INT),
+        "A voter of the metadata that is silent for longer is replaced by another node, where racks allow it.",
+    ),
+    property(
         "log.retention.check.interval.ms",
         None,
         Kind::Number(1, i64::MAX / 1_000_000),

@@ -4,9 +4,9 @@ use super::Shape;
 use super::field::*;
 use kafka_protocol::messages::{
     ApiKey, alter_configs_request, create_partitions_request, create_topics_request, delete_records_request,
-    delete_topics_request, describe_configs_request, describe_topic_partitions_request, fetch_request,
-    incremental_alter_configs_request, list_offsets_request, metadata_request, offset_for_leader_epoch_request,
-    produce_request,
+    delete_topics_request, describe_configs_request, describe_quorum_request, describe_topic_partitions_request,
+    fetch_request, incremental_alter_configs_request, list_offsets_request, metadata_request,
+    offset_for_leader_epoch_request, produce_request,
 };
 
 /// The shape of this API's requests, if its grammar is written down.
@@ -29,6 +29,8 @@ pub(crate) fn request_shape(key: ApiKey) -> Option<&'static Shape> {
         ApiKey::AlterConfigs => &ALTER_CONFIGS,
         ApiKey::CreatePartitions => &CREATE_PARTITIONS,
         ApiKey::DeleteRecords => &DELETE_RECORDS,
+        ApiKey::DescribeQuorum => &DESCRIBE_QUORUM,
+        ApiKey::UnregisterBroker => &UNREGISTER_BROKER,
         _ => return None,
     })
 }
@@ -235,6 +237,22 @@ const DESCRIBE_CLUSTER: Shape = Shape {
         int8("endpoint_type").since(1),
         boolean("include_fenced_brokers").since(2),
     ],
+};
+
+const DESCRIBE_QUORUM: Shape = Shape {
+    flexible: 0,
+    fields: &[array::<describe_quorum_request::TopicData>(
+        "topics",
+        &[
+            string("topic_name"),
+            array::<describe_quorum_request::PartitionData>("partitions", &[int32("partition_index")]),
+        ],
+    )],
+};
+
+const UNREGISTER_BROKER: Shape = Shape {
+    flexible: 0,
+    fields: &[int32("broker_id")],
 };
 
 const DESCRIBE_TOPIC_PARTITIONS: Shape = Shape {

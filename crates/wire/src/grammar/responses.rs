@@ -5,8 +5,9 @@ use super::field::*;
 use kafka_protocol::messages::{
     ApiKey, alter_configs_response, api_versions_response, create_partitions_response, create_topics_response,
     delete_records_response, delete_topics_response, describe_cluster_response, describe_configs_response,
-    describe_topic_partitions_response, fetch_response, find_coordinator_response, incremental_alter_configs_response,
-    list_offsets_response, metadata_response, offset_for_leader_epoch_response, produce_response,
+    describe_quorum_response, describe_topic_partitions_response, fetch_response, find_coordinator_response,
+    incremental_alter_configs_response, list_offsets_response, metadata_response, offset_for_leader_epoch_response,
+    produce_response,
 };
 
 /// The shape of this API's responses, if its grammar is written down.
@@ -29,6 +30,8 @@ pub(crate) fn response_shape(key: ApiKey) -> Option<&'static Shape> {
         ApiKey::AlterConfigs => &ALTER_CONFIGS,
         ApiKey::CreatePartitions => &CREATE_PARTITIONS,
         ApiKey::DeleteRecords => &DELETE_RECORDS,
+        ApiKey::DescribeQuorum => &DESCRIBE_QUORUM,
+        ApiKey::UnregisterBroker => &UNREGISTER_BROKER,
         _ => return None,
     })
 }
@@ -368,6 +371,61 @@ const DESCRIBE_CLUSTER: Shape = Shape {
             ],
         ),
         int32("cluster_authorized_operations"),
+    ],
+};
+
+const QUORUM_REPLICA: &[Field] = &[
+    int32("replica_id"),
+    uuid("replica_directory_id").since(2),
+    int64("log_end_offset"),
+    int64("last_fetch_timestamp").since(1),
+    int64("last_caught_up_timestamp").since(1),
+];
+
+const DESCRIBE_QUORUM: Shape = Shape {
+    flexible: 0,
+    fields: &[
+        int16("error_code"),
+        string("error_message").nullable().since(2),
+        array::<describe_quorum_response::TopicData>(
+            "topics",
+            &[
+                string("topic_name"),
+                array::<describe_quorum_response::PartitionData>(
+                    "partitions",
+                    &[
+                        int32("partition_index"),
+                        int16("error_code"),
+                        string("error_message").nullable().since(2),
+                        int32("leader_id"),
+                        int32("leader_epoch"),
+                        int64("high_watermark"),
+                        array::<describe_quorum_response::ReplicaState>("current_voters", QUORUM_REPLICA),
+                        array::<describe_quorum_response::ReplicaState>("observers", QUORUM_REPLICA),
+                    ],
+                ),
+            ],
+        ),
+        array::<describe_quorum_response::Node>(
+            "nodes",
+            &[
+                int32("node_id"),
+                array::<describe_quorum_response::Listener>(
+                    "listeners",
+                    &[string("name"), string("host"), int16("port")],
+                ),
+            ],
+        )
+        .since(2),
+    ],
+};
+
+const UNREGISTER_BROKER: Shape = Shape {
+    flexible: 0,
+    fields: &[
+        int32("throttle_time_ms"),
+        int16("error_code"),
+        string("error_message").nullable(),
     ],
 };
 
