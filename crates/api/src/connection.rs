@@ -11,6 +11,7 @@
 use crate::Services;
 use crate::dispatch::{self, Outcome};
 use crate::memory_budget::{Drawn, Fetched, MemoryBudget};
+use crate::request_stats::{RequestClock, RequestStats};
 use bytes::{Bytes, BytesMut};
 use futures::FutureExt;
 use futures::future::LocalBoxFuture;
@@ -190,7 +191,9 @@ pub(crate) async fn serve<S: AsyncRead + AsyncWrite + Unpin>(
         stream: write,
         buffer: BytesMut::new(),
         held: Vec::new(),
+        answered: Vec::new(),
         budget: Arc::clone(&services.budget),
+        stats: Arc::clone(&services.stats),
     };
     let mut queue = Queue::new();
     match run(services, input, &mut output, &mut queue, client).await {
@@ -205,7 +208,14 @@ pub(crate) async fn serve<S: AsyncRead + AsyncWrite + Unpin>(
 }
 
 /// Requests under way, in order, with the memory that they drew.
-type Queue = FuturesOrdered<LocalBoxFuture<'static, (Outcome, Option<Drawn>)>>;
+type Queue = FuturesOrdered<LocalBoxFuture<'static, Ended>>;
+
+/// What came of a request, when, and what it held.
+struct Ended {
+    outcome: Outcome,
+    clock: RequestClock,
+    _drawn: Option<Drawn>,
+}
 
 async fn run<S: AsyncRead + AsyncWrite + Unpin>(
     services: &Rc<Services>,
@@ -223,8 +233,8 @@ async fn run<S: AsyncRead + AsyncWrite + Unpin>(
     let mut deadline = Instant::now() + idle;
     loop {
         // Everything that is ready, before anything is written.
-        while let Some(Some((outcome, _drawn))) = queue.next().now_or_never() {
-            output.take(outcome).await?;
+        while let Some(Some(ended)) = queue.next().now_or_never() {
+            output.take(ended).await?;
         }
         if queue.is_empty() {
             alone = false;
@@ -246,9 +256,9 @@ async fn run<S: AsyncRead + AsyncWrite + Unpin>(
                 let reading = read_step(&mut input, services, ended, next_key, may_start);
                 tokio::select! {
                     biased;
-                    Some((outcome, _drawn)) = queue.next(), if !queue.is_empty() => {
+                    Some(ended) = queue.next(), if !queue.is_empty() => {
                         deadline = Instant::now() + idle;
-                        output.take(outcome).await?;
+                        output.take(ended).await?;
                         continue;
                     }
                     step = reading => step?,
@@ -260,17 +270,28 @@ async fn run<S: AsyncRead + AsyncWrite + Unpin>(
             Step::Key(None) | Step::Frame(None) => ended = true,
             Step::Key(Some(key)) => next_key = Some(key),
             Step::Frame(Some((bytes, drawn))) => {
-                deadline = Instant::now() + idle;
+                let arrived = Instant::now();
+                deadline = arrived + idle;
                 next_key = None;
+                let received = bytes.len();
                 let frame = wire::parse_frame(bytes)?;
+                services.stats.request(frame.api_key, received);
                 client.id = frame.client_id.as_deref().map(shown);
                 client.requests += 1;
                 alone = frame.api_key != ApiKey::Produce as i16;
                 let started = output.starting(dispatch::start(services, &frame), queue).await?;
+                let clock = RequestClock::new(frame.api_key, arrived, Instant::now());
                 // A Fetch may wait for minutes, and keeps next to nothing of its frame.
                 let waits = frame.api_key == ApiKey::Fetch as i16 && frame.size <= limits::FETCH_UNHELD_BYTES;
                 let drawn = (!waits).then_some(drawn);
-                queue.push_back(Box::pin(async move { (started.await, drawn) }));
+                queue.push_back(Box::pin(async move {
+                    let outcome = started.await;
+                    Ended {
+                        outcome,
+                        clock: clock.done(),
+                        _drawn: drawn,
+                    }
+                }));
                 // One request a turn, as with Kafka's: others too have sent something. A pipeline of Produce is short.
                 if alone {
                     tokio::task::yield_now().await;
@@ -307,14 +328,21 @@ struct Output<S> {
     buffer: BytesMut,
     /// Memory of what is in the buffer.
     held: Vec<Fetched>,
+    /// Requests whose answers are on their way to the socket.
+    answered: Vec<RequestClock>,
     budget: Arc<MemoryBudget>,
+    stats: Arc<RequestStats>,
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Output<S> {
     /// Takes an answer; it goes out with the next [`Output::flush`], or at once if much has gathered.
-    async fn take(&mut self, outcome: Outcome) -> Result<(), Closed> {
+    async fn take(&mut self, ended: Ended) -> Result<(), Closed> {
+        let Ended { outcome, clock, _drawn } = ended;
         match outcome {
-            Outcome::Silent => Ok(()),
+            Outcome::Silent => {
+                self.stats.answered(clock, Instant::now());
+                Ok(())
+            }
             Outcome::Close(why) => {
                 self.flush().await?;
                 Err(Closed::Refused(why))
@@ -322,10 +350,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Output<S> {
             Outcome::Answer(bytes, held) if bytes.len() + self.buffer.len() <= COALESCED_BYTES => {
                 self.buffer.extend_from_slice(&bytes);
                 self.held.extend(held);
+                self.answered.push(clock);
                 Ok(())
             }
             Outcome::Answer(bytes, held) => {
                 self.flush().await?;
+                self.answered.push(clock);
                 self.write(&bytes, held.is_some()).await
             }
         }
@@ -346,15 +376,15 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Output<S> {
             tokio::select! {
                 biased;
                 started = &mut start => return Ok(started?),
-                Some((outcome, _drawn)) = queue.next(), if !queue.is_empty() => self.take(outcome).await?,
+                Some(ended) = queue.next(), if !queue.is_empty() => self.take(ended).await?,
             }
         }
     }
 
     /// Answers what is in the queue, as far as the client takes it: the connection ends in any case.
     async fn drain(&mut self, mut queue: Queue) {
-        while let Some((outcome, _drawn)) = queue.next().await {
-            if self.take(outcome).await.is_err() {
+        while let Some(ended) = queue.next().await {
+            if self.take(ended).await.is_err() {
                 return;
             }
         }
@@ -403,7 +433,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Output<S> {
                 }
             }
         }
-        Ok(self.stream.flush().await?)
+        self.stream.flush().await?;
+        self.stats.sent_bytes.add(bytes.len() as u64);
+        let now = Instant::now();
+        for clock in self.answered.drain(..) {
+            self.stats.answered(clock, now);
+        }
+        Ok(())
     }
 }
 

@@ -4,6 +4,7 @@
 
 mod alter_configs;
 mod api;
+mod api_metrics;
 mod api_versions;
 mod complaints;
 mod config_resource;
@@ -38,6 +39,7 @@ mod offset_for_leader_epoch;
 mod operations;
 mod partition_state;
 mod produce;
+mod request_stats;
 mod services;
 mod settings;
 #[cfg(any(test, feature = "fuzzing"))]

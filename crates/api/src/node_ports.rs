@@ -29,14 +29,16 @@ impl ConnectionFactory for KafkaConnections {
         let api = self.api.clone();
         // Fetch sessions belong to the shard: one set of services each.
         let services = shard.surface(|| {
-            Services::new(
+            let services = Services::new(
                 broker.node_id(),
                 broker.host().clone(),
                 api.settings.clone(),
                 api.budget.clone(),
                 Rc::new(ShardData(shard.clone())),
                 Rc::new(NodeControl(self.control.clone())),
-            )
+            );
+            api.count(services.stats.clone());
+            services
         });
         Box::pin(async move { api.serve(services, incoming).await })
     }

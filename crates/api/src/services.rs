@@ -3,6 +3,7 @@ use crate::data::Data;
 use crate::fetch_session::FetchSessions;
 use crate::listed_brokers::ListedBrokers;
 use crate::memory_budget::MemoryBudget;
+use crate::request_stats::RequestStats;
 use crate::{ApiSettings, init_producer_id::ProducerIdBlock};
 use host::{HostRef, Pool};
 use metadata::Image;
@@ -21,6 +22,7 @@ pub struct Services {
     pub data: Rc<dyn Data>,
     pub control: Rc<dyn Control>,
     pub budget: Arc<MemoryBudget>,
+    pub(crate) stats: Arc<RequestStats>,
     pub(crate) sessions: RefCell<FetchSessions>,
     pub(crate) producer_ids: RefCell<ProducerIdBlock>,
     /// Topics whose automatic creation is under way.
@@ -49,6 +51,7 @@ impl Services {
             data,
             control,
             budget,
+            stats: Arc::default(),
             sessions: RefCell::new(FetchSessions::new(slots)),
             producer_ids: RefCell::default(),
             creating: RefCell::default(),

@@ -5,9 +5,10 @@ use crate::partition::{NewReplica, Partition, TopicRules, unnoticed_ms};
 use crate::recovered;
 use crate::shard::ShardRef;
 use crate::shard_queue::Call;
+use crate::shard_stats::ShardStats;
 use futures::future::LocalBoxFuture;
 use host::{HostRef, Incoming, Pool, PoolExt};
-use logstore::{FlushStrategy, Flusher, LogDir, LogError, PlainFlush, Recovered, RecoveryOutcome, Rot};
+use logstore::{DirectoryStats, FlushStrategy, Flusher, LogDir, LogError, PlainFlush, Recovered, RecoveryOutcome, Rot};
 use metadata::Image;
 use metadata::topic_config::Local;
 use replica::{Durability, PartitionView};
@@ -106,6 +107,8 @@ struct Inner {
     reserve_bytes: Option<u64>,
     measuring: Arc<AtomicBool>,
     storage_failed: watch::Sender<bool>,
+    /// By shard.
+    stats: Mutex<Vec<Arc<ShardStats>>>,
     replica_addr: Mutex<Option<SocketAddr>>,
     threads: Mutex<Vec<ShardThread>>,
     /// Of a shutdown that is over.
@@ -205,6 +208,7 @@ impl Broker {
                 reserve_bytes: options.reserve_bytes,
                 measuring: Arc::default(),
                 storage_failed: watch::Sender::new(false),
+                stats: Mutex::default(),
                 replica_addr: Mutex::default(),
                 threads: Mutex::default(),
                 stopped_clean: AtomicBool::new(true),
@@ -249,6 +253,7 @@ impl Broker {
                 let inner = &broker.inner;
                 let lag = inner.timings.replica_lag;
                 let links = Rc::new(Links::new(inner.host.clone(), inner.node_id, lag, flushers, results));
+                lock(&inner.stats).push(links.stats.clone());
                 let queues = inner.queues.clone();
                 let shard = ShardRef::new(broker.clone(), index, links.clone(), queues);
                 for replica in replicas {
@@ -366,6 +371,16 @@ impl Broker {
     #[must_use]
     pub fn storage_failed(&self) -> watch::Receiver<bool> {
         self.inner.storage_failed.subscribe()
+    }
+
+    /// What each shard has counted, in the order of shards.
+    pub(crate) fn stats(&self) -> Vec<Arc<ShardStats>> {
+        lock(&self.inner.stats).clone()
+    }
+
+    /// What is counted of each log directory that is in use.
+    pub(crate) fn directory_stats(&self) -> Vec<DirectoryStats> {
+        lock(&self.inner.directories).values().map(|dir| dir.stats()).collect()
     }
 
     pub(crate) fn check_storage(&self) {

@@ -50,7 +50,7 @@ pub(crate) struct Shared {
     pub transport: Arc<dyn Transport>,
     pub leadership: watch::Sender<Leadership>,
     pub image: watch::Sender<Arc<Image>>,
-    pub raft: OnceLock<RaftNode>,
+    pub raft: Arc<OnceLock<RaftNode>>,
     /// The metadata directory.
     pub directory: OnceLock<DirectoryId>,
     pub commands: mpsc::Sender<Command>,
@@ -72,6 +72,7 @@ impl Shared {
         options: ControlOptions,
         transport: Arc<dyn Transport>,
         image: watch::Sender<Arc<Image>>,
+        raft: Arc<OnceLock<RaftNode>>,
         commands: mpsc::Sender<Command>,
         sessions: mpsc::Sender<SessionEvent>,
     ) -> Self {
@@ -81,7 +82,7 @@ impl Shared {
             transport,
             leadership: watch::channel(Leadership::default()).0,
             image,
-            raft: OnceLock::new(),
+            raft,
             directory: OnceLock::new(),
             commands,
             sessions,

@@ -82,6 +82,15 @@ pub const PRODUCE_MEMORY_BYTES: usize = 256 * 1024 * 1024;
 /// Fetched records that wait to be written to their clients, per node.
 pub const FETCH_MEMORY_BYTES: usize = 256 * 1024 * 1024;
 pub const CONTROL_MEMORY_BYTES: usize = 64 * 1024 * 1024;
+/// The HTTP listener for metrics and health: connections at the same time, bytes of a request's line and headers, time
+/// for these to arrive, and life of a connection, whatever its other end does.
+pub const ADMIN_CONNECTIONS_MAX: usize = 64;
+pub const ADMIN_HEAD_BYTES_MAX: usize = 16 * 1024;
+pub const ADMIN_HEADERS_MAX: usize = 64;
+pub const ADMIN_HEAD_TIMEOUT: Duration = Duration::from_secs(5);
+pub const ADMIN_CONNECTION_LIFE: Duration = Duration::from_secs(60);
+/// A shard whose timer has not gone off for so long hangs, and `/livez` says so.
+pub const SHARD_SILENCE_MAX: Duration = Duration::from_secs(60);
 /// One message between control planes (gRPC).
 pub const CONTROL_MESSAGE_BYTES_MAX: usize = 64 * 1024 * 1024;
 /// Commands that wait at the controller for their turn.

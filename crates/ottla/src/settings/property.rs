@@ -102,6 +102,12 @@ pub const PROPERTIES: &[Property] = &[
         "Name and port of replica.listener told to other nodes.",
     ),
     property(
+        "admin.listener",
+        None,
+        Kind::Text,
+        "HTTP for /metrics, /livez, /readyz and /startupz; by default on 127.0.0.1 and the Kafka port + 1000.",
+    ),
+    property(
         "log.dirs",
         None,
         Kind::Text,
