@@ -92,6 +92,9 @@ fn response_key(response: &ResponseKind) -> Option<ApiKey> {
         ResponseKind::AlterConfigs(_) => ApiKey::AlterConfigs,
         ResponseKind::CreatePartitions(_) => ApiKey::CreatePartitions,
         ResponseKind::DeleteRecords(_) => ApiKey::DeleteRecords,
+        ResponseKind::ElectLeaders(_) => ApiKey::ElectLeaders,
+        ResponseKind::AlterPartitionReassignments(_) => ApiKey::AlterPartitionReassignments,
+        ResponseKind::ListPartitionReassignments(_) => ApiKey::ListPartitionReassignments,
         _ => return None,
     })
 }
