@@ -3,7 +3,7 @@
 use controller::ClusterStatus;
 use futures::future::LocalBoxFuture;
 use metadata::Image;
-use metadata::plan::{AlterConfigs, CreatePartitions, PlanError};
+use metadata::plan::{AlterConfigs, CreatePartitions, ElectLeaders, PartitionOutcomes, PlanError};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use types::{ErrorCode, NodeId, TopicId};
@@ -25,6 +25,9 @@ pub trait Control {
 
     /// One answer per topic, in order.
     fn create_partitions(&self, command: CreatePartitions) -> LocalBoxFuture<'static, Outcomes>;
+
+    /// Elects leaders.
+    fn elect_leaders(&self, command: ElectLeaders) -> LocalBoxFuture<'static, Result<PartitionOutcomes, ErrorCode>>;
 
     /// One answer per resource, in order.
     fn alter_configs(&self, command: AlterConfigs) -> LocalBoxFuture<'static, Outcomes>;

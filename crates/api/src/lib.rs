@@ -21,6 +21,7 @@ mod describe_configs;
 mod describe_quorum;
 mod describe_topic_partitions;
 mod dispatch;
+mod elect_leaders;
 mod fetch;
 mod fetch_session;
 mod find_coordinator;

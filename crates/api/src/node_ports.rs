@@ -11,7 +11,7 @@ use controller::{ClusterStatus, ControlHandle};
 use futures::future::LocalBoxFuture;
 use host::Incoming;
 use metadata::Image;
-use metadata::plan::{AlterConfigs, CreatePartitions};
+use metadata::plan::{AlterConfigs, CreatePartitions, ElectLeaders, PartitionOutcomes};
 use records::BatchHeader;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -210,6 +210,11 @@ impl Control for NodeControl {
     fn create_partitions(&self, command: CreatePartitions) -> LocalBoxFuture<'static, Outcomes> {
         let handle = self.0.clone();
         Box::pin(async move { handle.create_partitions(command).await })
+    }
+
+    fn elect_leaders(&self, command: ElectLeaders) -> LocalBoxFuture<'static, Result<PartitionOutcomes, ErrorCode>> {
+        let handle = self.0.clone();
+        Box::pin(async move { handle.elect_leaders(command).await })
     }
 
     fn alter_configs(&self, command: AlterConfigs) -> LocalBoxFuture<'static, Outcomes> {

@@ -9,7 +9,7 @@ use controller::ClusterStatus;
 use futures::FutureExt;
 use futures::future::LocalBoxFuture;
 use host::{Host, RealHost};
-use metadata::plan::{AlterConfigs, CreatePartitions};
+use metadata::plan::{AlterConfigs, CreatePartitions, ElectLeaders, PartitionOutcomes};
 use metadata::{Image, PartitionImage, TopicImage};
 use records::{BatchBuilder, BatchHeader, Compression};
 use std::cell::RefCell;
@@ -116,6 +116,10 @@ impl Control for Topics {
     }
 
     fn create_partitions(&self, _: CreatePartitions) -> LocalBoxFuture<'static, Outcomes> {
+        async { Err(ErrorCode::RequestTimedOut) }.boxed_local()
+    }
+
+    fn elect_leaders(&self, _: ElectLeaders) -> LocalBoxFuture<'static, Result<PartitionOutcomes, ErrorCode>> {
         async { Err(ErrorCode::RequestTimedOut) }.boxed_local()
     }
 

@@ -100,6 +100,8 @@ pub const CREATE_PARTITIONS_MAX: usize = 10_000;
 /// Topics or config resources that one AlterConfigs, IncrementalAlterConfigs or CreatePartitions may name; the answer
 /// says more of each than the request.
 pub const ADMIN_RESOURCES_MAX: usize = 10_000;
+/// Leaderships that the controller gives back to preferred leaders at a time, as in Kafka.
+pub const LEADER_ELECTIONS_MAX: usize = 1_000;
 /// Bytes of a config's value, as in Kafka's controller.
 pub const CONFIG_VALUE_MAX: usize = 32_767;
 /// Damaged replicas that a starting broker names one by one; with more, the whole directory counts as damaged.

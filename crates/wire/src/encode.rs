@@ -94,6 +94,9 @@ fn response_key(response: &ResponseKind) -> Option<ApiKey> {
         ResponseKind::DeleteRecords(_) => ApiKey::DeleteRecords,
         ResponseKind::DescribeQuorum(_) => ApiKey::DescribeQuorum,
         ResponseKind::UnregisterBroker(_) => ApiKey::UnregisterBroker,
+        ResponseKind::ElectLeaders(_) => ApiKey::ElectLeaders,
+        ResponseKind::AlterPartitionReassignments(_) => ApiKey::AlterPartitionReassignments,
+        ResponseKind::ListPartitionReassignments(_) => ApiKey::ListPartitionReassignments,
         _ => return None,
     })
 }

@@ -3,10 +3,11 @@
 use super::Shape;
 use super::field::*;
 use kafka_protocol::messages::{
-    ApiKey, alter_configs_response, api_versions_response, create_partitions_response, create_topics_response,
-    delete_records_response, delete_topics_response, describe_cluster_response, describe_configs_response,
-    describe_quorum_response, describe_topic_partitions_response, fetch_response, find_coordinator_response,
-    incremental_alter_configs_response, list_offsets_response, metadata_response, offset_for_leader_epoch_response,
+    ApiKey, alter_configs_response, alter_partition_reassignments_response, api_versions_response,
+    create_partitions_response, create_topics_response, delete_records_response, delete_topics_response,
+    describe_cluster_response, describe_configs_response, describe_quorum_response, describe_topic_partitions_response,
+    elect_leaders_response, fetch_response, find_coordinator_response, incremental_alter_configs_response,
+    list_offsets_response, list_partition_reassignments_response, metadata_response, offset_for_leader_epoch_response,
     produce_response,
 };
 
@@ -32,6 +33,9 @@ pub(crate) fn response_shape(key: ApiKey) -> Option<&'static Shape> {
         ApiKey::DeleteRecords => &DELETE_RECORDS,
         ApiKey::DescribeQuorum => &DESCRIBE_QUORUM,
         ApiKey::UnregisterBroker => &UNREGISTER_BROKER,
+        ApiKey::ElectLeaders => &ELECT_LEADERS,
+        ApiKey::AlterPartitionReassignments => &ALTER_PARTITION_REASSIGNMENTS,
+        ApiKey::ListPartitionReassignments => &LIST_PARTITION_REASSIGNMENTS,
         _ => return None,
     })
 }
@@ -539,6 +543,76 @@ const DELETE_RECORDS: Shape = Shape {
                 array::<delete_records_response::DeleteRecordsPartitionResult>(
                     "partitions",
                     &[int32("partition_index"), int64("low_watermark"), int16("error_code")],
+                ),
+            ],
+        ),
+    ],
+};
+
+const ELECT_LEADERS: Shape = Shape {
+    flexible: 2,
+    fields: &[
+        int32("throttle_time_ms"),
+        int16("error_code").since(1),
+        array::<elect_leaders_response::ReplicaElectionResult>(
+            "replica_election_results",
+            &[
+                string("topic"),
+                array::<elect_leaders_response::PartitionResult>(
+                    "partition_result",
+                    &[
+                        int32("partition_id"),
+                        int16("error_code"),
+                        string("error_message").nullable(),
+                    ],
+                ),
+            ],
+        ),
+    ],
+};
+
+const ALTER_PARTITION_REASSIGNMENTS: Shape = Shape {
+    flexible: 0,
+    fields: &[
+        int32("throttle_time_ms"),
+        boolean("allow_replication_factor_change").since(1),
+        int16("error_code"),
+        string("error_message").nullable(),
+        array::<alter_partition_reassignments_response::ReassignableTopicResponse>(
+            "responses",
+            &[
+                string("name"),
+                array::<alter_partition_reassignments_response::ReassignablePartitionResponse>(
+                    "partitions",
+                    &[
+                        int32("partition_index"),
+                        int16("error_code"),
+                        string("error_message").nullable(),
+                    ],
+                ),
+            ],
+        ),
+    ],
+};
+
+const LIST_PARTITION_REASSIGNMENTS: Shape = Shape {
+    flexible: 0,
+    fields: &[
+        int32("throttle_time_ms"),
+        int16("error_code"),
+        string("error_message").nullable(),
+        array::<list_partition_reassignments_response::OngoingTopicReassignment>(
+            "topics",
+            &[
+                string("name"),
+                array::<list_partition_reassignments_response::OngoingPartitionReassignment>(
+                    "partitions",
+                    &[
+                        int32("partition_index"),
+                        int32_array("replicas"),
+                        int32_array("adding_replicas"),
+                        int32_array("removing_replicas"),
+                    ],
                 ),
             ],
         ),
