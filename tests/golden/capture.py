@@ -24,7 +24,7 @@ import raw_requests
 
 KEYS = {0: "produce", 1: "fetch", 2: "list_offsets", 3: "metadata", 10: "find_coordinator", 18: "api_versions",
         19: "create_topics", 20: "delete_topics", 21: "delete_records", 22: "init_producer_id", 23: "offset_for_leader_epoch",
-        32: "describe_configs", 33: "alter_configs", 37: "create_partitions", 44: "incremental_alter_configs",
+        32: "describe_configs", 33: "alter_configs", 35: "describe_log_dirs", 37: "create_partitions", 44: "incremental_alter_configs",
         60: "describe_cluster", 75: "describe_topic_partitions"}
 SAMPLES_MAX = {"raw": 32, "broker": 6}
 FRAME_BYTES_MAX = 6000
@@ -151,6 +151,7 @@ def java_tools(recorder, kafka, bootstrap):
         json.dump({"version": 1, "partitions": [{"topic": "java", "partition": 0, "offset": 1}]}, file)
         file.flush()
         tool("kafka-delete-records.sh", "--offset-json-file", file.name)
+    tool("kafka-log-dirs.sh", "--describe", "--topic-list", "java")
     tool("kafka-broker-api-versions.sh")
     tool("kafka-topics.sh", "--delete", "--topic", "java")
 

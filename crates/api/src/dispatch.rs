@@ -4,8 +4,8 @@ use crate::memory_budget::Fetched;
 use crate::produce::{self, Produced};
 use crate::{
     Services, alter_configs, api_versions, create_partitions, create_topics, delete_records, delete_topics,
-    describe_cluster, describe_configs, describe_topic_partitions, fetch, find_coordinator, init_producer_id,
-    list_offsets, metadata_api, offset_for_leader_epoch,
+    describe_cluster, describe_configs, describe_log_dirs, describe_topic_partitions, fetch, find_coordinator,
+    init_producer_id, list_offsets, metadata_api, offset_for_leader_epoch,
 };
 use bytes::Bytes;
 use futures::future::LocalBoxFuture;
@@ -97,6 +97,7 @@ async fn answer(
             ResponseKind::CreatePartitions(create_partitions::answer(services, r).await)
         }
         RequestKind::DeleteRecords(r) => ResponseKind::DeleteRecords(delete_records::answer(services, r).await),
+        RequestKind::DescribeLogDirs(r) => ResponseKind::DescribeLogDirs(describe_log_dirs::answer(services, r).await),
         RequestKind::DescribeCluster(r) => ResponseKind::DescribeCluster(describe_cluster::answer(&image, &r, random)),
         RequestKind::DescribeTopicPartitions(r) => {
             let limit = services.settings.max_request_partition_size_limit;
@@ -147,6 +148,7 @@ mod tests {
             }
             ApiKey::CreatePartitions => RequestKind::CreatePartitions(CreatePartitionsRequest::default()),
             ApiKey::DeleteRecords => RequestKind::DeleteRecords(DeleteRecordsRequest::default()),
+            ApiKey::DescribeLogDirs => RequestKind::DescribeLogDirs(DescribeLogDirsRequest::default()),
             other => panic!("{other:?} is served and has no request here"),
         }
     }

@@ -1,5 +1,7 @@
+use crate::directory::lock;
 use host::DiskSpace;
 use std::path::Path;
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use types::limits;
 
@@ -17,6 +19,7 @@ pub(crate) struct Room {
     left_bytes: AtomicI64,
     /// As measured last.
     full: AtomicBool,
+    space: Mutex<Option<DiskSpace>>,
 }
 
 impl Default for Room {
@@ -25,6 +28,7 @@ impl Default for Room {
         Self {
             left_bytes: AtomicI64::new(i64::MAX),
             full: AtomicBool::new(false),
+            space: Mutex::default(),
         }
     }
 }
@@ -37,6 +41,11 @@ pub(crate) fn default_reserve(total_bytes: u64) -> u64 {
 impl Room {
     pub(crate) fn is_full(&self) -> bool {
         self.full.load(Ordering::Relaxed) || self.left_bytes() == 0
+    }
+
+    /// As measured last; `None` before the first time.
+    pub(crate) fn space(&self) -> Option<DiskSpace> {
+        *lock(&self.space)
     }
 
     /// Until the reserve is reached.
@@ -57,6 +66,7 @@ impl Room {
 
     /// Takes in what was measured, and says so in the log when the directory becomes full and when it no longer is.
     pub(crate) fn measured(&self, space: DiskSpace, reserve_bytes: u64, directory: &Path) {
+        *lock(&self.space) = Some(space);
         let resume_bytes = reserve_bytes.saturating_add(reserve_bytes / 4);
         let was_full = self.full.load(Ordering::Relaxed);
         let wanted = if was_full { resume_bytes } else { reserve_bytes };

@@ -606,6 +606,7 @@ impl Cluster {
             registration: watch::Sender::new(None),
         });
         let options = BrokerOptions {
+            log_dirs: directories.iter().map(|input| input.dir.path().to_owned()).collect(),
             node_id: node,
             shards: self.shards,
             replica_listen: ("127.0.0.1".into(), 0),

@@ -4,9 +4,9 @@ use super::Shape;
 use super::field::*;
 use kafka_protocol::messages::{
     ApiKey, alter_configs_request, create_partitions_request, create_topics_request, delete_records_request,
-    delete_topics_request, describe_configs_request, describe_topic_partitions_request, fetch_request,
-    incremental_alter_configs_request, list_offsets_request, metadata_request, offset_for_leader_epoch_request,
-    produce_request,
+    delete_topics_request, describe_configs_request, describe_log_dirs_request, describe_topic_partitions_request,
+    fetch_request, incremental_alter_configs_request, list_offsets_request, metadata_request,
+    offset_for_leader_epoch_request, produce_request,
 };
 
 /// The shape of this API's requests, if its grammar is written down.
@@ -29,6 +29,7 @@ pub(crate) fn request_shape(key: ApiKey) -> Option<&'static Shape> {
         ApiKey::AlterConfigs => &ALTER_CONFIGS,
         ApiKey::CreatePartitions => &CREATE_PARTITIONS,
         ApiKey::DeleteRecords => &DELETE_RECORDS,
+        ApiKey::DescribeLogDirs => &DESCRIBE_LOG_DIRS,
         _ => return None,
     })
 }
@@ -326,4 +327,13 @@ const DELETE_RECORDS: Shape = Shape {
         ),
         int32("timeout_ms"),
     ],
+};
+
+const DESCRIBE_LOG_DIRS: Shape = Shape {
+    flexible: 2,
+    fields: &[array::<describe_log_dirs_request::DescribableLogDirTopic>(
+        "topics",
+        &[string("topic"), int32_array("partitions")],
+    )
+    .nullable()],
 };

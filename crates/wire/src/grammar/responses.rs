@@ -5,8 +5,9 @@ use super::field::*;
 use kafka_protocol::messages::{
     ApiKey, alter_configs_response, api_versions_response, create_partitions_response, create_topics_response,
     delete_records_response, delete_topics_response, describe_cluster_response, describe_configs_response,
-    describe_topic_partitions_response, fetch_response, find_coordinator_response, incremental_alter_configs_response,
-    list_offsets_response, metadata_response, offset_for_leader_epoch_response, produce_response,
+    describe_log_dirs_response, describe_topic_partitions_response, fetch_response, find_coordinator_response,
+    incremental_alter_configs_response, list_offsets_response, metadata_response, offset_for_leader_epoch_response,
+    produce_response,
 };
 
 /// The shape of this API's responses, if its grammar is written down.
@@ -29,6 +30,7 @@ pub(crate) fn response_shape(key: ApiKey) -> Option<&'static Shape> {
         ApiKey::AlterConfigs => &ALTER_CONFIGS,
         ApiKey::CreatePartitions => &CREATE_PARTITIONS,
         ApiKey::DeleteRecords => &DELETE_RECORDS,
+        ApiKey::DescribeLogDirs => &DESCRIBE_LOG_DIRS,
         _ => return None,
     })
 }
@@ -482,6 +484,39 @@ const DELETE_RECORDS: Shape = Shape {
                     "partitions",
                     &[int32("partition_index"), int64("low_watermark"), int16("error_code")],
                 ),
+            ],
+        ),
+    ],
+};
+
+const DESCRIBE_LOG_DIRS: Shape = Shape {
+    flexible: 2,
+    fields: &[
+        int32("throttle_time_ms"),
+        int16("error_code").since(3),
+        array::<describe_log_dirs_response::DescribeLogDirsResult>(
+            "results",
+            &[
+                int16("error_code"),
+                string("log_dir"),
+                array::<describe_log_dirs_response::DescribeLogDirsTopic>(
+                    "topics",
+                    &[
+                        string("name"),
+                        array::<describe_log_dirs_response::DescribeLogDirsPartition>(
+                            "partitions",
+                            &[
+                                int32("partition_index"),
+                                int64("partition_size"),
+                                int64("offset_lag"),
+                                boolean("is_future_key"),
+                            ],
+                        ),
+                    ],
+                ),
+                int64("total_bytes").since(4),
+                int64("usable_bytes").since(4),
+                boolean("is_cordoned").since(5),
             ],
         ),
     ],
