@@ -36,6 +36,7 @@ SCHEMAS = {
                                                                           ("leader_epoch", I)])])]),
     32: (4, [("resources", [("type", B), ("name", S), ("keys", [S])]), ("synonyms", B), ("documentation", B, 3)]),
     33: (2, [("resources", [("type", B), ("name", S), ("configs", [("name", S), ("value", N)])]), ("validate_only", B)]),
+    35: (2, [("topics", [("name", S), ("partitions", [I])])]),
     37: (2, [("topics", [("name", S), ("count", I), ("assignments", [("broker_ids", [I])])]), ("timeout_ms", I),
              ("validate_only", B)]),
     43: (2, [("election_type", B, 1), ("topics", [("name", S), ("partitions", [I])]), ("timeout_ms", I)]),
@@ -220,6 +221,9 @@ def drive(recorder, ports):
     create_partitions(first)
     delete_records(brokers, leaders)
     reassign(first, leaders[0])
+    for version in range(1, 6):
+        for topics in (None, [], [{"name": "raw", "partitions": [0, 7]}, {"name": "missing", "partitions": [0]}]):
+            first.send(35, version, {"topics": topics})
     for version in range(3):
         for operations in (0, 1):
             first.send(60, version, {"cluster_operations": operations, "endpoint_type": 1, "fenced": 1})

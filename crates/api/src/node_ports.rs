@@ -5,7 +5,7 @@ use crate::control::{Control, CreatedTopic, DeletedTopic, NewTopic, Outcomes, To
 use crate::data::{Appended, Data, DataError, FetchPlan, FetchedPartition};
 use crate::memory_budget::Fetched;
 use crate::{Api, Services};
-use broker::{AppendError, Broker, ConnectionFactory, ShardRef};
+use broker::{AppendError, Broker, ConnectionFactory, LogDirDescription, ShardRef};
 use bytes::Bytes;
 use controller::{ClusterStatus, ControlHandle};
 use futures::future::LocalBoxFuture;
@@ -140,6 +140,11 @@ impl Data for ShardData {
     ) -> LocalBoxFuture<'static, Result<Offset, DataError>> {
         let shard = self.0.clone();
         Box::pin(async move { shard.delete_records(tp, offset, timeout).await.map_err(data_error) })
+    }
+
+    fn describe_log_dirs(&self) -> LocalBoxFuture<'static, Vec<LogDirDescription>> {
+        let shard = self.0.clone();
+        Box::pin(async move { shard.describe_log_dirs().await })
     }
 
     fn epoch_end_offset(

@@ -5,6 +5,7 @@ use crate::control::{Control, CreatedTopic, DeletedTopic, NewTopic, Outcomes, To
 use crate::data::{Appended, Data, DataError, FetchPlan, FetchedPartition};
 use crate::memory_budget::Fetched;
 use crate::{ApiSettings, MemoryBudget, Services};
+use broker::LogDirDescription;
 use bytes::Bytes;
 use controller::ClusterStatus;
 use futures::FutureExt;
@@ -35,6 +36,7 @@ pub(crate) struct ScriptedData {
     /// What every deletion of records comes to.
     pub(crate) low_watermark: Cell<Result<Offset, DataError>>,
     pub(crate) trims: RefCell<Vec<(TopicPartition, Offset, Duration)>>,
+    pub(crate) log_dirs: RefCell<Vec<LogDirDescription>>,
     pub(crate) epoch_end: Cell<Result<(LeaderEpoch, Offset), DataError>>,
 }
 
@@ -56,6 +58,7 @@ impl Default for ScriptedData {
             list_offset: Cell::new(Ok((Offset(7), 1_000, LeaderEpoch(4)))),
             low_watermark: Cell::new(Ok(Offset(5))),
             trims: RefCell::default(),
+            log_dirs: RefCell::default(),
             epoch_end: Cell::new(Ok((LeaderEpoch(3), Offset(30)))),
         }
     }
@@ -128,6 +131,10 @@ impl Data for ScriptedData {
     ) -> LocalBoxFuture<'static, Result<Offset, DataError>> {
         self.trims.borrow_mut().push((tp, offset, timeout));
         std::future::ready(self.low_watermark.get()).boxed_local()
+    }
+
+    fn describe_log_dirs(&self) -> LocalBoxFuture<'static, Vec<LogDirDescription>> {
+        std::future::ready(self.log_dirs.borrow().clone()).boxed_local()
     }
 
     fn epoch_end_offset(

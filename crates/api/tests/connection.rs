@@ -86,6 +86,10 @@ impl Data for Script {
         async move { Ok(offset) }.boxed_local()
     }
 
+    fn describe_log_dirs(&self) -> LocalBoxFuture<'static, Vec<broker::LogDirDescription>> {
+        async { Vec::new() }.boxed_local()
+    }
+
     fn epoch_end_offset(
         &self,
         _: TopicPartition,

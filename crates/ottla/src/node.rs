@@ -255,6 +255,7 @@ impl Node {
             shards: self.settings.shards,
             replica_listen: (self.settings.replica.host.clone(), self.settings.replica.port),
             directories,
+            log_dirs: self.settings.log_dirs.clone(),
             reserve_bytes: self.settings.reserve_bytes,
             timings: self.settings.timings,
             secret: self.secret.clone(),

@@ -614,6 +614,7 @@ impl Cluster {
         });
         let options = BrokerOptions {
             secret: self.secrets[index].map(|secret| Arc::new(ClusterSecret::parse(secret).unwrap())),
+            log_dirs: directories.iter().map(|input| input.dir.path().to_owned()).collect(),
             node_id: node,
             shards: self.shards,
             replica_listen: ("127.0.0.1".into(), 0),

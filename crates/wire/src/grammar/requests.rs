@@ -3,10 +3,7 @@
 use super::Shape;
 use super::field::*;
 use kafka_protocol::messages::{
-    ApiKey, alter_configs_request, alter_partition_reassignments_request, create_partitions_request,
-    create_topics_request, delete_records_request, delete_topics_request, describe_configs_request,
-    describe_quorum_request, describe_topic_partitions_request, elect_leaders_request, fetch_request,
-    incremental_alter_configs_request, list_offsets_request, list_partition_reassignments_request, metadata_request,
+    ApiKey, alter_configs_request, alter_partition_reassignments_request, create_partitions_request, create_topics_request, delete_records_request, delete_topics_request, describe_configs_request, describe_log_dirs_request, describe_quorum_request, describe_topic_partitions_request, elect_leaders_request, fetch_request, incremental_alter_configs_request, list_offsets_request, list_partition_reassignments_request, metadata_request,
     offset_for_leader_epoch_request, produce_request,
 };
 
@@ -35,6 +32,7 @@ pub(crate) fn request_shape(key: ApiKey) -> Option<&'static Shape> {
         ApiKey::ElectLeaders => &ELECT_LEADERS,
         ApiKey::AlterPartitionReassignments => &ALTER_PARTITION_REASSIGNMENTS,
         ApiKey::ListPartitionReassignments => &LIST_PARTITION_REASSIGNMENTS,
+        ApiKey::DescribeLogDirs => &DESCRIBE_LOG_DIRS,
         _ => return None,
     })
 }
@@ -391,4 +389,11 @@ const LIST_PARTITION_REASSIGNMENTS: Shape = Shape {
         )
         .nullable(),
     ],
+const DESCRIBE_LOG_DIRS: Shape = Shape {
+    flexible: 2,
+    fields: &[array::<describe_log_dirs_request::DescribableLogDirTopic>(
+        "topics",
+        &[string("topic"), int32_array("partitions")],
+    )
+    .nullable()],
 };

@@ -3,11 +3,7 @@
 use super::Shape;
 use super::field::*;
 use kafka_protocol::messages::{
-    ApiKey, alter_configs_response, alter_partition_reassignments_response, api_versions_response,
-    create_partitions_response, create_topics_response, delete_records_response, delete_topics_response,
-    describe_cluster_response, describe_configs_response, describe_quorum_response, describe_topic_partitions_response,
-    elect_leaders_response, fetch_response, find_coordinator_response, incremental_alter_configs_response,
-    list_offsets_response, list_partition_reassignments_response, metadata_response, offset_for_leader_epoch_response,
+    ApiKey, alter_configs_response, alter_partition_reassignments_response, api_versions_response, create_partitions_response, create_topics_response, delete_records_response, delete_topics_response, describe_cluster_response, describe_configs_response, describe_log_dirs_response, describe_quorum_response, describe_topic_partitions_response, elect_leaders_response, fetch_response, find_coordinator_response, incremental_alter_configs_response, list_offsets_response, list_partition_reassignments_response, metadata_response, offset_for_leader_epoch_response,
     produce_response,
 };
 
@@ -36,6 +32,7 @@ pub(crate) fn response_shape(key: ApiKey) -> Option<&'static Shape> {
         ApiKey::ElectLeaders => &ELECT_LEADERS,
         ApiKey::AlterPartitionReassignments => &ALTER_PARTITION_REASSIGNMENTS,
         ApiKey::ListPartitionReassignments => &LIST_PARTITION_REASSIGNMENTS,
+        ApiKey::DescribeLogDirs => &DESCRIBE_LOG_DIRS,
         _ => return None,
     })
 }
@@ -614,6 +611,34 @@ const LIST_PARTITION_REASSIGNMENTS: Shape = Shape {
                         int32_array("removing_replicas"),
                     ],
                 ),
+const DESCRIBE_LOG_DIRS: Shape = Shape {
+    flexible: 2,
+    fields: &[
+        int32("throttle_time_ms"),
+        int16("error_code").since(3),
+        array::<describe_log_dirs_response::DescribeLogDirsResult>(
+            "results",
+            &[
+                int16("error_code"),
+                string("log_dir"),
+                array::<describe_log_dirs_response::DescribeLogDirsTopic>(
+                    "topics",
+                    &[
+                        string("name"),
+                        array::<describe_log_dirs_response::DescribeLogDirsPartition>(
+                            "partitions",
+                            &[
+                                int32("partition_index"),
+                                int64("partition_size"),
+                                int64("offset_lag"),
+                                boolean("is_future_key"),
+                            ],
+                        ),
+                    ],
+                ),
+                int64("total_bytes").since(4),
+                int64("usable_bytes").since(4),
+                boolean("is_cordoned").since(5),
             ],
         ),
     ],
