@@ -39,6 +39,7 @@ mod partition_state;
 mod produce;
 mod services;
 mod settings;
+mod silence;
 #[cfg(any(test, feature = "fuzzing"))]
 mod test_image;
 #[cfg(any(test, feature = "fuzzing"))]

@@ -419,11 +419,8 @@ impl Term {
                 node,
                 broker_epoch,
                 why,
-            } => match metadata::plan::fence(image, *node, *broker_epoch) {
-                Ok(plan) => {
-                    tracing::warn!(%node, %broker_epoch, ?why, "fencing a broker");
-                    (plan.records, None)
-                }
+            } => match metadata::plan::fence(image, *node, *broker_epoch, *why == Why::Silence) {
+                Ok(plan) => (plan.records, None),
                 Err(error) => nothing(error),
             },
             Work::Unfence { node, broker_epoch } => {
@@ -433,10 +430,7 @@ impl Term {
                     applied: LogIndex(u64::MAX),
                 };
                 match metadata::plan::heartbeat(image, heartbeat) {
-                    Ok(plan) => {
-                        tracing::info!(%node, %broker_epoch, "unfencing a broker");
-                        (plan.records, None)
-                    }
+                    Ok(plan) => (plan.records, None),
                     Err(error) => nothing(error),
                 }
             }
@@ -577,10 +571,19 @@ fn has_placeholder(record: &Record) -> bool {
     }
 }
 
+/// What was planned is committed: only now has it happened.
 fn finish(work: Work, reply: Option<Reply>, index: LogIndex) {
-    let (Work::Command(command), Some(mut reply)) = (work, reply) else {
-        return;
+    let command = match work {
+        Work::Command(command) => command,
+        Work::Fence {
+            node,
+            broker_epoch,
+            why,
+        } => return tracing::warn!(%node, %broker_epoch, ?why, "fenced a broker"),
+        Work::Unfence { node, broker_epoch } => return tracing::info!(%node, %broker_epoch, "unfenced a broker"),
+        Work::RemoveMember(_) => return,
     };
+    let Some(mut reply) = reply else { return };
     match &mut reply {
         Reply::RegisterBroker(reply) if reply.broker_epoch == 0 => reply.broker_epoch = index.0,
         Reply::AlterPartitions(reply) => reply.index = index.0,

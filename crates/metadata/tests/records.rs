@@ -46,6 +46,7 @@ fn samples() -> Vec<Record> {
             broker_epoch: BrokerEpoch(5),
             fenced: true,
             shutting_down: true,
+            silent: false,
         },
         Record::BrokerRemoved { node_id: NodeId(7) },
         Record::Topic {
