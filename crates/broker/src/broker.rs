@@ -11,6 +11,7 @@ use logstore::{FlushStrategy, Flusher, LogDir, LogError, PlainFlush, Recovered, 
 use metadata::Image;
 use metadata::topic_config::Local;
 use replica::{Durability, PartitionView};
+use security::{ClusterSecret, Gate, Purpose};
 use std::collections::BTreeMap;
 use std::io;
 use std::net::SocketAddr;
@@ -52,6 +53,8 @@ pub struct BrokerOptions {
     /// What each directory's file system keeps free of records (`log.dir.reserve.bytes`); `None`: by its size.
     pub reserve_bytes: Option<u64>,
     pub timings: Timings,
+    /// What the nodes of the cluster authenticate replica streams with; `None` on loopback only.
+    pub secret: Option<Arc<ClusterSecret>>,
     /// What the node's properties set: defaults of topics, where nothing dynamic says otherwise.
     pub config: Arc<BTreeMap<String, String>>,
 }
@@ -85,6 +88,7 @@ struct Inner {
     host: HostRef,
     node_id: NodeId,
     timings: Timings,
+    gate: Gate,
     config: Arc<BTreeMap<String, String>>,
     control: Arc<dyn Control>,
     #[cfg(feature = "controller")]
@@ -185,6 +189,7 @@ impl Broker {
                 host: host.clone(),
                 node_id: options.node_id,
                 timings: options.timings,
+                gate: Gate::new(options.secret, Purpose::Replica),
                 config: options.config,
                 control,
                 #[cfg(feature = "controller")]
@@ -382,6 +387,10 @@ impl Broker {
 
     pub(crate) fn timings(&self) -> &Timings {
         &self.inner.timings
+    }
+
+    pub(crate) fn gate(&self) -> &Gate {
+        &self.inner.gate
     }
 
     pub(crate) fn cold_pool(&self) -> Arc<dyn Pool> {

@@ -138,6 +138,11 @@ impl ShardRef {
         self.0.broker.timings()
     }
 
+    /// Where replica streams are authenticated.
+    pub(crate) fn gate(&self) -> &security::Gate {
+        self.0.broker.gate()
+    }
+
     pub(crate) fn cold_pool(&self) -> Arc<dyn Pool> {
         self.0.broker.cold_pool()
     }

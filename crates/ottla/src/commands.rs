@@ -2,6 +2,7 @@
 
 mod cluster;
 mod consume;
+mod control_client;
 mod demo;
 mod json_record;
 mod produce;
@@ -37,6 +38,9 @@ pub struct Common {
         global = true
     )]
     bootstrap: String,
+    /// File with the secret of the nodes, for commands that speak to their control planes
+    #[arg(long, value_name = "FILE", env = "OTTLA_CLUSTER_SECRET", global = true)]
+    cluster_secret: Option<std::path::PathBuf>,
     /// How to print the answer
     #[arg(long, value_enum, default_value_t = Format::Text, global = true)]
     format: Format,

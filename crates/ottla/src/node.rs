@@ -10,6 +10,7 @@ use logstore::{LogDir, LogDirError, Recovered, RecoveryOutcome};
 use metadata::topic_config::{self, Effect};
 use metadata::{DirectoryOutcome, DirectoryReport, Endpoint, Image};
 use raft::{RaftStore, Transport};
+use security::ClusterSecret;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -42,6 +43,7 @@ pub enum StartError {
 pub struct Node {
     host: HostRef,
     settings: Settings,
+    secret: Option<Arc<ClusterSecret>>,
     control: ControlHandle,
     control_failure: Failure,
     broker: Option<Broker>,
@@ -67,6 +69,7 @@ impl Node {
     pub async fn start(
         host: HostRef,
         settings: Settings,
+        secret: Option<Arc<ClusterSecret>>,
         store: Arc<dyn RaftStore>,
         transport: Arc<dyn Transport>,
     ) -> Result<Self, StartError> {
@@ -141,6 +144,7 @@ impl Node {
             accepting: None,
             log_dirs,
             waiting,
+            secret,
         })
     }
 
@@ -234,6 +238,7 @@ impl Node {
             directories,
             reserve_bytes: self.settings.reserve_bytes,
             timings: self.settings.timings,
+            secret: self.secret.clone(),
             config: Arc::new(self.settings.given.clone()),
         };
         let connections = Arc::new(KafkaConnections {

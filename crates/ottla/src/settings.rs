@@ -56,6 +56,8 @@ pub struct Settings {
     /// What each log directory's file system keeps free of records; `None`: by its size.
     pub reserve_bytes: Option<u64>,
     pub metadata_dir: PathBuf,
+    /// The file that holds what nodes authenticate each other with; `None` on loopback only.
+    pub cluster_secret: Option<PathBuf>,
     /// Control addresses of the founders, in the same order on every node; empty: alone.
     pub join: Vec<(String, u16)>,
     /// May found a cluster alone although it listens on more than loopback.
@@ -213,6 +215,10 @@ impl Settings {
             Some(text) => Some(read.parse::<u64>("log.dir.reserve.bytes", text, "a number of bytes", |_| true)?),
             None => None,
         };
+        let cluster_secret = properties
+            .get("cluster.secret")
+            .filter(|path| !path.is_empty())
+            .map(PathBuf::from);
         let mut join = Vec::new();
         for part in properties
             .get("join")
@@ -278,6 +284,7 @@ impl Settings {
             log_dirs,
             reserve_bytes,
             metadata_dir,
+            cluster_secret,
             join,
             found,
             shards,

@@ -95,7 +95,7 @@ impl Machine {
 
     async fn start(&mut self) -> Node {
         let transport: Arc<dyn Transport> = match &self.disk {
-            Disk::Rocks(_) => Arc::new(TonicTransport::new(Timings::LAN)),
+            Disk::Rocks(_) => Arc::new(TonicTransport::new(Timings::LAN, None)),
             Disk::Sim(_) => Arc::new(FramedTransport::new(self.host.clone())),
         };
         let options = RaftOptions {

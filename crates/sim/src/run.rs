@@ -237,7 +237,7 @@ async fn serve(node: usize, machine: Rc<Machine>, seed: u64) -> turmoil::Result 
         let host: HostRef = Arc::new(SimHost::new(seed, disk, machine.stalled.clone()));
         let transport = Arc::new(FramedTransport::new(host.clone()));
         let store = machine.store.reopen();
-        let mut running = Node::start(host, settings(node)?, store, transport).await?;
+        let mut running = Node::start(host, settings(node)?, None, store, transport).await?;
         running.ready().await?;
         tracing::info!(node, "ready");
         let problem = running.failed().await;

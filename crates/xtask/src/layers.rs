@@ -11,6 +11,7 @@ pub const FLOORS: &[(&str, u8, &[&str])] = &[
     ("host", 0, &["types"]),
     ("replica", 1, &[]),
     ("metadata", 1, &[]),
+    ("security", 1, &[]),
     ("wire", 2, &[]),
     ("logstore", 2, &[]),
     ("raft", 2, &[]),

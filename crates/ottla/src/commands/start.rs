@@ -1,6 +1,7 @@
 use crate::Node;
 use crate::logging::{self, LogFormat};
 use crate::preflight;
+use crate::secret;
 use crate::settings::Settings;
 use anyhow::Context;
 use clap::Args;
@@ -50,16 +51,7 @@ impl Start {
         host::disable_huge_pages();
         logging::start(self.log_format);
         let mut settings = self.settings()?;
-        if !settings.inter_node_on_loopback() {
-            anyhow::bail!(
-                "control.listener ({}:{}) and replica.listener ({}:{}) can be reached from other machines, and nodes do not \
-                 authenticate each other yet: bind both to loopback (control.listener=127.0.0.1:PORT, replica.listener=127.0.0.1:PORT)",
-                settings.control.host,
-                settings.control.port,
-                settings.replica.host,
-                settings.replica.port
-            );
-        }
+        let secret = secret::of_node(&settings)?;
         let mut interrupt = signal(SignalKind::interrupt())?;
         let mut terminate = signal(SignalKind::terminate())?;
         let host: HostRef = Arc::new(RealHost::new());
@@ -74,9 +66,9 @@ impl Start {
                 settings.metadata_dir.display()
             )
         })?;
-        let transport = Arc::new(raft::TonicTransport::new(settings.timings));
+        let transport = Arc::new(raft::TonicTransport::new(settings.timings, secret.clone()));
         let node_id = settings.node_id;
-        let mut node = Node::start(host, settings, store, transport).await?;
+        let mut node = Node::start(host, settings, secret, store, transport).await?;
         tokio::select! {
             outcome = node.ready() => {
                 if let Err(error) = outcome {

@@ -127,7 +127,7 @@ impl Alone {
         let settings = Settings::read(None, std::iter::empty(), &flags).unwrap();
         let host: HostRef = Arc::new(RealHost::new());
         let transport = Arc::new(FramedTransport::new(host.clone()));
-        let mut node = Node::start(host, settings, self.store.reopen(), transport)
+        let mut node = Node::start(host, settings, None, self.store.reopen(), transport)
             .await
             .unwrap();
         node.ready().await.unwrap();

@@ -126,6 +126,12 @@ pub const PROPERTIES: &[Property] = &[
         "Directory of the metadata log (Raft).",
     ),
     property(
+        "cluster.secret",
+        None,
+        Kind::Text,
+        "File with the secret that nodes authenticate each other with, the same on every node; needed where inter-node ports are not on loopback.",
+    ),
+    property(
         "join",
         None,
         Kind::Text,
