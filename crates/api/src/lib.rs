@@ -44,6 +44,7 @@ mod produce;
 mod request_stats;
 mod services;
 mod settings;
+mod silence;
 #[cfg(any(test, feature = "fuzzing"))]
 mod test_image;
 #[cfg(any(test, feature = "fuzzing"))]

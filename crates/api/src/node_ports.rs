@@ -13,9 +13,10 @@ use host::Incoming;
 use metadata::Image;
 use metadata::plan::{AlterConfigs, CreatePartitions, ElectLeaders, PartitionOutcomes};
 use records::BatchHeader;
-use std::rc::Rc;
+use std::rc::{Rc, Weak};
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::sync::watch;
 use types::{ErrorCode, LeaderEpoch, NodeId, Offset, TopicPartition};
 
 /// Serves Kafka clients on a node's shards.
@@ -38,9 +39,22 @@ impl ConnectionFactory for KafkaConnections {
                 Rc::new(NodeControl(self.control.clone())),
             );
             api.count(services.stats.clone());
+            tokio::task::spawn_local(look_for_silence(Rc::downgrade(&services), self.control.image()));
             services
         });
         Box::pin(async move { api.serve(services, incoming).await })
+    }
+}
+
+async fn look_for_silence(services: Weak<Services>, mut image: watch::Receiver<Arc<Image>>) {
+    loop {
+        let newest = image.borrow_and_update().clone();
+        let Some(services) = services.upgrade() else { return };
+        services.silence.look(&newest, services.node_id);
+        drop(services);
+        if image.changed().await.is_err() {
+            return;
+        }
     }
 }
 

@@ -168,6 +168,7 @@ fn register_broker(image: &Image, register: &pb::RegisterBrokerRequest, context:
             directories,
             fenced: true,
             shutting_down: false,
+            silent: false,
         },
         previous_broker_epoch: recorded
             .filter(|broker| remembers(broker.incarnation, incarnation))

@@ -47,6 +47,7 @@ fn samples() -> Vec<Record> {
             broker_epoch: BrokerEpoch(5),
             fenced: true,
             shutting_down: true,
+            silent: false,
         },
         Record::BrokerRemoved { node_id: NodeId(7) },
         Record::Topic {

@@ -469,6 +469,7 @@ pub fn registration(node: NodeId, epoch: u64, shards: u16, port: u16) -> Arc<Bro
         directories: Vec::new(),
         fenced: false,
         shutting_down: false,
+        silent: false,
     })
 }
 

@@ -76,6 +76,7 @@ fn records() -> Vec<Record> {
             directories: vec![DirectoryReport::default()],
             fenced: node == 3,
             shutting_down: false,
+            silent: false,
         })));
     }
     records.push(Record::Topic {
@@ -120,6 +121,7 @@ fn records() -> Vec<Record> {
             broker_epoch: BrokerEpoch(1),
             fenced: false,
             shutting_down: false,
+            silent: false,
         },
         Record::NextRaftId { next: 9 },
         Record::NextProducerId { next: 1_000 },

@@ -3,8 +3,11 @@
 use super::Shape;
 use super::field::*;
 use kafka_protocol::messages::{
-    ApiKey, alter_configs_request, alter_partition_reassignments_request, create_partitions_request, create_topics_request, delete_records_request, delete_topics_request, describe_configs_request, describe_log_dirs_request, describe_quorum_request, describe_topic_partitions_request, elect_leaders_request, fetch_request, incremental_alter_configs_request, list_offsets_request, list_partition_reassignments_request, metadata_request,
-    offset_for_leader_epoch_request, produce_request,
+    ApiKey, alter_configs_request, alter_partition_reassignments_request, create_partitions_request,
+    create_topics_request, delete_records_request, delete_topics_request, describe_configs_request,
+    describe_log_dirs_request, describe_quorum_request, describe_topic_partitions_request, elect_leaders_request,
+    fetch_request, incremental_alter_configs_request, list_offsets_request, list_partition_reassignments_request,
+    metadata_request, offset_for_leader_epoch_request, produce_request,
 };
 
 /// The shape of this API's requests, if its grammar is written down.
@@ -389,6 +392,8 @@ const LIST_PARTITION_REASSIGNMENTS: Shape = Shape {
         )
         .nullable(),
     ],
+};
+
 const DESCRIBE_LOG_DIRS: Shape = Shape {
     flexible: 2,
     fields: &[array::<describe_log_dirs_request::DescribableLogDirTopic>(

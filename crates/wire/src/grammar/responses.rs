@@ -3,8 +3,12 @@
 use super::Shape;
 use super::field::*;
 use kafka_protocol::messages::{
-    ApiKey, alter_configs_response, alter_partition_reassignments_response, api_versions_response, create_partitions_response, create_topics_response, delete_records_response, delete_topics_response, describe_cluster_response, describe_configs_response, describe_log_dirs_response, describe_quorum_response, describe_topic_partitions_response, elect_leaders_response, fetch_response, find_coordinator_response, incremental_alter_configs_response, list_offsets_response, list_partition_reassignments_response, metadata_response, offset_for_leader_epoch_response,
-    produce_response,
+    ApiKey, alter_configs_response, alter_partition_reassignments_response, api_versions_response,
+    create_partitions_response, create_topics_response, delete_records_response, delete_topics_response,
+    describe_cluster_response, describe_configs_response, describe_log_dirs_response, describe_quorum_response,
+    describe_topic_partitions_response, elect_leaders_response, fetch_response, find_coordinator_response,
+    incremental_alter_configs_response, list_offsets_response, list_partition_reassignments_response,
+    metadata_response, offset_for_leader_epoch_response, produce_response,
 };
 
 /// The shape of this API's responses, if its grammar is written down.
@@ -611,6 +615,11 @@ const LIST_PARTITION_REASSIGNMENTS: Shape = Shape {
                         int32_array("removing_replicas"),
                     ],
                 ),
+            ],
+        ),
+    ],
+};
+
 const DESCRIBE_LOG_DIRS: Shape = Shape {
     flexible: 2,
     fields: &[
