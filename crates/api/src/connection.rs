@@ -19,8 +19,8 @@ use futures::stream::{FuturesOrdered, StreamExt};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::Poll;
-use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadHalf, WriteHalf};
-use tokio::time::{Instant, timeout_at};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadHalf, WriteHalf};
+use tokio::time::{Instant, timeout, timeout_at};
 use types::limits;
 use wire::{ApiKey, FrameReader, WireError};
 
@@ -37,6 +37,8 @@ pub enum Closed {
     ByClient,
     #[error("nothing came for connections.max.idle.ms")]
     Idle,
+    #[error("a broker has gone silent: the client must ask anew who leads")]
+    BrokerSilent,
     #[error("the client does not read its answers: {unread} bytes of one are left")]
     NotReading { unread: usize },
     #[error("the client does not read its answers, and unread ones take all the memory that they may")]
@@ -58,7 +60,7 @@ impl Closed {
     pub(crate) fn is_unusual(&self) -> bool {
         !matches!(
             self,
-            Self::ByClient | Self::Idle | Self::Io(_) | Self::Request(WireError::Io(_))
+            Self::ByClient | Self::Idle | Self::BrokerSilent | Self::Io(_) | Self::Request(WireError::Io(_))
         )
     }
 
@@ -66,6 +68,8 @@ impl Closed {
     fn leaves_a_reader(&self) -> bool {
         match self {
             Self::Request(WireError::Io(_)) | Self::ByClient | Self::Idle | Self::Io(_) => false,
+            // All of it is answered.
+            Self::BrokerSilent => false,
             Self::NotReading { .. } | Self::UnreadMemory => false,
             // Its own place in the order has come already.
             Self::Refused(_) => false,
@@ -183,7 +187,7 @@ pub(crate) async fn serve<S: AsyncRead + AsyncWrite + Unpin>(
     client: &mut Client,
 ) -> Closed {
     let (read, write) = tokio::io::split(stream);
-    let input = Input {
+    let mut input = Input {
         reader: FrameReader::new(services.settings.socket_request_max_bytes),
         stream: read,
         drawing: None,
@@ -198,11 +202,14 @@ pub(crate) async fn serve<S: AsyncRead + AsyncWrite + Unpin>(
         stats: Arc::clone(&services.stats),
     };
     let mut queue = Queue::new();
-    match run(services, input, &mut output, &mut queue, client).await {
+    match run(services, &mut input, &mut output, &mut queue, client).await {
         Ok(never) => match never {},
         Err(closed) => {
             if closed.leaves_a_reader() {
                 output.drain(queue).await;
+            }
+            if matches!(closed, Closed::BrokerSilent) {
+                output.farewell(&mut input.stream).await;
             }
             closed
         }
@@ -221,7 +228,7 @@ struct Ended {
 
 async fn run<S: AsyncRead + AsyncWrite + Unpin>(
     services: &Rc<Services>,
-    mut input: Input<S>,
+    input: &mut Input<S>,
     output: &mut Output<S>,
     queue: &mut Queue,
     client: &mut Client,
@@ -231,7 +238,10 @@ async fn run<S: AsyncRead + AsyncWrite + Unpin>(
     let mut alone = false;
     // A request that is read and must wait for the queue to drain is left in the buffer; its key is known.
     let mut next_key: Option<i16> = None;
-    let mut ended = false;
+    // Why nothing more is read.
+    let mut ended: Option<Closed> = None;
+    let mut silence = services.silence.subscribe();
+    let mut leaves_at: Option<Instant> = None;
     let mut deadline = Instant::now() + idle;
     loop {
         // Everything that is ready, before anything is written.
@@ -247,15 +257,17 @@ async fn run<S: AsyncRead + AsyncWrite + Unpin>(
             Some(_) => queue.is_empty(),
         };
         // Try once without waiting; if nothing is ready, write what there is, and wait after.
-        let ready = read_step(&mut input, services, ended, next_key, may_start).now_or_never();
+        let ready = read_step(input, services, ended.is_some(), next_key, may_start).now_or_never();
         let step = match ready {
             Some(step) => step?,
             None => {
                 output.flush().await?;
-                if ended && queue.is_empty() {
-                    return Err(Closed::ByClient);
+                if queue.is_empty()
+                    && let Some(why) = ended.take()
+                {
+                    return Err(why);
                 }
-                let reading = read_step(&mut input, services, ended, next_key, may_start);
+                let reading = read_step(input, services, ended.is_some(), next_key, may_start);
                 tokio::select! {
                     biased;
                     Some(ended) = queue.next(), if !queue.is_empty() => {
@@ -264,12 +276,20 @@ async fn run<S: AsyncRead + AsyncWrite + Unpin>(
                         continue;
                     }
                     step = reading => step?,
-                    () = tokio::time::sleep_until(deadline), if queue.is_empty() || ended => return Err(Closed::Idle),
+                    () = tokio::time::sleep_until(deadline), if queue.is_empty() || ended.is_some() => return Err(Closed::Idle),
+                    Ok(()) = silence.changed(), if leaves_at.is_none() => {
+                        leaves_at = Some(Instant::now() + limits::SILENCE_SPREAD.mul_f64(fraction(services)));
+                        continue;
+                    }
+                    () = tokio::time::sleep_until(leaves_at.unwrap_or(deadline)), if leaves_at.is_some() && ended.is_none() => {
+                        ended = Some(Closed::BrokerSilent);
+                        continue;
+                    }
                 }
             }
         };
         match step {
-            Step::Key(None) | Step::Frame(None) => ended = true,
+            Step::Key(None) | Step::Frame(None) => ended = Some(Closed::ByClient),
             Step::Key(Some(key)) => next_key = Some(key),
             Step::Frame(Some((bytes, drawn))) => {
                 let arrived = Instant::now();
@@ -302,6 +322,11 @@ async fn run<S: AsyncRead + AsyncWrite + Unpin>(
             }
         }
     }
+}
+
+/// Random, from 0 to 1.
+fn fraction(services: &Services) -> f64 {
+    f64::from((services.host.random_u64() >> 32) as u32) / f64::from(u32::MAX)
 }
 
 /// Reads the next key, or the frame behind a key that may start; otherwise waits for ever.
@@ -392,6 +417,19 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Output<S> {
             }
         }
         let _ = self.flush().await;
+    }
+
+    /// Ends this half and reads what still comes, unseen: to close a socket with unread bytes would reset it, and take
+    /// answers on their way with it. Requests that are not read were never begun, so the client may send them elsewhere.
+    async fn farewell(&mut self, input: &mut ReadHalf<S>) {
+        let mut unread = vec![0; COALESCED_BYTES];
+        let ends = async {
+            self.stream.shutdown().await?;
+            while input.read(&mut unread).await? > 0 {}
+            Ok::<(), std::io::Error>(())
+        };
+        // The connection ends in any case.
+        let _ = timeout(limits::FAREWELL_WINDOW, ends).await;
     }
 
     async fn flush(&mut self) -> Result<(), Closed> {

@@ -18,8 +18,11 @@ mod delete_records;
 mod delete_topics;
 mod describe_cluster;
 mod describe_configs;
+mod describe_log_dirs;
+mod describe_quorum;
 mod describe_topic_partitions;
 mod dispatch;
+mod elect_leaders;
 mod fetch;
 mod fetch_session;
 mod find_coordinator;
@@ -41,6 +44,7 @@ mod produce;
 mod request_stats;
 mod services;
 mod settings;
+mod silence;
 #[cfg(any(test, feature = "fuzzing"))]
 mod test_image;
 #[cfg(any(test, feature = "fuzzing"))]
@@ -50,6 +54,7 @@ mod test_image;
 )]
 mod test_node;
 mod topic_name;
+mod unregister_broker;
 
 pub use api::Api;
 pub use memory_budget::MemoryBudget;

@@ -4,6 +4,7 @@ use crate::fetch_session::FetchSessions;
 use crate::listed_brokers::ListedBrokers;
 use crate::memory_budget::MemoryBudget;
 use crate::request_stats::RequestStats;
+use crate::silence::Silence;
 use crate::{ApiSettings, init_producer_id::ProducerIdBlock};
 use host::{HostRef, Pool};
 use metadata::Image;
@@ -28,6 +29,7 @@ pub struct Services {
     /// Topics whose automatic creation is under way.
     pub(crate) creating: RefCell<BTreeSet<String>>,
     pub(crate) listed: RefCell<ListedBrokers>,
+    pub(crate) silence: Silence,
     batch_pool: OnceCell<Arc<dyn Pool>>,
 }
 
@@ -55,6 +57,7 @@ impl Services {
             sessions: RefCell::new(FetchSessions::new(slots)),
             producer_ids: RefCell::default(),
             creating: RefCell::default(),
+            silence: Silence::default(),
             batch_pool: OnceCell::new(),
         })
     }

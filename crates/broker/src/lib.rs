@@ -18,6 +18,7 @@ mod errands;
 mod fetch;
 mod isr;
 mod links;
+mod log_dirs;
 mod offline;
 mod partition;
 mod reconcile;
@@ -33,6 +34,7 @@ pub use broker::{Broker, BrokerError, BrokerOptions, ConnectionFactory, Director
 pub use control::{Altered, AlteredIsr, Control, IsrProposal};
 pub use data::{AppendError, Appended, FetchPartition, FetchPlan, FetchedPartition};
 pub use fetch::FetchMemory;
+pub use log_dirs::{LogDirDescription, ReplicaSize};
 pub use shard::ShardRef;
 
 /// The tests' cluster, for tests of what is not public.

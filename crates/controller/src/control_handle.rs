@@ -3,7 +3,7 @@ use crate::forwarding::Forward;
 use crate::messages;
 use crate::{
     AlterConfigs, AlterPartition, AlteredPartition, ClusterStatus, CreatePartitions, CreateTopics, CreatedTopic,
-    DeletedTopic, MarkStrict, PlanError, TopicRef,
+    DeletedTopic, ElectLeaders, MarkStrict, PartitionOutcomes, PlanError, TopicRef,
 };
 use host::HostRef;
 use metadata::Image;
@@ -95,6 +95,21 @@ impl ControlHandle {
         }
     }
 
+    /// Elects leaders (KIP-460). Returns once this node's own image holds them.
+    ///
+    /// # Errors
+    /// As [`Self::create_topics`].
+    pub async fn elect_leaders(&self, command: ElectLeaders) -> Result<PartitionOutcomes, ErrorCode> {
+        let request = Request::ElectLeaders(messages::elect_leaders(command));
+        match self.call(request, DEADLINE).await? {
+            Reply::ElectLeaders(reply) => {
+                self.applied(reply.index).await;
+                Ok(messages::partition_outcomes(reply.topics))
+            }
+            _ => Err(ErrorCode::UnknownServerError),
+        }
+    }
+
     /// # Errors
     /// As [`Self::create_topics`].
     pub async fn delete_topics(&self, topics: Vec<TopicRef>) -> Result<Vec<DeletedTopic>, ErrorCode> {
@@ -121,13 +136,7 @@ impl ControlHandle {
         let request = messages::alter_partitions(self.node_id, broker_epoch, partitions);
         match self.call(Request::AlterPartitions(request), DEADLINE).await? {
             Reply::AlterPartitions(reply) => {
-                let mut image = self.image.clone();
-                // A node that lags for long learns the rest from the watch.
-                let _ = tokio::time::timeout(
-                    Duration::from_secs(1),
-                    image.wait_for(|image| image.index.0 >= reply.index),
-                )
-                .await;
+                self.applied(reply.index).await;
                 Ok(messages::altered_partitions(reply))
             }
             _ => Err(ErrorCode::UnknownServerError),
@@ -261,6 +270,14 @@ impl ControlHandle {
         let mut ended = self.ended.clone();
         // An error means that its thread is gone: ended as well.
         let _ = ended.wait_for(|ended| *ended).await;
+    }
+
+    /// Waits for what was committed at `index` to be in this node's image. A node that lags for long learns the rest from
+    /// the watch.
+    async fn applied(&self, index: u64) {
+        let mut image = self.image.clone();
+        let reached = image.wait_for(|image| image.index.0 >= index);
+        let _ = tokio::time::timeout(Duration::from_secs(1), reached).await;
     }
 
     fn broker_epoch(&self) -> Result<BrokerEpoch, ErrorCode> {

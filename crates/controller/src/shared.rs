@@ -211,6 +211,7 @@ impl Shared {
             });
             // Of several lives of a node the newest stands, ids grow.
             node.raft_id = member.raft_id.0;
+            node.vote_withheld = member.vote_withheld;
             node.control = Some(envelope::address(&member.endpoint));
             if let Some(raft) = &raft {
                 node.raft_role = if raft.leader == Some(member.raft_id) {
@@ -253,6 +254,8 @@ impl Shared {
             leader: self.leader_node(&image, raft.as_ref()).map(|node| node.0),
             term: raft.as_ref().map_or(0, |raft| raft.term),
             metadata_index: image.index.0,
+            committed: raft.as_ref().map_or(0, |raft| raft.committed.0),
+            voters_wanted: u32::try_from(self.options.voters_wanted()).unwrap_or(u32::MAX),
             topics: u32::try_from(image.topics.len()).unwrap_or(u32::MAX),
             partitions,
             nodes: nodes.into_values().collect(),

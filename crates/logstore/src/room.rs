@@ -46,6 +46,15 @@ impl Room {
         self.full.load(Ordering::Relaxed) || self.left_bytes() == 0
     }
 
+    /// As measured last; `None` before the first time.
+    pub(crate) fn space(&self) -> Option<DiskSpace> {
+        let (free_bytes, total_bytes) = (self.free_bytes.get(), self.total_bytes.get());
+        (total_bytes > 0).then_some(DiskSpace {
+            free_bytes,
+            total_bytes,
+        })
+    }
+
     /// Until the reserve is reached.
     pub(crate) fn left_bytes(&self) -> u64 {
         u64::try_from(self.left_bytes.load(Ordering::Relaxed)).unwrap_or(0)

@@ -6,6 +6,7 @@ mod control_client;
 mod demo;
 mod json_record;
 mod produce;
+mod quorum;
 mod start;
 mod table;
 mod topic;
@@ -68,6 +69,8 @@ enum Command {
     Consume(consume::Consume),
     /// Look at the cluster as a whole
     Cluster(cluster::ClusterCommand),
+    /// Look at the voters that keep the metadata, change them, or recover a quorum that is lost
+    Quorum(quorum::Quorum),
     /// Say why a partition or a node is as it is, with the evidence, and what to do
     Why(why::Why),
     /// Look at the nodes
@@ -88,6 +91,7 @@ impl Cli {
             Command::Topic(command) => command.run().await,
             Command::Produce(command) => command.run().await,
             Command::Consume(command) => command.run().await,
+            Command::Quorum(command) => command.run().await,
             Command::Why(command) => command.run().await,
             Command::Node(command) => command.run().await,
         }?;

@@ -5,7 +5,7 @@ use crate::settings::{Listener as Address, Settings};
 use admin::{AdminServer, NodeState};
 use api::{Api, ApiSettings, KafkaConnections};
 use broker::{Broker, BrokerOptions, DirectoryInput};
-use controller::{ControlHandle, ControlOptions, ControlPlane, Failure, LogDirectory};
+use controller::{ControlHandle, ControlOptions, ControlPlane, Failure, LeaderBalance, LogDirectory};
 use host::{HostRef, Listener, PoolExt};
 use logstore::{LogDir, LogDirError, Recovered, RecoveryOutcome};
 use metadata::topic_config::{self, Effect};
@@ -138,6 +138,7 @@ impl Node {
             metadata_dir: settings.metadata_dir.clone(),
             timings: settings.timings,
             defaults: defaults(&settings.properties),
+            leader_balance: leader_balance(&settings.properties),
         };
         let (control, control_failure) = ControlPlane::start(host.clone(), options, store, transport)
             .await
@@ -254,6 +255,7 @@ impl Node {
             shards: self.settings.shards,
             replica_listen: (self.settings.replica.host.clone(), self.settings.replica.port),
             directories,
+            log_dirs: self.settings.log_dirs.clone(),
             reserve_bytes: self.settings.reserve_bytes,
             timings: self.settings.timings,
             secret: self.secret.clone(),
@@ -380,6 +382,20 @@ fn defaults(properties: &BTreeMap<String, String>) -> BTreeMap<String, String> {
         .filter(|(name, _)| known(name))
         .map(|(name, value)| (name.clone(), value.clone()))
         .collect()
+}
+
+fn leader_balance(properties: &BTreeMap<String, String>) -> Option<LeaderBalance> {
+    let number = |name: &str| properties.get(name).and_then(|value| value.parse::<u32>().ok());
+    let kafkas = LeaderBalance::default();
+    let balance = LeaderBalance {
+        check_interval: number("leader.imbalance.check.interval.seconds")
+            .map_or(kafkas.check_interval, |seconds| Duration::from_secs(seconds.into())),
+        percentage: number("leader.imbalance.per.broker.percentage").unwrap_or(kafkas.percentage),
+    };
+    let enabled = properties
+        .get("auto.leader.rebalance.enable")
+        .is_none_or(|value| value == "true");
+    enabled.then_some(balance)
 }
 
 type Opened = (LogDir, Vec<Recovered>, LogDirectory);

@@ -259,6 +259,7 @@ impl Settings {
             ("replica.lag.time.max.ms", &mut timings.replica_lag),
             ("log.flush.stall.ms", &mut timings.flush_stall),
             ("log.retention.check.interval.ms", &mut timings.retention_check),
+            ("voter.replacement.timeout.ms", &mut timings.voter_replacement),
         ] {
             if let Some(text) = properties.get(name) {
                 let millis = read.parse::<u64>(name, text, "milliseconds, at least 1", |ms| *ms > 0)?;

@@ -100,6 +100,8 @@ fn settings(node: usize) -> Result<Settings, ottla::settings::SettingsError> {
         format!("metadata.log.dir=/{host}/raft"),
         format!("join={}", join.join(",")),
         "num.shards=1".to_owned(),
+        // Leaders go back to where they should be between any two faults.
+        "leader.imbalance.check.interval.seconds=3".to_owned(),
     ];
     Settings::read(None, std::iter::empty(), &flags)
 }

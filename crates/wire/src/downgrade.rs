@@ -3,13 +3,15 @@
 //! A handler fills in all that it knows. The codec refuses a field that is newer than the version, so what
 //! the version cannot say is cleared here, and what it says differently is translated.
 
+use crate::messages::DescribeQuorumResponse;
 use crate::messages::describe_cluster_response::DescribeClusterResponse;
 use crate::messages::fetch_response::{EpochEndOffset, FetchResponse, LeaderIdAndEpoch};
 use crate::messages::find_coordinator_response::{Coordinator, FindCoordinatorResponse};
 use crate::messages::metadata_response::MetadataResponse;
 use crate::messages::produce_response::{self, ProduceResponse};
 use crate::messages::{
-    ApiVersionsResponse, CreateTopicsResponse, DeleteTopicsResponse, ListOffsetsResponse, ResponseKind,
+    ApiVersionsResponse, CreateTopicsResponse, DeleteTopicsResponse, ElectLeadersResponse, ListOffsetsResponse,
+    ResponseKind,
 };
 use std::borrow::Cow;
 use types::ErrorCode;
@@ -31,6 +33,11 @@ pub(crate) fn downgraded(response: &ResponseKind, version: i16) -> Cow<'_, Respo
         ResponseKind::DescribeCluster(r) if version < 2 => {
             Some(ResponseKind::DescribeCluster(describe_cluster(r, version)))
         }
+        ResponseKind::DescribeQuorum(r) if version < 2 => Some(ResponseKind::DescribeQuorum(describe_quorum(r))),
+        ResponseKind::ElectLeaders(r) if version < 1 => Some(ResponseKind::ElectLeaders(elect_leaders(r))),
+        ResponseKind::AlterPartitionReassignments(r) if version < 1 => Some(ResponseKind::AlterPartitionReassignments(
+            r.clone().with_allow_replication_factor_change(true),
+        )),
         ResponseKind::InitProducerId(r) if version < 6 => Some(ResponseKind::InitProducerId(
             r.clone()
                 .with_ongoing_txn_producer_id((-1).into())
@@ -104,6 +111,19 @@ fn fetch(response: &FetchResponse, version: i16) -> Option<FetchResponse> {
         }
     }
     Some(response)
+}
+
+/// An error of the whole request came with v1; before, each partition has it.
+fn elect_leaders(response: &ElectLeadersResponse) -> ElectLeadersResponse {
+    let mut response = response.clone();
+    let code = std::mem::take(&mut response.error_code);
+    if code != 0 {
+        let topics = response.replica_election_results.iter_mut();
+        for partition in topics.flat_map(|topic| &mut topic.partition_result) {
+            partition.error_code = code;
+        }
+    }
+    response
 }
 
 /// Leader epochs came with v4. The requester of v4 need not know OFFSET_NOT_AVAILABLE (KIP-207).
@@ -211,6 +231,17 @@ fn delete_topics(response: &DeleteTopicsResponse, version: i16) -> DeleteTopicsR
         topic.topic_id = Default::default();
         if version < 5 {
             topic.error_message = None;
+        }
+    }
+    response
+}
+
+/// Nodes and directories came with v2 (KIP-853).
+fn describe_quorum(response: &DescribeQuorumResponse) -> DescribeQuorumResponse {
+    let mut response = response.clone().with_nodes(Vec::new());
+    for partition in response.topics.iter_mut().flat_map(|topic| &mut topic.partitions) {
+        for replica in partition.current_voters.iter_mut().chain(&mut partition.observers) {
+            replica.replica_directory_id = Default::default();
         }
     }
     response

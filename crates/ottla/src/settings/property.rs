@@ -186,6 +186,12 @@ pub const PROPERTIES: &[Property] = &[
         "A leader whose flush takes longer gives up leadership.",
     ),
     property(
+        "voter.replacement.timeout.ms",
+        None,
+        Kind::Number(1, INT),
+        "A voter of the metadata that is silent for longer is replaced by another node, where racks allow it.",
+    ),
+    property(
         "log.retention.check.interval.ms",
         None,
         Kind::Number(1, i64::MAX / 1_000_000),
@@ -438,6 +444,24 @@ pub const PROPERTIES: &[Property] = &[
         "Most bytes of one fetch answer.",
     ),
     property(
+        "auto.leader.rebalance.enable",
+        Some("true"),
+        Kind::Flag,
+        "Whether the controller gives partitions back to their preferred leaders.",
+    ),
+    property(
+        "leader.imbalance.check.interval.seconds",
+        Some("300"),
+        Kind::Number(1, INT),
+        "How often it looks whether that is due.",
+    ),
+    property(
+        "leader.imbalance.per.broker.percentage",
+        Some("10"),
+        Kind::Number(0, 100),
+        "Of the partitions that a broker should lead, so many per cent may be led by others.",
+    ),
+    property(
         "max.incremental.fetch.session.cache.slots",
         Some("1000"),
         Kind::Number(0, INT),
@@ -477,8 +501,6 @@ pub const IGNORED: &[&str] = &[
     "metadata.",
     "metric",
     "metrics.",
-    "auto.leader.rebalance.enable",
-    "leader.imbalance.",
     "queued.max.requests",
     "quota.",
     "security.",
