@@ -382,7 +382,7 @@ mod tests {
                 Some(1),
                 &[1, 2, 3],
                 &[],
-                "orders/0 has a leader that does not answer; node 1 is fenced although it speaks: it catches up with the metadata.",
+                "orders/0 has a leader that does not answer; node 1 is fenced, and was heard of 0 ms ago: it has just gone, or catches up with the metadata.",
                 "start node 1 again",
             ),
         ];
