@@ -165,6 +165,10 @@ def java_tools(recorder, kafka, bootstrap):
             tool(reassign, "--reassignment-json-file", file.name, action)
     tool(reassign, "--list")
     tool("kafka-log-dirs.sh", "--describe", "--topic-list", "java")
+    quorum = "kafka-run-class.sh org.apache.kafka.tools.MetadataQuorumCommand"
+    tool(quorum, "describe", "--status")
+    tool(quorum, "describe", "--replication")
+    tool("kafka-run-class.sh org.apache.kafka.tools.ClusterTool unregister --id 77")
     tool("kafka-broker-api-versions.sh")
     tool("kafka-topics.sh", "--delete", "--topic", "java")
 

@@ -227,6 +227,10 @@ def drive(recorder, ports):
     for version in range(3):
         for operations in (0, 1):
             first.send(60, version, {"cluster_operations": operations, "endpoint_type": 1, "fenced": 1})
+    for version in range(3):
+        for topic, partition in (("__cluster_metadata", 0), ("__cluster_metadata", 1), ("raw", 0)):
+            first.send(55, version, {"topics": [{"name": topic, "partitions": [{"index": partition}]}]})
+    first.send(64, 0, {"broker": 77})
     for topics, limit, cursor in ((["raw"], 2000, None), (["raw", "raw-7"], 2, None), (["raw"], 2, ("raw", 2)), (["missing"], 9, None)):
         first.send(75, 0, {"topics": [{"name": name} for name in topics], "limit": limit, "cursor": cursor})
     for version in range(1, 7):

@@ -72,10 +72,10 @@ fn behind(image: &Image, me: NodeId) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use metadata::{BrokerRegistration, Endpoint, TopicImage};
+    use metadata::{BrokerRegistration, TopicImage};
     use std::collections::BTreeMap;
     use std::sync::Arc;
-    use types::{RaftId, TopicId};
+    use types::TopicId;
 
     const ME: NodeId = NodeId(1);
     const EPOCH: Option<BrokerEpoch> = Some(BrokerEpoch(7));
@@ -84,16 +84,8 @@ mod tests {
         let registration = BrokerRegistration {
             node_id: NodeId(node),
             broker_epoch: BrokerEpoch(7),
-            incarnation: 1,
-            raft_id: RaftId(1),
-            rack: None,
-            kafka: Endpoint::default(),
-            replica: Endpoint::default(),
-            control: Endpoint::default(),
-            shards: 1,
-            directories: Vec::new(),
             fenced,
-            shutting_down: false,
+            ..BrokerRegistration::default()
         };
         (NodeId(node), Arc::new(registration))
     }

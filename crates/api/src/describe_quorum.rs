@@ -16,6 +16,8 @@ use wire::messages::describe_quorum_response::{
 const METADATA: &str = "__cluster_metadata";
 /// Name of the listener, as Kafka's tools show it.
 const CONTROLLER: &str = "CONTROLLER";
+/// Kafka's words.
+const UNKNOWN_PARTITION: &str = "This server does not host this topic-partition.";
 /// A time or an offset that is not known.
 const UNKNOWN: i64 = -1;
 
@@ -42,7 +44,11 @@ pub(crate) async fn answer(services: &Services, request: &DescribeQuorumRequest)
             if known(&topic.topic_name, of.partition_index) {
                 quorum(&status, &image, services.host.wall_ms())
             } else {
-                refused(of.partition_index, ErrorCode::UnknownTopicOrPartition)
+                refused(
+                    of.partition_index,
+                    ErrorCode::UnknownTopicOrPartition,
+                    UNKNOWN_PARTITION,
+                )
             }
         });
         TopicData::default()
@@ -50,21 +56,21 @@ pub(crate) async fn answer(services: &Services, request: &DescribeQuorumRequest)
             .with_partitions(partitions.collect())
     });
     DescribeQuorumResponse::default()
+        .with_error_message(Some(StrBytes::default()))
         .with_topics(topics.collect())
         .with_nodes(status.nodes.iter().filter(|node| votes(node)).map(listener).collect())
 }
 
-fn refused(index: i32, error: ErrorCode) -> PartitionData {
+fn refused(index: i32, error: ErrorCode, message: &'static str) -> PartitionData {
     PartitionData::default()
         .with_partition_index(index)
         .with_error_code(error.code())
-        .with_error_message(Some(error.to_string().into()))
-        .with_leader_id((-1).into())
+        .with_error_message(Some(StrBytes::from_static_str(message)))
 }
 
 fn quorum(status: &ClusterStatus, image: &Image, now_ms: i64) -> PartitionData {
     let Some(leader) = status.leader else {
-        return refused(0, ErrorCode::NotLeaderOrFollower);
+        return refused(0, ErrorCode::NotLeaderOrFollower, "The metadata has no leader now.");
     };
     let member = |node: &NodeStatus| replica(node, status, image, now_ms);
     let (voters, observers): (Vec<_>, Vec<_>) = status
@@ -73,6 +79,7 @@ fn quorum(status: &ClusterStatus, image: &Image, now_ms: i64) -> PartitionData {
         .filter(|node| node.raft_role != RaftRole::None)
         .partition(|node| votes(node));
     PartitionData::default()
+        .with_error_message(Some(StrBytes::default()))
         .with_leader_id(leader.0.into())
         .with_leader_epoch(i32::try_from(status.term).unwrap_or(i32::MAX))
         .with_high_watermark(offset(status.committed.0))

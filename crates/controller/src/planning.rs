@@ -94,7 +94,9 @@ pub(crate) fn plan(image: &Image, request: &Request, context: &Context<'_>) -> P
         Request::ExpelDamaged(damaged) => expel_damaged(image, damaged),
         Request::ResignLeaders(resign) => resign_leaders(image, resign),
         Request::OfflineDirectories(offline) => offline_directories(image, offline),
-        Request::Probe(_) | Request::Admit(_) | Request::ClusterStatus(_) => invalid("not a command"),
+        Request::Probe(_) | Request::Admit(_) | Request::ClusterStatus(_) | Request::Diagnose(_) => {
+            invalid("not a command")
+        }
     }
 }
 

@@ -44,7 +44,7 @@ impl DirectoryReport {
 }
 
 /// A broker as it registered (KIP-631). Fenced until it has applied its own registration.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct BrokerRegistration {
     pub node_id: NodeId,
     /// Log index of the registration's record. 0 in a record: filled in when that is applied.

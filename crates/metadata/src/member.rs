@@ -3,7 +3,7 @@ use types::{DirectoryId, NodeId, RaftId};
 
 /// A member of the Raft group, voter or learner. A node that lost its metadata directory comes back as
 /// another member with another id.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Member {
     pub raft_id: RaftId,
     pub node_id: NodeId,
