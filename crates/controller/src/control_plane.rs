@@ -64,12 +64,14 @@ impl ControlPlane {
         let (started_sender, started) = oneshot::channel();
         let (failed, failure) = oneshot::channel();
         let raft = Arc::new(OnceLock::new());
+        let data_plane = Arc::new(OnceLock::new());
         let handle = ControlHandle {
             node_id: options.node_id,
             host: host.clone(),
             image: images,
             registration: registered,
             raft: raft.clone(),
+            data_plane: data_plane.clone(),
             forward,
             stop,
             ended,
@@ -79,9 +81,9 @@ impl ControlPlane {
             Box::pin(async move {
                 let (commands, command_queue) = mpsc::channel(limits::CONTROLLER_QUEUE_MAX);
                 let (sessions, session_queue) = mpsc::channel(limits::CONTROLLER_QUEUE_MAX);
-                let shared = Arc::new(Shared::new(
-                    body_host, options, transport, image, raft, commands, sessions,
-                ));
+                let mut shared = Shared::new(body_host, options, transport, image, raft, commands, sessions);
+                shared.data_plane = data_plane;
+                let shared = Arc::new(shared);
                 let mut stopping = stopping;
                 let run = run(
                     shared.clone(),

@@ -205,9 +205,20 @@ async fn heartbeats(
     timer.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     let at = leadership.borrow_and_update().leader.clone();
     let mut fenced = true;
+    let mut hung = false;
     loop {
         tokio::select! {
             _ = timer.tick() => {
+                let silence = shared.data_plane.get().map(|silence| silence()).unwrap_or_default();
+                let hangs = silence > shared.options.timings.flush_stall;
+                if hangs && !hung {
+                    tracing::error!(node_id = %shared.options.node_id, silence_ms = silence.as_millis(),
+                        "a shard hangs, on a disk as it seems: the controller is not told that this node lives. What was acknowledged is safe");
+                }
+                hung = hangs;
+                if hangs {
+                    continue;
+                }
                 if !heartbeat(shared, &session, broker_epoch).await {
                     return false;
                 }
