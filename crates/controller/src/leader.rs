@@ -2,7 +2,7 @@ mod commit;
 
 use crate::envelope::{endpoint, refusal};
 use crate::evidence;
-use crate::liveness::{Action, DialOutcome, Event, Liveness, SessionId};
+use crate::liveness::{Action, DialOutcome, Event, Liveness, SessionId, Why};
 use crate::planning::in_use;
 use crate::shared::{Command, SessionEvent, Shared, lock};
 use crate::voters::{Group, MemberView, VoterChange, next_change};
@@ -302,6 +302,15 @@ impl Term {
         for action in self.liveness.on(event, now) {
             match action {
                 Action::Dial { node, dial } => self.dial(node, dial),
+                // ◆ It would be written when the majority is back, and then they are not silent.
+                Action::Fence {
+                    node,
+                    why: Why::Silence,
+                    ..
+                } if !self.raft.has_quorum(self.shared.options.timings.broker_session / 2) => {
+                    self.event(Event::Isolated);
+                    self.event(Event::Undecided { node });
+                }
                 Action::Fence {
                     node,
                     broker_epoch,

@@ -41,6 +41,8 @@ pub enum Event {
         dial: u64,
         outcome: DialOutcome,
     },
+    /// This controller hears no majority: that others are silent says nothing of them.
+    Isolated,
     /// A fence or unfence was not written (the leader re-planned, or the write's outcome was open): decide again.
     Undecided {
         node: NodeId,
@@ -227,6 +229,11 @@ impl Liveness {
                 }
             }
             Event::Dialled { node, dial, outcome } => actions.extend(self.on_dialled(node, dial, outcome, now)),
+            Event::Isolated => {
+                for broker in self.brokers.values_mut() {
+                    broker.last_heard = now;
+                }
+            }
             Event::Undecided { node } => {
                 if let Some(broker) = self.brokers.get_mut(&node) {
                     broker.deciding = false;

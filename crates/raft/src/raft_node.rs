@@ -16,7 +16,7 @@ use openraft::errors::{
     ClientWriteError, ForwardReason, ForwardToLeader, LinearizableReadError, RaftError as ApiError,
 };
 use openraft::type_config::async_runtime::WatchReceiver;
-use openraft::{BasicNode, Config, ReadPolicy, SnapshotPolicy};
+use openraft::{BasicNode, Config, Instant as _, ReadPolicy, SnapshotPolicy};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
@@ -259,6 +259,14 @@ impl RaftNode {
             };
             self.retry(start, forward).await?;
         }
+    }
+
+    /// Whether a majority has answered this leader within `window`.
+    #[must_use]
+    pub fn has_quorum(&self, window: Duration) -> bool {
+        let metrics = self.raft.metrics().borrow_watched().clone();
+        let alone = metrics.membership_config.membership().voter_ids().eq([self.id.0]);
+        alone || metrics.last_quorum_acked.is_some_and(|at| at.elapsed() <= window)
     }
 
     #[must_use]

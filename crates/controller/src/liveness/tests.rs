@@ -290,3 +290,18 @@ fn the_silence_that_made_an_election_counts_for_the_controller_before() {
         assert_eq!(deadline, at(elected + 3_400), "a session is a sign of life");
     }
 }
+
+#[test]
+fn an_isolated_controller_gives_everybody_their_time_again() {
+    check(
+        "isolated",
+        &[
+            (0, registered(false), &[]),
+            (1, opened(1), &[]),
+            (3_001, Event::Tick, &[fence(Why::Silence)]),
+            (3_002, Event::Isolated, &[]),
+            (3_002, Event::Undecided { node: A }, &[]),
+            (6_002, Event::Tick, &[fence(Why::Silence)]),
+        ],
+    );
+}
