@@ -55,7 +55,7 @@ pub struct RaftNode {
     image: watch::Receiver<Arc<Image>>,
     leadership: watch::Receiver<Leadership>,
     /// Why Raft has stopped. Metrics change with every tick: they are watched in one place only.
-    failure: watch::Receiver<Option<String>>,
+    failure: Arc<watch::Sender<Option<String>>>,
     /// Membership changes go one by one.
     pub(crate) changing: Arc<Mutex<()>>,
 }
@@ -80,6 +80,15 @@ fn config(options: &RaftOptions) -> Result<Config, RaftError> {
     }
     .validate()
     .map_err(|error| RaftError::Config(error.to_string()))
+}
+
+/// The first reason stands: what follows is its consequence.
+fn fail(failure: &watch::Sender<Option<String>>, why: String) {
+    failure.send_if_modified(|known| {
+        let first = known.is_none();
+        known.get_or_insert(why);
+        first
+    });
 }
 
 fn fatal(error: impl std::fmt::Display) -> RaftError {
@@ -120,7 +129,8 @@ impl RaftNode {
             .map_err(fatal)?;
         let mut metrics = raft.metrics();
         let (leads, seen) = watch::channel(Leadership::of(&metrics.borrow_watched()));
-        let (fails, failure) = watch::channel(None);
+        let failure = Arc::new(watch::Sender::new(None));
+        let fails = failure.clone();
         runtime::spawn(async move {
             while metrics.changed().await.is_ok() {
                 let (next, running) = {
@@ -128,7 +138,7 @@ impl RaftNode {
                     (Leadership::of(&metrics), metrics.running_state.clone())
                 };
                 if let Err(problem) = running {
-                    fails.send_replace(Some(problem.to_string()));
+                    fail(&fails, problem.to_string());
                 }
                 leads.send_if_modified(|last| {
                     let differs = *last != next;
@@ -256,12 +266,17 @@ impl RaftNode {
     /// # Errors
     /// It is for another cluster or another member, or makes no sense, or the node has stopped.
     pub async fn handle(&self, request: pb::CallRequest) -> Result<pb::CallReply, String> {
-        call_handling::answer(&self.raft, &self.cluster_id, self.id, request).await
+        let answer = call_handling::answer(&self.raft, &self.cluster_id, self.id, request).await;
+        if answer.as_ref().is_err_and(|why| why == call_handling::GIVEN_UP) {
+            fail(&self.failure, call_handling::GIVEN_UP.to_owned());
+            self.shutdown().await;
+        }
+        answer
     }
 
     /// Returns why Raft has stopped, once it has: its store failed, or it was shut down.
     pub async fn failed(&self) -> String {
-        let mut failure = self.failure.clone();
+        let mut failure = self.failure.subscribe();
         match failure.wait_for(Option::is_some).await {
             Ok(why) => why.clone().unwrap_or_default(),
             Err(_) => "raft has ended".into(),
