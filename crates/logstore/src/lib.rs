@@ -23,6 +23,7 @@
 
 mod batch_scan;
 mod checkpoint;
+mod cold_read;
 mod config;
 pub mod conformance;
 mod directory;
@@ -48,6 +49,7 @@ mod tail_cache;
 
 pub use batch_scan::HeaderScan;
 pub use checkpoint::{parse_epoch_checkpoint, parse_offset_checkpoint};
+pub use cold_read::ColdRead;
 pub use config::LogConfig;
 pub use error::{LogDirError, LogError};
 pub use flush::{FlushJob, FlushStrategy, Flushed};
