@@ -24,8 +24,9 @@ import raw_requests
 
 KEYS = {0: "produce", 1: "fetch", 2: "list_offsets", 3: "metadata", 10: "find_coordinator", 18: "api_versions",
         19: "create_topics", 20: "delete_topics", 21: "delete_records", 22: "init_producer_id", 23: "offset_for_leader_epoch",
-        32: "describe_configs", 33: "alter_configs", 35: "describe_log_dirs", 37: "create_partitions", 44: "incremental_alter_configs",
-        60: "describe_cluster", 75: "describe_topic_partitions"}
+        32: "describe_configs", 33: "alter_configs", 35: "describe_log_dirs", 37: "create_partitions", 43: "elect_leaders",
+        44: "incremental_alter_configs", 45: "alter_partition_reassignments", 46: "list_partition_reassignments",
+        55: "describe_quorum", 60: "describe_cluster", 64: "unregister_broker", 75: "describe_topic_partitions"}
 SAMPLES_MAX = {"raw": 32, "broker": 6}
 FRAME_BYTES_MAX = 6000
 
@@ -129,7 +130,8 @@ def run(recorder, client, command, stdin=None):
 
 def java_tools(recorder, kafka, bootstrap):
     def tool(name, *arguments, stdin=None):
-        run(recorder, "java", [f"{kafka}/bin/{name}", "--bootstrap-server", bootstrap, *arguments], stdin)
+        command, *main = name.split()
+        run(recorder, "java", [f"{kafka}/bin/{command}", *main, "--bootstrap-server", bootstrap, *arguments], stdin)
 
     tool("kafka-topics.sh", "--create", "--topic", "java", "--partitions", "2", "--replication-factor", "3")
     tool("kafka-topics.sh", "--describe", "--topic", "java")
@@ -151,6 +153,17 @@ def java_tools(recorder, kafka, bootstrap):
         json.dump({"version": 1, "partitions": [{"topic": "java", "partition": 0, "offset": 1}]}, file)
         file.flush()
         tool("kafka-delete-records.sh", "--offset-json-file", file.name)
+    # Of the scripts that start these classes tests/kafka/install.sh keeps none.
+    elect = "kafka-run-class.sh org.apache.kafka.tools.LeaderElectionCommand"
+    tool(elect, "--election-type", "preferred", "--topic", "java", "--partition", "0")
+    tool(elect, "--election-type", "unclean", "--all-topic-partitions")
+    reassign = "kafka-run-class.sh org.apache.kafka.tools.reassign.ReassignPartitionsCommand"
+    with tempfile.NamedTemporaryFile("w", suffix=".json") as file:
+        json.dump({"version": 1, "partitions": [{"topic": "java", "partition": 0, "replicas": [2, 0]}]}, file)
+        file.flush()
+        for action in ("--execute", "--verify", "--cancel"):
+            tool(reassign, "--reassignment-json-file", file.name, action)
+    tool(reassign, "--list")
     tool("kafka-log-dirs.sh", "--describe", "--topic-list", "java")
     tool("kafka-broker-api-versions.sh")
     tool("kafka-topics.sh", "--delete", "--topic", "java")

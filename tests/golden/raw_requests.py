@@ -39,8 +39,14 @@ SCHEMAS = {
     35: (2, [("topics", [("name", S), ("partitions", [I])])]),
     37: (2, [("topics", [("name", S), ("count", I), ("assignments", [("broker_ids", [I])])]), ("timeout_ms", I),
              ("validate_only", B)]),
+    43: (2, [("election_type", B, 1), ("topics", [("name", S), ("partitions", [I])]), ("timeout_ms", I)]),
     44: (1, [("resources", [("type", B), ("name", S), ("configs", [("name", S), ("operation", B), ("value", N)])]),
              ("validate_only", B)]),
+    55: (0, [("topics", [("name", S), ("partitions", [("index", I)])])]),
+    64: (0, [("broker", I)]),
+    45: (0, [("timeout_ms", I), ("allow_factor_change", B, 1),
+             ("topics", [("name", S), ("partitions", [("index", I), ("replicas", [I])])])]),
+    46: (0, [("timeout_ms", I), ("topics", [("name", S), ("partitions", [I])])]),
     60: (0, [("cluster_operations", B), ("endpoint_type", B, 1), ("fenced", B, 2)]),
     75: (0, [("topics", [("name", S)]), ("limit", I), ("cursor", "cursor")]),
 }
@@ -214,6 +220,7 @@ def drive(recorder, ports):
     alter_configs(first)
     create_partitions(first)
     delete_records(brokers, leaders)
+    reassign(first, leaders[0])
     for version in range(1, 6):
         for topics in (None, [], [{"name": "raw", "partitions": [0, 7]}, {"name": "missing", "partitions": [0]}]):
             first.send(35, version, {"topics": topics})
@@ -368,6 +375,48 @@ def delete_records(brokers, leaders):
         ask(leading, "missing", 0, 1)
         ask(compacted, "raw-7", 0, -1)
         ask(leaders[2], "raw", 2, -1)
+
+
+def reassign(first, leading):
+    """Replicas moved, the move seen while it runs and cancelled; leaders elected; what is wrong with either."""
+    def move(version, name, *partitions, allow=1):
+        asked = [{"index": index, "replicas": replicas} for index, replicas in partitions]
+        first.send(45, version, {"timeout_ms": 9000, "allow_factor_change": allow,
+                                 "topics": [{"name": name, "partitions": asked}]})
+
+    def moving(*topics):
+        named = [{"name": name, "partitions": partitions} for name, partitions in topics] if topics else None
+        first.send(46, 0, {"timeout_ms": 9000, "topics": named})
+
+    def elect(version, kind, *topics):
+        named = [{"name": name, "partitions": partitions} for name, partitions in topics] if topics else None
+        first.send(43, version, {"election_type": kind, "topics": named, "timeout_ms": 9000})
+
+    others = [node for node in range(3) if node != leading]
+    moving()
+    for version in range(2):
+        move(version, "solo", (0, [1 + version]))
+        moving(("solo", [0, 9]), ("absent", [0]))
+        moving()
+        move(version, "solo", (0, None))
+        time.sleep(2)
+        move(version, "solo", (0, None), (0, [0]), (77, [0]))
+        move(version, "solo", (0, [0, 1]), allow=0)
+        move(version, "absent", (0, [0]))
+        for replicas in ([], [0, 1, 1], [0, 1, 9], [0, 1, -1]):
+            move(version, "raw", (0, replicas))
+        moving()
+    for version in range(3):
+        move(1, "raw", (0, [others[version % 2], leading, others[1 - version % 2]]))
+        elect(version, 0, ("raw", [0, 1, 77]), ("absent", [0]))
+        elect(version, 0, ("raw", [0]))
+        elect(version, 0)
+        elect(version, 1, ("raw", [0, 77]), ("absent", [0]))
+        elect(version, 1)
+        elect(version, 9, ("raw", [0, 1]))
+        elect(version, 9)
+    move(1, "raw", (0, [leading, *others]))
+    elect(2, 0, ("raw", [0]))
 
 
 def topic_id(broker, name):

@@ -1,8 +1,9 @@
 //! What the handlers ask of the control plane.
 
+use controller::ClusterStatus;
 use futures::future::LocalBoxFuture;
 use metadata::Image;
-use metadata::plan::{AlterConfigs, CreatePartitions, PlanError};
+use metadata::plan::{AlterConfigs, CreatePartitions, ElectLeaders, PartitionOutcomes, PlanError};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use types::{ErrorCode, NodeId, TopicId};
@@ -25,8 +26,17 @@ pub trait Control {
     /// One answer per topic, in order.
     fn create_partitions(&self, command: CreatePartitions) -> LocalBoxFuture<'static, Outcomes>;
 
+    /// Elects leaders.
+    fn elect_leaders(&self, command: ElectLeaders) -> LocalBoxFuture<'static, Result<PartitionOutcomes, ErrorCode>>;
+
     /// One answer per resource, in order.
     fn alter_configs(&self, command: AlterConfigs) -> LocalBoxFuture<'static, Outcomes>;
+
+    /// The cluster as its controller sees it, or as this node does where there is none.
+    fn cluster_status(&self) -> LocalBoxFuture<'static, ClusterStatus>;
+
+    /// Removes a broker's registration.
+    fn unregister_broker(&self, node: NodeId) -> LocalBoxFuture<'static, Result<(), ErrorCode>>;
 
     /// A block of producer ids: the first, and how many.
     fn allocate_producer_ids(&self) -> LocalBoxFuture<'static, Result<(i64, i32), ErrorCode>>;

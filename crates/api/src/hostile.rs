@@ -5,7 +5,8 @@ mod sockets;
 use crate::test_image::{cluster, topic_id};
 use crate::test_node::{TestNode, run};
 use crate::{
-    alter_configs, create_partitions, delete_records, describe_configs, fetch, list_offsets, metadata_api, produce,
+    alter_configs, create_partitions, delete_records, describe_configs, elect_leaders, fetch, list_offsets,
+    metadata_api, produce,
 };
 use bytes::Bytes;
 use host::{Host, RealHost};
@@ -21,8 +22,8 @@ use wire::messages::list_offsets_request::{ListOffsetsPartition, ListOffsetsTopi
 use wire::messages::metadata_request::MetadataRequestTopic;
 use wire::messages::produce_request::{PartitionProduceData, TopicProduceData};
 use wire::messages::{
-    AlterConfigsRequest, CreatePartitionsRequest, DeleteRecordsRequest, DescribeConfigsRequest, FetchRequest,
-    ListOffsetsRequest, MetadataRequest, ProduceRequest, alter_configs_request,
+    AlterConfigsRequest, CreatePartitionsRequest, DeleteRecordsRequest, DescribeConfigsRequest, ElectLeadersRequest,
+    FetchRequest, ListOffsetsRequest, MetadataRequest, ProduceRequest, alter_configs_request, elect_leaders_request,
 };
 
 const MIB: u64 = 1 << 20;
@@ -113,6 +114,10 @@ fn administration_of_very_much() {
     costs(40 * MIB, "create partitions", || {
         run(create_partitions::answer(services, request))
     });
+    let topic = elect_leaders_request::TopicPartitions::default().with_partitions((0..100_000).collect());
+    let request = ElectLeadersRequest::default().with_topic_partitions(Some(vec![topic; 2]));
+    costs(MIB, "elect leaders", || run(elect_leaders::answer(services, request)));
+    assert!(node.control.elections.borrow().is_empty());
     assert!(node.control.growths.borrow().is_empty() && node.control.alterations.borrow().is_empty());
     let partition = |index| DeleteRecordsPartition::default().with_partition_index(index);
     let topic = DeleteRecordsTopic::default()

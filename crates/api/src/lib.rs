@@ -4,6 +4,7 @@
 
 mod alter_configs;
 mod api;
+mod api_metrics;
 mod api_versions;
 mod complaints;
 mod config_resource;
@@ -18,8 +19,10 @@ mod delete_topics;
 mod describe_cluster;
 mod describe_configs;
 mod describe_log_dirs;
+mod describe_quorum;
 mod describe_topic_partitions;
 mod dispatch;
+mod elect_leaders;
 mod fetch;
 mod fetch_session;
 mod find_coordinator;
@@ -38,8 +41,10 @@ mod offset_for_leader_epoch;
 mod operations;
 mod partition_state;
 mod produce;
+mod request_stats;
 mod services;
 mod settings;
+mod silence;
 #[cfg(any(test, feature = "fuzzing"))]
 mod test_image;
 #[cfg(any(test, feature = "fuzzing"))]
@@ -49,6 +54,7 @@ mod test_image;
 )]
 mod test_node;
 mod topic_name;
+mod unregister_broker;
 
 pub use api::Api;
 pub use memory_budget::MemoryBudget;

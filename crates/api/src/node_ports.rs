@@ -7,16 +7,17 @@ use crate::memory_budget::Fetched;
 use crate::{Api, Services};
 use broker::{AppendError, Broker, ConnectionFactory, LogDirDescription, ShardRef};
 use bytes::Bytes;
-use controller::ControlHandle;
+use controller::{ClusterStatus, ControlHandle};
 use futures::future::LocalBoxFuture;
 use host::Incoming;
 use metadata::Image;
-use metadata::plan::{AlterConfigs, CreatePartitions};
+use metadata::plan::{AlterConfigs, CreatePartitions, ElectLeaders, PartitionOutcomes};
 use records::BatchHeader;
-use std::rc::Rc;
+use std::rc::{Rc, Weak};
 use std::sync::Arc;
 use std::time::Duration;
-use types::{ErrorCode, LeaderEpoch, Offset, TopicPartition};
+use tokio::sync::watch;
+use types::{ErrorCode, LeaderEpoch, NodeId, Offset, TopicPartition};
 
 /// Serves Kafka clients on a node's shards.
 pub struct KafkaConnections {
@@ -29,16 +30,31 @@ impl ConnectionFactory for KafkaConnections {
         let api = self.api.clone();
         // Fetch sessions belong to the shard: one set of services each.
         let services = shard.surface(|| {
-            Services::new(
+            let services = Services::new(
                 broker.node_id(),
                 broker.host().clone(),
                 api.settings.clone(),
                 api.budget.clone(),
                 Rc::new(ShardData(shard.clone())),
                 Rc::new(NodeControl(self.control.clone())),
-            )
+            );
+            api.count(services.stats.clone());
+            tokio::task::spawn_local(look_for_silence(Rc::downgrade(&services), self.control.image()));
+            services
         });
         Box::pin(async move { api.serve(services, incoming).await })
+    }
+}
+
+async fn look_for_silence(services: Weak<Services>, mut image: watch::Receiver<Arc<Image>>) {
+    loop {
+        let newest = image.borrow_and_update().clone();
+        let Some(services) = services.upgrade() else { return };
+        services.silence.look(&newest, services.node_id);
+        drop(services);
+        if image.changed().await.is_err() {
+            return;
+        }
     }
 }
 
@@ -215,9 +231,24 @@ impl Control for NodeControl {
         Box::pin(async move { handle.create_partitions(command).await })
     }
 
+    fn elect_leaders(&self, command: ElectLeaders) -> LocalBoxFuture<'static, Result<PartitionOutcomes, ErrorCode>> {
+        let handle = self.0.clone();
+        Box::pin(async move { handle.elect_leaders(command).await })
+    }
+
     fn alter_configs(&self, command: AlterConfigs) -> LocalBoxFuture<'static, Outcomes> {
         let handle = self.0.clone();
         Box::pin(async move { handle.alter_configs(command).await })
+    }
+
+    fn cluster_status(&self) -> LocalBoxFuture<'static, ClusterStatus> {
+        let handle = self.0.clone();
+        Box::pin(async move { handle.cluster_status().await })
+    }
+
+    fn unregister_broker(&self, node: NodeId) -> LocalBoxFuture<'static, Result<(), ErrorCode>> {
+        let handle = self.0.clone();
+        Box::pin(async move { handle.unregister(node).await })
     }
 
     fn allocate_producer_ids(&self) -> LocalBoxFuture<'static, Result<(i64, i32), ErrorCode>> {

@@ -7,11 +7,12 @@ use crate::memory_budget::Fetched;
 use crate::{ApiSettings, MemoryBudget, Services};
 use broker::LogDirDescription;
 use bytes::Bytes;
+use controller::ClusterStatus;
 use futures::FutureExt;
 use futures::future::LocalBoxFuture;
 use host::RealHost;
 use metadata::Image;
-use metadata::plan::{AlterConfigs, CreatePartitions, PlanError};
+use metadata::plan::{AlterConfigs, CreatePartitions, ElectLeaders, PartitionOutcomes, PlanError};
 use records::BatchHeader;
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
@@ -160,9 +161,22 @@ pub(crate) struct ScriptedControl {
     pub(crate) outcomes: RefCell<VecDeque<Result<(), PlanError>>>,
     pub(crate) growths: RefCell<Vec<CreatePartitions>>,
     pub(crate) alterations: RefCell<Vec<AlterConfigs>>,
+    /// What the controller is made to see.
+    pub(crate) status: RefCell<ClusterStatus>,
+    pub(crate) elections: RefCell<Vec<ElectLeaders>>,
 }
 
 impl ScriptedControl {
+    /// The script's outcomes for each partition that was named.
+    fn partition_outcomes(&self, topics: &[(String, Vec<i32>)]) -> Result<PartitionOutcomes, ErrorCode> {
+        let mut script = self.outcomes.borrow_mut();
+        let mut outcome = |number: &i32| (*number, script.pop_front().unwrap_or(Ok(())));
+        let mut topic =
+            |(name, numbers): &(String, Vec<i32>)| (name.clone(), numbers.iter().map(&mut outcome).collect());
+        let outcomes = topics.iter().map(&mut topic).collect();
+        self.error.get().map_or(Ok(outcomes), Err)
+    }
+
     fn outcomes(&self, asked: usize) -> LocalBoxFuture<'static, Outcomes> {
         let mut script = self.outcomes.borrow_mut();
         let outcomes = (0..asked).map(|_| script.pop_front().unwrap_or(Ok(()))).collect();
@@ -223,10 +237,30 @@ impl Control for ScriptedControl {
         self.outcomes(asked)
     }
 
+    fn elect_leaders(&self, command: ElectLeaders) -> LocalBoxFuture<'static, Result<PartitionOutcomes, ErrorCode>> {
+        let outcomes = self.partition_outcomes(command.topics.as_deref().unwrap_or_default());
+        self.elections.borrow_mut().push(command);
+        std::future::ready(outcomes).boxed_local()
+    }
+
     fn alter_configs(&self, command: AlterConfigs) -> LocalBoxFuture<'static, Outcomes> {
         let asked = command.resources.len();
         self.alterations.borrow_mut().push(command);
         self.outcomes(asked)
+    }
+
+    fn cluster_status(&self) -> LocalBoxFuture<'static, ClusterStatus> {
+        std::future::ready(self.status.borrow().clone()).boxed_local()
+    }
+
+    fn unregister_broker(&self, node: NodeId) -> LocalBoxFuture<'static, Result<(), ErrorCode>> {
+        let known = self.image.brokers.contains_key(&node);
+        std::future::ready(if known {
+            Ok(())
+        } else {
+            Err(ErrorCode::BrokerIdNotRegistered)
+        })
+        .boxed_local()
     }
 
     fn allocate_producer_ids(&self) -> LocalBoxFuture<'static, Result<(i64, i32), ErrorCode>> {
@@ -260,6 +294,8 @@ impl TestNode {
             outcomes: RefCell::default(),
             growths: RefCell::default(),
             alterations: RefCell::default(),
+            status: RefCell::default(),
+            elections: RefCell::default(),
         });
         let services = Services::new(
             NodeId(1),

@@ -5,10 +5,11 @@ use api::data::{Appended, Data, DataError, FetchPlan, FetchedPartition};
 use api::memory_budget::Fetched;
 use api::{Api, ApiSettings, MemoryBudget, Services};
 use bytes::{BufMut, Bytes, BytesMut};
+use controller::ClusterStatus;
 use futures::FutureExt;
 use futures::future::LocalBoxFuture;
 use host::{Host, RealHost};
-use metadata::plan::{AlterConfigs, CreatePartitions};
+use metadata::plan::{AlterConfigs, CreatePartitions, ElectLeaders, PartitionOutcomes};
 use metadata::{Image, PartitionImage, TopicImage};
 use records::{BatchBuilder, BatchHeader, Compression};
 use std::cell::RefCell;
@@ -122,7 +123,19 @@ impl Control for Topics {
         async { Err(ErrorCode::RequestTimedOut) }.boxed_local()
     }
 
+    fn elect_leaders(&self, _: ElectLeaders) -> LocalBoxFuture<'static, Result<PartitionOutcomes, ErrorCode>> {
+        async { Err(ErrorCode::RequestTimedOut) }.boxed_local()
+    }
+
     fn alter_configs(&self, _: AlterConfigs) -> LocalBoxFuture<'static, Outcomes> {
+        async { Err(ErrorCode::RequestTimedOut) }.boxed_local()
+    }
+
+    fn cluster_status(&self) -> LocalBoxFuture<'static, ClusterStatus> {
+        async { ClusterStatus::default() }.boxed_local()
+    }
+
+    fn unregister_broker(&self, _: NodeId) -> LocalBoxFuture<'static, Result<(), ErrorCode>> {
         async { Err(ErrorCode::RequestTimedOut) }.boxed_local()
     }
 

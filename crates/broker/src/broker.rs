@@ -5,12 +5,14 @@ use crate::partition::{NewReplica, Partition, TopicRules, unnoticed_ms};
 use crate::recovered;
 use crate::shard::ShardRef;
 use crate::shard_queue::Call;
+use crate::shard_stats::ShardStats;
 use futures::future::LocalBoxFuture;
 use host::{HostRef, Incoming, Pool, PoolExt};
-use logstore::{FlushStrategy, Flusher, LogDir, LogError, PlainFlush, Recovered, RecoveryOutcome, Rot};
+use logstore::{DirectoryStats, FlushStrategy, Flusher, LogDir, LogError, PlainFlush, Recovered, RecoveryOutcome, Rot};
 use metadata::Image;
 use metadata::topic_config::Local;
 use replica::{Durability, PartitionView};
+use security::{ClusterSecret, Gate, Purpose};
 use std::collections::BTreeMap;
 use std::io;
 use std::net::SocketAddr;
@@ -55,6 +57,8 @@ pub struct BrokerOptions {
     /// What each directory's file system keeps free of records (`log.dir.reserve.bytes`); `None`: by its size.
     pub reserve_bytes: Option<u64>,
     pub timings: Timings,
+    /// What the nodes of the cluster authenticate replica streams with; `None` on loopback only.
+    pub secret: Option<Arc<ClusterSecret>>,
     /// What the node's properties set: defaults of topics, where nothing dynamic says otherwise.
     pub config: Arc<BTreeMap<String, String>>,
 }
@@ -88,6 +92,7 @@ struct Inner {
     host: HostRef,
     node_id: NodeId,
     timings: Timings,
+    gate: Gate,
     config: Arc<BTreeMap<String, String>>,
     control: Arc<dyn Control>,
     #[cfg(feature = "controller")]
@@ -107,6 +112,8 @@ struct Inner {
     reserve_bytes: Option<u64>,
     measuring: Arc<AtomicBool>,
     storage_failed: watch::Sender<bool>,
+    /// By shard.
+    stats: Mutex<Vec<Arc<ShardStats>>>,
     replica_addr: Mutex<Option<SocketAddr>>,
     threads: Mutex<Vec<ShardThread>>,
     /// Of a shutdown that is over.
@@ -198,6 +205,7 @@ impl Broker {
                 host: host.clone(),
                 node_id: options.node_id,
                 timings: options.timings,
+                gate: Gate::new(options.secret, Purpose::Replica),
                 config: options.config,
                 control,
                 #[cfg(feature = "controller")]
@@ -214,6 +222,7 @@ impl Broker {
                 reserve_bytes: options.reserve_bytes,
                 measuring: Arc::default(),
                 storage_failed: watch::Sender::new(false),
+                stats: Mutex::default(),
                 replica_addr: Mutex::default(),
                 threads: Mutex::default(),
                 stopped_clean: AtomicBool::new(true),
@@ -258,6 +267,7 @@ impl Broker {
                 let inner = &broker.inner;
                 let lag = inner.timings.replica_lag;
                 let links = Rc::new(Links::new(inner.host.clone(), inner.node_id, lag, flushers, results));
+                lock(&inner.stats).push(links.stats.clone());
                 let queues = inner.queues.clone();
                 let shard = ShardRef::new(broker.clone(), index, links.clone(), queues);
                 for replica in replicas {
@@ -377,6 +387,16 @@ impl Broker {
         self.inner.storage_failed.subscribe()
     }
 
+    /// What each shard has counted, in the order of shards.
+    pub(crate) fn stats(&self) -> Vec<Arc<ShardStats>> {
+        lock(&self.inner.stats).clone()
+    }
+
+    /// What is counted of each log directory that is in use.
+    pub(crate) fn directory_stats(&self) -> Vec<DirectoryStats> {
+        lock(&self.inner.directories).values().map(|dir| dir.stats()).collect()
+    }
+
     pub(crate) fn check_storage(&self) {
         let directories = lock(&self.inner.directories);
         if !directories.is_empty() && directories.values().all(|dir| dir.is_offline()) {
@@ -396,6 +416,10 @@ impl Broker {
 
     pub(crate) fn timings(&self) -> &Timings {
         &self.inner.timings
+    }
+
+    pub(crate) fn gate(&self) -> &Gate {
+        &self.inner.gate
     }
 
     pub(crate) fn cold_pool(&self) -> Arc<dyn Pool> {

@@ -10,6 +10,7 @@
 //! ```
 
 mod broker;
+mod broker_metrics;
 mod control;
 mod damage;
 mod data;
@@ -25,6 +26,7 @@ mod recovered;
 pub mod replica_stream;
 mod shard;
 mod shard_queue;
+mod shard_stats;
 mod stalls;
 mod topic_settings;
 

@@ -1,11 +1,13 @@
 use crate::partition::Errand;
 use crate::replica_stream::StreamOut;
+use crate::shard_stats::ShardStats;
 use host::HostRef;
 use logstore::{FlushFailed, FlushJob, Flushed, Flusher};
 use replica::ProposalId;
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{Notify, mpsc};
 use types::{BrokerEpoch, DirectoryId, LeaderEpoch, NodeId, PartitionEpoch, ReplicaIncarnation, TopicPartition};
@@ -32,6 +34,7 @@ pub(crate) struct Links {
     pub host: HostRef,
     pub node_id: NodeId,
     pub lag_max: Duration,
+    pub stats: Arc<ShardStats>,
     flushers: BTreeMap<DirectoryId, Flusher>,
     flushed: mpsc::UnboundedSender<FlushResult>,
     proposals: RefCell<Vec<Proposal>>,
@@ -55,10 +58,13 @@ impl Links {
         flushers: BTreeMap<DirectoryId, Flusher>,
         flushed: mpsc::UnboundedSender<FlushResult>,
     ) -> Self {
+        let stats = Arc::<ShardStats>::default();
+        stats.ticked(host.now(), 0, 0);
         Self {
             host,
             node_id,
             lag_max,
+            stats,
             flushers,
             flushed,
             proposals: RefCell::default(),

@@ -3,14 +3,14 @@ use crate::forwarding::Forward;
 use crate::messages;
 use crate::{
     AlterConfigs, AlterPartition, AlteredPartition, ClusterStatus, CreatePartitions, CreateTopics, CreatedTopic,
-    DeletedTopic, MarkStrict, PlanError, TopicRef,
+    DeletedTopic, ElectLeaders, MarkStrict, PartitionOutcomes, PlanError, TopicRef,
 };
 use host::HostRef;
 use metadata::Image;
-use raft::pb;
 use raft::pb::controller_reply::Reply;
 use raft::pb::controller_request::Request;
-use std::sync::Arc;
+use raft::{RaftNode, RaftStatus, pb};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 use tokio::sync::{mpsc, oneshot, watch};
 use types::{BrokerEpoch, DirectoryId, ErrorCode, LeaderEpoch, NodeId, TopicId, TopicPartition};
@@ -32,6 +32,7 @@ pub struct ControlHandle {
     pub(crate) host: HostRef,
     pub(crate) image: watch::Receiver<Arc<Image>>,
     pub(crate) registration: watch::Receiver<Option<BrokerEpoch>>,
+    pub(crate) raft: Arc<OnceLock<RaftNode>>,
     pub(crate) forward: mpsc::Sender<Forward>,
     pub(crate) stop: watch::Sender<bool>,
     pub(crate) ended: watch::Receiver<bool>,
@@ -55,6 +56,12 @@ impl ControlHandle {
     #[must_use]
     pub fn registration(&self) -> watch::Receiver<Option<BrokerEpoch>> {
         self.registration.clone()
+    }
+
+    /// The Raft group as this node sees it now; `None` before it belongs to a cluster. Does not wait.
+    #[must_use]
+    pub fn raft(&self) -> Option<RaftStatus> {
+        self.raft.get().map(RaftNode::status)
     }
 
     /// Creates topics; one answer per topic, in order. The topic ids are chosen here, so that a repeated call
@@ -88,6 +95,21 @@ impl ControlHandle {
         }
     }
 
+    /// Elects leaders (KIP-460). Returns once this node's own image holds them.
+    ///
+    /// # Errors
+    /// As [`Self::create_topics`].
+    pub async fn elect_leaders(&self, command: ElectLeaders) -> Result<PartitionOutcomes, ErrorCode> {
+        let request = Request::ElectLeaders(messages::elect_leaders(command));
+        match self.call(request, DEADLINE).await? {
+            Reply::ElectLeaders(reply) => {
+                self.applied(reply.index).await;
+                Ok(messages::partition_outcomes(reply.topics))
+            }
+            _ => Err(ErrorCode::UnknownServerError),
+        }
+    }
+
     /// # Errors
     /// As [`Self::create_topics`].
     pub async fn delete_topics(&self, topics: Vec<TopicRef>) -> Result<Vec<DeletedTopic>, ErrorCode> {
@@ -114,13 +136,7 @@ impl ControlHandle {
         let request = messages::alter_partitions(self.node_id, broker_epoch, partitions);
         match self.call(Request::AlterPartitions(request), DEADLINE).await? {
             Reply::AlterPartitions(reply) => {
-                let mut image = self.image.clone();
-                // A node that lags for long learns the rest from the watch.
-                let _ = tokio::time::timeout(
-                    Duration::from_secs(1),
-                    image.wait_for(|image| image.index.0 >= reply.index),
-                )
-                .await;
+                self.applied(reply.index).await;
                 Ok(messages::altered_partitions(reply))
             }
             _ => Err(ErrorCode::UnknownServerError),
@@ -254,6 +270,14 @@ impl ControlHandle {
         let mut ended = self.ended.clone();
         // An error means that its thread is gone: ended as well.
         let _ = ended.wait_for(|ended| *ended).await;
+    }
+
+    /// Waits for what was committed at `index` to be in this node's image. A node that lags for long learns the rest from
+    /// the watch.
+    async fn applied(&self, index: u64) {
+        let mut image = self.image.clone();
+        let reached = image.wait_for(|image| image.index.0 >= index);
+        let _ = tokio::time::timeout(Duration::from_secs(1), reached).await;
     }
 
     fn broker_epoch(&self) -> Result<BrokerEpoch, ErrorCode> {

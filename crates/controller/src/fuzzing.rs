@@ -29,6 +29,7 @@ pub fn records(image: &Image, request: &pb::controller_request::Request) -> Vec<
         metadata_dir: "/".into(),
         timings: Timings::LAN,
         defaults: BTreeMap::new(),
+        leader_balance: None,
     };
     let context = Context {
         options: &options,

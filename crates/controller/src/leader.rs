@@ -1,21 +1,23 @@
+mod commit;
+
 use crate::envelope::{endpoint, refusal};
 use crate::evidence;
-use crate::liveness::{Action, DialOutcome, Event, Liveness, SessionId, Why};
-use crate::planning::{Context, Planned, plan};
+use crate::liveness::{Action, DialOutcome, Event, Liveness, SessionId};
 use crate::shared::{Command, SessionEvent, Shared, lock};
 use crate::voters::{Group, MemberView, VoterChange, next_change};
+use commit::{Work, answer};
 use metadata::topic_config::Effect;
 use metadata::{Image, Record};
 use raft::pb;
 use raft::pb::controller_reply::Reply;
 use raft::pb::controller_request::Request;
-use raft::{ProposeError, RaftNode};
+use raft::{RaftNode, RaftStatus};
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
-use types::{BrokerEpoch, ErrorCode, LogIndex, NodeId, RaftId};
+use types::{BrokerEpoch, ErrorCode, LogIndex, Monotonic, NodeId, RaftId};
 
 /// Commands planned together for one entry.
 const BATCH: usize = 512;
@@ -25,21 +27,6 @@ const MEMBERS: Duration = Duration::from_millis(50);
 const MEMBERS_SETTLED: Duration = Duration::from_secs(1);
 /// `metadata.version` that a new cluster is founded with.
 const METADATA_VERSION: u16 = 1;
-
-/// Something to plan.
-enum Work {
-    Command(Command),
-    Fence {
-        node: NodeId,
-        broker_epoch: BrokerEpoch,
-        why: Why,
-    },
-    Unfence {
-        node: NodeId,
-        broker_epoch: BrokerEpoch,
-    },
-    RemoveMember(RaftId),
-}
 
 struct Dialled {
     node: NodeId,
@@ -75,11 +62,6 @@ pub(crate) async fn serve(
     }
 }
 
-fn answer(reply: oneshot::Sender<Reply>, with: Reply) {
-    // Whoever asked may have gone away.
-    let _ = reply.send(with);
-}
-
 /// One time of leading.
 struct Term {
     shared: Arc<Shared>,
@@ -89,6 +71,7 @@ struct Term {
     sources: BTreeMap<NodeId, (SessionId, SocketAddr)>,
     work: Vec<Work>,
     dialled: (mpsc::UnboundedSender<Dialled>, mpsc::UnboundedReceiver<Dialled>),
+    began: Monotonic,
     /// A change of members is under way.
     changing: Option<oneshot::Receiver<()>>,
 }
@@ -105,6 +88,7 @@ impl Term {
             sources: BTreeMap::new(),
             work: Vec::new(),
             dialled: mpsc::unbounded_channel(),
+            began: now,
             changing: None,
         }
     }
@@ -119,6 +103,10 @@ impl Term {
             return;
         }
         self.registrations(&self.shared.image());
+        let balance = self.shared.options.leader_balance;
+        let mut balance_check = tokio::time::interval(balance.unwrap_or_default().check_interval);
+        balance_check.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        balance_check.reset();
         loop {
             if !self.work.is_empty() {
                 self.commit().await;
@@ -161,6 +149,7 @@ impl Term {
                     self.members();
                     members.reset_after(if self.settled() { MEMBERS_SETTLED } else { MEMBERS });
                 }
+                _ = balance_check.tick() => self.work.extend(balance.map(|balance| Work::BalanceLeaders(balance.percentage))),
                 () = tokio::time::sleep(until) => self.event(Event::Tick),
             }
         }
@@ -201,6 +190,7 @@ impl Term {
             node_id: options.node_id,
             directory: self.shared.directory.get().copied().unwrap_or_default(),
             endpoint: options.control_advertised.clone(),
+            vote_withheld: false,
         }));
         let records: Vec<Record> = set.into_iter().chain([member]).collect();
         match self.raft.propose(image.index, records).await {
@@ -353,116 +343,6 @@ impl Term {
         }
     }
 
-    /// Plans everything that is waiting on the newest image, and commits it as one entry.
-    async fn commit(&mut self) {
-        let mut waiting = std::mem::take(&mut self.work);
-        while !waiting.is_empty() {
-            let image = self.shared.image();
-            let mut planned_on = (*image).clone();
-            let mut records: Vec<Record> = Vec::new();
-            let mut replies: Vec<(Work, Option<Reply>)> = Vec::new();
-            let mut rest = waiting.into_iter();
-            for work in rest.by_ref() {
-                let (planned, reply) = self.plan(&planned_on, &work);
-                // What the log index fills in at apply cannot be planned on: such an entry ends here.
-                let last = planned.iter().any(has_placeholder);
-                if !last && planned_on.apply_all(image.index, &planned).is_err() {
-                    tracing::error!("a plan does not fit its own image");
-                }
-                records.extend(planned);
-                replies.push((work, reply));
-                if last {
-                    break;
-                }
-            }
-            waiting = rest.collect();
-            let outcome = if records.is_empty() {
-                Ok(image.index)
-            } else {
-                self.raft.propose(image.index, records.clone()).await
-            };
-            match outcome {
-                Ok(index) => replies.into_iter().for_each(|(work, reply)| finish(work, reply, index)),
-                Err(ProposeError::Stale) => {
-                    // Planned again, before what came later.
-                    let mut again: Vec<Work> = replies.into_iter().map(|(work, _)| work).collect();
-                    again.append(&mut waiting);
-                    waiting = again;
-                }
-                Err(error) => {
-                    tracing::warn!(%error, records = records.len(), "metadata records were not committed");
-                    for (work, _) in replies.into_iter().chain(waiting.drain(..).map(|work| (work, None))) {
-                        self.give_up(work, &error);
-                    }
-                }
-            }
-        }
-    }
-
-    fn plan(&self, image: &Image, work: &Work) -> (Vec<Record>, Option<Reply>) {
-        let nothing = |error: metadata::plan::PlanError| {
-            tracing::debug!(%error, "nothing to be done any more");
-            (Vec::new(), None)
-        };
-        match work {
-            Work::Command(command) => {
-                let alive = |node: NodeId| self.liveness.connected(node);
-                let context = Context {
-                    options: &self.shared.options,
-                    random: self.shared.host.random_u64(),
-                    session_alive: &alive,
-                };
-                let Planned { records, reply } = plan(image, &command.request, &context);
-                (records, Some(reply))
-            }
-            Work::Fence {
-                node,
-                broker_epoch,
-                why,
-            } => match metadata::plan::fence(image, *node, *broker_epoch) {
-                Ok(plan) => {
-                    tracing::warn!(%node, %broker_epoch, ?why, "fencing a broker");
-                    (plan.records, None)
-                }
-                Err(error) => nothing(error),
-            },
-            Work::Unfence { node, broker_epoch } => {
-                let heartbeat = metadata::plan::Heartbeat {
-                    node_id: *node,
-                    broker_epoch: *broker_epoch,
-                    applied: LogIndex(u64::MAX),
-                };
-                match metadata::plan::heartbeat(image, heartbeat) {
-                    Ok(plan) => {
-                        tracing::info!(%node, %broker_epoch, "unfencing a broker");
-                        (plan.records, None)
-                    }
-                    Err(error) => nothing(error),
-                }
-            }
-            Work::RemoveMember(id) => match metadata::plan::remove_member(image, *id) {
-                Ok(plan) => (plan.records, None),
-                Err(error) => nothing(error),
-            },
-        }
-    }
-
-    fn give_up(&mut self, work: Work, error: &ProposeError) {
-        match work {
-            Work::Command(command) => {
-                let reply = match error {
-                    // It may be committed: only the sender can know whether asking again is safe.
-                    ProposeError::Unknown => refusal(ErrorCode::RequestTimedOut, error.to_string()),
-                    ProposeError::Invalid(_) => refusal(ErrorCode::UnknownServerError, error.to_string()),
-                    _ => self.shared.not_controller(),
-                };
-                answer(command.reply, reply);
-            }
-            Work::Fence { node, .. } | Work::Unfence { node, .. } => self.event(Event::Undecided { node }),
-            Work::RemoveMember(_) => {}
-        }
-    }
-
     /// Promotes, replaces and removes members, one change at a time.
     fn members(&mut self) {
         if let Some(changing) = &mut self.changing {
@@ -487,39 +367,43 @@ impl Term {
                     node_id: member.node_id,
                     rack: broker.and_then(|broker| broker.rack.clone()),
                     live: *id == me || (newest && self.liveness.connected(member.node_id)),
+                    silent: self.silent_for(member.node_id),
                     matched: if *id == me {
                         Some(status.last_log)
                     } else {
                         status.matched.get(id).copied()
                     },
+                    vote_withheld: member.vote_withheld,
                 };
                 (*id, view)
             })
             .collect();
         let group = Group {
+            leader: me,
             voters: status.voters.clone(),
             learners: status.learners.clone(),
             members,
             committed: status.committed,
             wanted: self.shared.options.voters_wanted(),
+            replacement_timeout: self.shared.options.timings.voter_replacement,
         };
         if let Some(change) = next_change(&group) {
-            tracing::info!(?change, "changing the voters");
-            self.change(change.apply(&status.voters), BTreeSet::new());
-            if let VoterChange::Replace { old, .. } = change {
-                tracing::warn!(raft_id = %old, "a voter lost its directory and came back as a new member");
-            }
+            self.change_voters(change, &status);
             return;
         }
-        // Earlier lives of nodes that do not vote any more.
+        // Earlier lives of nodes, and nodes that an operator removed, that do not vote any more.
         let old: BTreeSet<RaftId> = image
             .members
             .values()
             .filter(|member| !status.voters.contains(&member.raft_id))
             .filter(|member| {
-                image
-                    .member_of(member.node_id)
-                    .is_some_and(|newest| newest.raft_id > member.raft_id)
+                let removed = member.vote_withheld
+                    && image.broker(member.node_id).is_none()
+                    && !self.liveness.connected(member.node_id);
+                removed
+                    || image
+                        .member_of(member.node_id)
+                        .is_some_and(|newest| newest.raft_id > member.raft_id)
             })
             .map(|member| member.raft_id)
             .collect();
@@ -529,6 +413,40 @@ impl Term {
             return;
         }
         self.work.extend(old.into_iter().map(Work::RemoveMember));
+    }
+
+    fn change_voters(&mut self, change: VoterChange, status: &RaftStatus) {
+        match change {
+            VoterChange::Promote(new) => tracing::info!(raft_id = %new, "a member that has caught up becomes a voter"),
+            VoterChange::Replace { old, new } => tracing::warn!(
+                raft_id = %old, replaced_by = %new,
+                "a voter lost its directory, was silent for voter.replacement.timeout.ms, or its vote was taken: another votes instead"
+            ),
+            VoterChange::Demote(old) => {
+                tracing::warn!(raft_id = %old, "the vote of a node was taken, and nobody votes instead")
+            }
+            VoterChange::HandOver(to) => {
+                tracing::info!(raft_id = %to, "the vote of this node was taken: it hands over the metadata log's leadership");
+                let (done, changing) = oneshot::channel();
+                self.changing = Some(changing);
+                let raft = self.raft.clone();
+                tokio::task::spawn_local(async move {
+                    if let Err(error) = raft.transfer_leader(to).await {
+                        tracing::warn!(%error, "the leadership was not handed over; this is tried again");
+                    }
+                    // The term may be over.
+                    let _ = done.send(());
+                });
+                return;
+            }
+        }
+        self.change(change.apply(&status.voters), BTreeSet::new());
+    }
+
+    /// Since the node was last heard of in this term, or since the term began.
+    fn silent_for(&self, node: NodeId) -> Duration {
+        let heard = lock(&self.shared.last_heard).get(&node).copied();
+        self.shared.host.now().since(heard.unwrap_or(self.began))
     }
 
     /// As many voters as wanted, and no change under way.
@@ -566,25 +484,4 @@ fn is_cluster_default(name: &str, value: &str) -> bool {
     metadata::topic_config::find_synonym(name).is_some_and(|definition| {
         definition.effect == Effect::Cluster && (name == "min.insync.replicas" || definition.default != value)
     })
-}
-
-/// Whether applying the record fills in the index of its entry.
-fn has_placeholder(record: &Record) -> bool {
-    match record {
-        Record::Broker(broker) => broker.broker_epoch.0 == 0,
-        Record::Partition { partition, .. } => partition.incarnation.0 == 0,
-        _ => false,
-    }
-}
-
-fn finish(work: Work, reply: Option<Reply>, index: LogIndex) {
-    let (Work::Command(command), Some(mut reply)) = (work, reply) else {
-        return;
-    };
-    match &mut reply {
-        Reply::RegisterBroker(reply) if reply.broker_epoch == 0 => reply.broker_epoch = index.0,
-        Reply::AlterPartitions(reply) => reply.index = index.0,
-        _ => {}
-    }
-    answer(command.reply, reply);
 }

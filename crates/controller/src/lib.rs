@@ -31,10 +31,10 @@ mod voters;
 pub use cluster_status::{ClusterStatus, NodeStatus, PartitionProblem, ProblemKind, RaftRole};
 pub use commands::{
     AlterConfigs, AlterConfigsResource, AlterPartition, AlteredPartition, ConfigChange, ConfigResource,
-    CreatePartitions, CreateTopics, CreatedTopic, DeletedTopic, MarkStrict, MorePartitions, NewTopic, PlanError,
-    TopicRef,
+    CreatePartitions, CreateTopics, CreatedTopic, DeletedTopic, ElectLeaders, MarkStrict, MorePartitions, NewTopic,
+    PartitionOutcomes, PlanError, TopicRef,
 };
 pub use control_handle::ControlHandle;
 pub use control_plane::{ControlError, ControlPlane, Failure};
 pub use identity::{Identity, IdentityError, Membership};
-pub use options::{ControlOptions, LogDirectory};
+pub use options::{ControlOptions, LeaderBalance, LogDirectory};

@@ -4,7 +4,7 @@
 use crate::envelope::error_code;
 use crate::{
     AlterConfigs, AlterPartition, AlteredPartition, ConfigChange, ConfigResource, CreatePartitions, CreateTopics,
-    CreatedTopic, DeletedTopic, MarkStrict, MorePartitions, PlanError, TopicRef,
+    CreatedTopic, DeletedTopic, ElectLeaders, MarkStrict, MorePartitions, PartitionOutcomes, PlanError, TopicRef,
 };
 use raft::pb;
 use types::{BrokerEpoch, ErrorCode, LeaderEpoch, NodeId, PartitionEpoch, TopicId, TopicPartition};
@@ -96,6 +96,43 @@ fn outcome(error_code: i32, message: String) -> Result<(), PlanError> {
 pub(crate) fn grown_topics(reply: pb::CreatePartitionsReply) -> Vec<Result<(), PlanError>> {
     let topics = reply.topics.into_iter();
     topics.map(|topic| outcome(topic.error_code, topic.message)).collect()
+}
+
+pub(crate) fn elect_leaders(command: ElectLeaders) -> pb::ElectLeadersRequest {
+    let topic = |(name, partitions)| pb::TopicPartitionsMessage { name, partitions };
+    pb::ElectLeadersRequest {
+        unclean: command.unclean,
+        all: command.topics.is_none(),
+        topics: command.topics.into_iter().flatten().map(topic).collect(),
+    }
+}
+
+/// What became of each partition of a command, as it goes to whoever sent that.
+pub(crate) fn outcomes_message(topics: PartitionOutcomes) -> Vec<pb::TopicOutcomesMessage> {
+    let partition = |(partition, outcome): (i32, Result<(), PlanError>)| {
+        let (error_code, message) = outcome.err().map_or((0, String::new()), |error| {
+            (i32::from(error.code.code()), error.message)
+        });
+        pb::PartitionOutcomeMessage {
+            partition,
+            error_code,
+            message,
+        }
+    };
+    let topic = |(name, partitions): (String, Vec<_>)| pb::TopicOutcomesMessage {
+        name,
+        partitions: partitions.into_iter().map(partition).collect(),
+    };
+    topics.into_iter().map(topic).collect()
+}
+
+pub(crate) fn partition_outcomes(topics: Vec<pb::TopicOutcomesMessage>) -> PartitionOutcomes {
+    let partition = |p: pb::PartitionOutcomeMessage| (p.partition, outcome(p.error_code, p.message));
+    let topic = |topic: pb::TopicOutcomesMessage| {
+        let partitions = topic.partitions.into_iter().map(partition).collect();
+        (topic.name, partitions)
+    };
+    topics.into_iter().map(topic).collect()
 }
 
 pub(crate) fn delete_topics(topics: Vec<TopicRef>) -> pb::DeleteTopicsRequest {

@@ -1,6 +1,7 @@
 use metadata::{DirectoryReport, Endpoint};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
+use std::time::Duration;
 use types::{NodeId, Timings, TopicPartition};
 
 /// What the control plane of a node is told when it starts.
@@ -32,6 +33,27 @@ pub struct ControlOptions {
     /// Broker properties that planners need: `num.partitions`, `default.replication.factor`,
     /// `min.insync.replicas` and the other synonyms of topic configs that they decide with.
     pub defaults: BTreeMap<String, String>,
+    /// `None`: leaders stay where they are (`auto.leader.rebalance.enable=false`).
+    pub leader_balance: Option<LeaderBalance>,
+}
+
+/// How the controller gives partitions back to their preferred leaders.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LeaderBalance {
+    /// `leader.imbalance.check.interval.seconds`.
+    pub check_interval: Duration,
+    /// `leader.imbalance.per.broker.percentage`: of what a broker should lead so much may be elsewhere.
+    pub percentage: u32,
+}
+
+impl Default for LeaderBalance {
+    /// Kafka's.
+    fn default() -> Self {
+        Self {
+            check_interval: Duration::from_secs(300),
+            percentage: 10,
+        }
+    }
 }
 
 /// A log directory, and what recovery found in it.

@@ -2,7 +2,7 @@
 
 use crate::envelope::{endpoint, refusal};
 use crate::identity::remembers;
-use crate::messages::{bytes_of, config_change, resource, resource_message, topic_id};
+use crate::messages::{bytes_of, config_change, outcomes_message, resource, resource_message, topic_id};
 use crate::options::ControlOptions;
 use metadata::plan::{self, PlanError};
 use metadata::{BrokerRegistration, DirectoryOutcome, DirectoryReport, Endpoint, Image, Record};
@@ -61,6 +61,7 @@ pub(crate) fn plan(image: &Image, request: &Request, context: &Context<'_>) -> P
         Request::CreateTopics(create) => create_topics(image, create, context),
         Request::CreatePartitions(create) => create_partitions(image, create, context),
         Request::DeleteTopics(delete) => delete_topics(image, delete),
+        Request::ElectLeaders(elect) => elect_leaders(image, elect),
         Request::AlterPartitions(alter) => alter_partitions(image, alter),
         Request::AlterConfigs(alter) => alter_configs(image, alter),
         Request::AllocateProducerIds(allocate) => {
@@ -79,6 +80,13 @@ pub(crate) fn plan(image: &Image, request: &Request, context: &Context<'_>) -> P
             Ok(plan) => Planned {
                 records: plan.records,
                 reply: Reply::UnregisterBroker(pb::UnregisterBrokerReply {}),
+            },
+            Err(error) => refused(error),
+        },
+        Request::WithholdVote(vote) => match plan::withhold_vote(image, NodeId(vote.node_id), vote.withheld) {
+            Ok(plan) => Planned {
+                records: plan.records,
+                reply: Reply::WithholdVote(pb::WithholdVoteReply {}),
             },
             Err(error) => refused(error),
         },
@@ -160,6 +168,7 @@ fn register_broker(image: &Image, register: &pb::RegisterBrokerRequest, context:
             directories,
             fenced: true,
             shutting_down: false,
+            silent: false,
         },
         previous_broker_epoch: recorded
             .filter(|broker| remembers(broker.incarnation, incarnation))
@@ -292,6 +301,22 @@ fn delete_topics(image: &Image, delete: &pb::DeleteTopicsRequest) -> Planned {
     Planned {
         reply: Reply::DeleteTopics(pb::DeleteTopicsReply {
             topics: answers.collect(),
+        }),
+        records: plan.records,
+    }
+}
+
+fn elect_leaders(image: &Image, elect: &pb::ElectLeadersRequest) -> Planned {
+    let topics = elect.topics.iter().cloned();
+    let command = plan::ElectLeaders {
+        unclean: elect.unclean,
+        topics: (!elect.all).then(|| topics.map(|topic| (topic.name, topic.partitions)).collect()),
+    };
+    let plan = plan::elect_leaders(image, &command);
+    Planned {
+        reply: Reply::ElectLeaders(pb::ElectLeadersReply {
+            topics: outcomes_message(plan.response),
+            index: 0,
         }),
         records: plan.records,
     }

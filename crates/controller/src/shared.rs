@@ -50,7 +50,7 @@ pub(crate) struct Shared {
     pub transport: Arc<dyn Transport>,
     pub leadership: watch::Sender<Leadership>,
     pub image: watch::Sender<Arc<Image>>,
-    pub raft: OnceLock<RaftNode>,
+    pub raft: Arc<OnceLock<RaftNode>>,
     /// The metadata directory.
     pub directory: OnceLock<DirectoryId>,
     pub commands: mpsc::Sender<Command>,
@@ -72,6 +72,7 @@ impl Shared {
         options: ControlOptions,
         transport: Arc<dyn Transport>,
         image: watch::Sender<Arc<Image>>,
+        raft: Arc<OnceLock<RaftNode>>,
         commands: mpsc::Sender<Command>,
         sessions: mpsc::Sender<SessionEvent>,
     ) -> Self {
@@ -81,7 +82,7 @@ impl Shared {
             transport,
             leadership: watch::channel(Leadership::default()).0,
             image,
-            raft: OnceLock::new(),
+            raft,
             directory: OnceLock::new(),
             commands,
             sessions,
@@ -179,6 +180,7 @@ impl Shared {
             });
             // Of several lives of a node the newest stands, ids grow.
             node.raft_id = member.raft_id.0;
+            node.vote_withheld = member.vote_withheld;
             node.control = Some(envelope::address(&member.endpoint));
             if let Some(raft) = &raft {
                 node.raft_role = if raft.leader == Some(member.raft_id) {
@@ -226,6 +228,8 @@ impl Shared {
             leader: leader.filter(|_| raft.as_ref().is_some_and(|raft| raft.state != RaftState::Stopped)),
             term: raft.as_ref().map_or(0, |raft| raft.term),
             metadata_index: image.index.0,
+            committed: raft.as_ref().map_or(0, |raft| raft.committed.0),
+            voters_wanted: u32::try_from(self.options.voters_wanted()).unwrap_or(u32::MAX),
             topics: u32::try_from(image.topics.len()).unwrap_or(u32::MAX),
             partitions,
             nodes: nodes.into_values().collect(),

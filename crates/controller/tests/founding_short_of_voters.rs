@@ -105,6 +105,7 @@ async fn no_topic_before_the_quorum_is_complete() {
         metadata_dir: directory.path().join("raft"),
         timings: Timings::LAN,
         defaults: BTreeMap::new(),
+        leader_balance: None,
     };
     let store = SimStore::new(1).reopen();
     let (control, _failure) = ControlPlane::start(host, options, store, transport.clone())

@@ -1,7 +1,6 @@
-use crate::directory::lock;
 use host::DiskSpace;
+use metrics::Counter;
 use std::path::Path;
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use types::limits;
 
@@ -19,7 +18,9 @@ pub(crate) struct Room {
     left_bytes: AtomicI64,
     /// As measured last.
     full: AtomicBool,
-    space: Mutex<Option<DiskSpace>>,
+    pub(crate) free_bytes: Counter,
+    pub(crate) total_bytes: Counter,
+    pub(crate) reserve_bytes: Counter,
 }
 
 impl Default for Room {
@@ -28,7 +29,9 @@ impl Default for Room {
         Self {
             left_bytes: AtomicI64::new(i64::MAX),
             full: AtomicBool::new(false),
-            space: Mutex::default(),
+            free_bytes: Counter::default(),
+            total_bytes: Counter::default(),
+            reserve_bytes: Counter::default(),
         }
     }
 }
@@ -45,7 +48,11 @@ impl Room {
 
     /// As measured last; `None` before the first time.
     pub(crate) fn space(&self) -> Option<DiskSpace> {
-        *lock(&self.space)
+        let (free_bytes, total_bytes) = (self.free_bytes.get(), self.total_bytes.get());
+        (total_bytes > 0).then_some(DiskSpace {
+            free_bytes,
+            total_bytes,
+        })
     }
 
     /// Until the reserve is reached.
@@ -66,7 +73,9 @@ impl Room {
 
     /// Takes in what was measured, and says so in the log when the directory becomes full and when it no longer is.
     pub(crate) fn measured(&self, space: DiskSpace, reserve_bytes: u64, directory: &Path) {
-        *lock(&self.space) = Some(space);
+        self.free_bytes.set(space.free_bytes);
+        self.total_bytes.set(space.total_bytes);
+        self.reserve_bytes.set(reserve_bytes);
         let resume_bytes = reserve_bytes.saturating_add(reserve_bytes / 4);
         let was_full = self.full.load(Ordering::Relaxed);
         let wanted = if was_full { resume_bytes } else { reserve_bytes };

@@ -63,6 +63,8 @@ pub struct BrokerRegistration {
     pub fenced: bool,
     /// In controlled shutdown: leads nothing more and joins no ISR.
     pub shutting_down: bool,
+    /// Fenced because nothing was heard of it: no reset tells its clients, who wait for it until they ask somebody else.
+    pub silent: bool,
 }
 
 impl BrokerRegistration {

@@ -11,4 +11,6 @@ pub struct Member {
     pub directory: DirectoryId,
     /// Where its control plane is dialled.
     pub endpoint: Endpoint,
+    /// An operator took its vote: it votes no more until an operator gives it back.
+    pub vote_withheld: bool,
 }

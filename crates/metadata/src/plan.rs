@@ -5,6 +5,7 @@
 mod allocate_producer_ids;
 mod alter_configs;
 mod alter_partitions;
+mod balance_leaders;
 mod brokers;
 mod controlled_shutdown;
 mod create_partitions;
@@ -34,16 +35,17 @@ pub use alter_configs::{
     AlterConfigs, AlterConfigsResource, AlteredConfigs, ConfigChange, ConfigResource, alter_configs,
 };
 pub use alter_partitions::{AlterPartition, AlterPartitions, AlteredPartition, alter_partitions};
+pub use balance_leaders::balance_leaders;
 pub use controlled_shutdown::controlled_shutdown;
 pub use create_partitions::{CreatePartitions, MorePartitions, create_partitions};
 pub use create_topics::{CreateTopics, CreatedTopic, NewTopic, create_topics};
 pub use delete_topics::{DeletedTopic, TopicRef, delete_topics};
-pub use elect_leaders::elect_leaders;
+pub use elect_leaders::{ElectLeaders, elect_leaders};
 pub use expel_damaged::{ExpelDamaged, expel_damaged};
 pub use fence::fence;
 pub use heartbeat::{Heartbeat, HeartbeatAnswer, heartbeat};
 pub use mark_strict::{MarkStrict, MarkStrictPartition, mark_strict};
-pub use members::{JoinMember, join_member, remove_member};
+pub use members::{JoinMember, join_member, remove_member, withhold_vote};
 pub use offline_directories::{OfflineDirectories, offline_directories};
 pub use register_broker::{RegisterBroker, register_broker};
 pub use resign_leaders::{ResignLeaders, resign_leaders};
@@ -75,3 +77,6 @@ impl PlanError {
         }
     }
 }
+
+/// What became of each partition that a command named: by topic, in the order of the command.
+pub type PartitionOutcomes = Vec<(String, Vec<(i32, Result<(), PlanError>)>)>;

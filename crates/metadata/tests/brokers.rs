@@ -3,7 +3,7 @@
 mod fixture;
 
 use fixture::{Cluster, TP, disk, nodes};
-use metadata::plan::{self, Heartbeat, OfflineDirectories, RegisterBroker, ResignLeaders};
+use metadata::plan::{self, ElectLeaders, Heartbeat, OfflineDirectories, RegisterBroker, ResignLeaders};
 use metadata::{DirectoryOutcome, Record};
 use types::{BrokerEpoch, ErrorCode, LeaderEpoch, LogIndex, NodeId, PartitionEpoch, TopicId, TopicPartition};
 use uuid::Uuid;
@@ -211,6 +211,7 @@ fn a_heartbeat_unfences_who_applied_its_registration() {
         broker_epoch,
         fenced: false,
         shutting_down: false,
+        silent: false,
     };
     assert_eq!((unfenced.records, unfenced.response.fenced), (vec![change], false));
 }
@@ -322,7 +323,7 @@ fn replicas_in_a_failed_directory_lead_nothing_until_it_is_recovered() {
             fail(&mut cluster, *node, &[0xd0 + u128::from(node.unsigned_abs())]);
         }
         assert_eq!(cluster.state(), expected, "{failed:?}");
-        let elected = plan::elect_leaders(&cluster.image).records;
+        let elected = plan::elect_leaders(&cluster.image, &ElectLeaders::default()).records;
         assert_eq!(elected, [], "{failed:?}: there is nobody to elect");
         cluster.restart(1, CLEAN);
         cluster.unfence(1);

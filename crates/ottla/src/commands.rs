@@ -2,9 +2,11 @@
 
 mod cluster;
 mod consume;
+mod control_client;
 mod demo;
 mod json_record;
 mod produce;
+mod quorum;
 mod start;
 mod table;
 mod topic;
@@ -37,6 +39,9 @@ pub struct Common {
         global = true
     )]
     bootstrap: String,
+    /// File with the secret of the nodes, for commands that speak to their control planes
+    #[arg(long, value_name = "FILE", env = "OTTLA_CLUSTER_SECRET", global = true)]
+    cluster_secret: Option<std::path::PathBuf>,
     /// How to print the answer
     #[arg(long, value_enum, default_value_t = Format::Text, global = true)]
     format: Format,
@@ -62,6 +67,8 @@ enum Command {
     Consume(consume::Consume),
     /// Look at the cluster as a whole
     Cluster(cluster::ClusterCommand),
+    /// Look at the voters that keep the metadata, change them, or recover a quorum that is lost
+    Quorum(quorum::Quorum),
     /// Look at the nodes
     Node(cluster::NodeCommand),
 }
@@ -77,6 +84,7 @@ impl Cli {
             Command::Produce(command) => command.run().await,
             Command::Consume(command) => command.run().await,
             Command::Cluster(command) => command.run().await,
+            Command::Quorum(command) => command.run().await,
             Command::Node(command) => command.run().await,
         }
     }

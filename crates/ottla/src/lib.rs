@@ -5,6 +5,7 @@ pub mod commands;
 mod logging;
 mod node;
 mod preflight;
+mod secret;
 pub mod settings;
 
 pub use node::{Node, StartError};

@@ -6,6 +6,7 @@ use async_trait::async_trait;
 use futures::future::BoxFuture;
 use futures::{FutureExt, StreamExt, stream};
 use host::{Listener, Net, RealNet};
+use security::{AuthError, Gate};
 use std::io;
 use std::net::SocketAddr;
 use std::pin::Pin;
@@ -13,7 +14,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{Semaphore, mpsc, watch};
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::transport::Server;
 use tonic::transport::server::Connected;
@@ -24,6 +25,8 @@ use types::{Timings, limits};
 const STREAMS_MAX: u32 = 1_024;
 /// Pause after a failed accept: out of file descriptors, most likely, and nothing tells when there are some.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(10);
+/// Connections that stand at the gate. More than that are no cluster's: the newest is dropped.
+const AT_THE_GATE_MAX: usize = 256;
 
 /// A connection that breaks when the server stops.
 struct Served {
@@ -131,27 +134,60 @@ async fn stopped(mut stop: watch::Receiver<()>) {
     let _ = stop.changed().await;
 }
 
-async fn accept(listener: &mut Box<dyn Listener>, stop: &watch::Receiver<()>) -> Served {
+/// Accepts connections and passes on those that come through the gate, until nobody takes them any more.
+async fn accept(
+    mut listener: Box<dyn Listener>,
+    gate: Gate,
+    limit: Duration,
+    stop: watch::Receiver<()>,
+    admitted: mpsc::Sender<Served>,
+) {
+    let at_the_gate = Arc::new(Semaphore::new(AT_THE_GATE_MAX));
     loop {
-        let accepted = listener.accept().await.and_then(host::Incoming::attach);
-        match accepted {
-            Ok(stream) => {
-                return Served {
-                    stream,
-                    stopped: stopped(stop.clone()).boxed(),
-                };
-            }
+        let accepted = tokio::select! {
+            accepted = listener.accept() => accepted.and_then(host::Incoming::attach),
+            () = stopped(stop.clone()) => return,
+            () = admitted.closed() => return,
+        };
+        let mut stream = match accepted {
+            Ok(stream) => stream,
             Err(error) => {
                 tracing::warn!(%error, "cannot accept a connection of a control plane");
                 tokio::time::sleep(ACCEPT_PAUSE).await;
+                continue;
             }
-        }
+        };
+        let Ok(permit) = at_the_gate.clone().try_acquire_owned() else {
+            continue;
+        };
+        let (gate, stop, admitted) = (gate.clone(), stop.clone(), admitted.clone());
+        tokio::spawn(async move {
+            let peer = stream.peer_addr();
+            let passed = tokio::select! {
+                passed = tokio::time::timeout(limit, gate.accepted(&mut *stream, rand::random())) => passed,
+                () = stopped(stop.clone()) => return,
+            };
+            drop(permit);
+            match passed {
+                Ok(Ok(())) => {
+                    let stopped = stopped(stop).boxed();
+                    // The server may have ended.
+                    let _ = admitted.send(Served { stream, stopped }).await;
+                }
+                Ok(Err(AuthError::Nothing)) => {}
+                Ok(Err(error)) => tracing::warn!(%peer, %error, "a connection to the control plane was refused"),
+                Err(_) => {
+                    tracing::warn!(%peer, "a connection to the control plane did not authenticate itself in time")
+                }
+            }
+        });
     }
 }
 
 /// Listens and serves on the current runtime until the result is dropped.
 pub(crate) async fn serve(
     timings: &Timings,
+    gate: Gate,
     (host, port): (String, u16),
     handler: Arc<dyn Handler>,
 ) -> io::Result<Serving> {
@@ -173,10 +209,9 @@ pub(crate) async fn serve(
         .max_concurrent_streams(STREAMS_MAX)
         .add_service(service);
     let shutdown = stopped(stopping.clone());
-    let incoming = stream::unfold((listener, stopping), |(mut listener, stop)| async move {
-        let served = accept(&mut listener, &stop).await;
-        Some((Ok::<_, io::Error>(served), (listener, stop)))
-    });
+    let (admitted, admissions) = mpsc::channel(1);
+    tokio::spawn(accept(listener, gate, timings.call_timeout, stopping, admitted));
+    let incoming = ReceiverStream::new(admissions).map(Ok::<_, io::Error>);
     tokio::spawn(async move {
         if let Err(error) = server.serve_with_incoming_shutdown(incoming, shutdown).await {
             tracing::error!(%error, "the server of the control plane has ended");

@@ -4,7 +4,10 @@ use crate::pb::node_client::NodeClient;
 use crate::tonic_server;
 use crate::transport::{CallError, FAREWELL, Handler, SESSION_MESSAGES, Serving, Session, SessionEnds, Transport};
 use async_trait::async_trait;
+use host::{Net, RealNet};
+use hyper_util::rt::TokioIo;
 use metadata::Endpoint;
+use security::{ClusterSecret, Gate, Purpose};
 use std::collections::BTreeMap;
 use std::error::Error;
 use std::io;
@@ -12,8 +15,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::sync::{Notify, mpsc};
 use tokio_stream::wrappers::ReceiverStream;
-use tonic::transport::Channel;
+use tonic::transport::{Channel, Uri};
 use tonic::{Code, Status, Streaming};
+use tower::Service;
 use types::{Timings, limits};
 
 /// Channels kept; more endpoints than this are no cluster, and all are forgotten.
@@ -50,14 +54,17 @@ impl Lane {
 #[derive(Debug)]
 pub struct TonicTransport {
     timings: Timings,
+    gate: Gate,
     channels: Mutex<BTreeMap<(Endpoint, Lane), Channel>>,
 }
 
 impl TonicTransport {
+    /// With a secret, both ends of every connection prove that they know it before anything is said.
     #[must_use]
-    pub fn new(timings: Timings) -> Self {
+    pub fn new(timings: Timings, secret: Option<Arc<ClusterSecret>>) -> Self {
         Self {
             timings,
+            gate: Gate::new(secret, Purpose::Control),
             channels: Mutex::default(),
         }
     }
@@ -96,16 +103,33 @@ impl TonicTransport {
             _ => self.timings.stream_silence,
         };
         Ok(endpoint
-            .tcp_nodelay(true)
             .connect_timeout(self.timings.dial_timeout)
             .http2_keep_alive_interval(keep_alive)
             .keep_alive_timeout(self.timings.stream_silence)
             .keep_alive_while_idle(true)
             .initial_stream_window_size(STREAM_WINDOW)
             .initial_connection_window_size(CONNECTION_WINDOW)
-            .connect_lazy())
+            .connect_with_connector_lazy(self.connector(to)))
+    }
+
+    /// Dials by name at every attempt, and stands at the gate.
+    fn connector(
+        &self,
+        to: &Endpoint,
+    ) -> impl Service<Uri, Response = Connection, Error = io::Error, Future: Send> + use<> {
+        let (gate, to) = (self.gate.clone(), to.clone());
+        tower::service_fn(move |_: Uri| {
+            let (gate, to) = (gate.clone(), to.clone());
+            async move {
+                let mut stream = RealNet.dial(&to.host, to.port).await?;
+                gate.dialled(&mut *stream, rand::random()).await?;
+                Ok(TokioIo::new(stream))
+            }
+        })
     }
 }
+
+type Connection = TokioIo<Box<dyn host::Stream>>;
 
 /// Why a call failed, from what gRPC and the system said.
 fn call_error(status: &Status) -> CallError {
@@ -218,6 +242,6 @@ impl Transport for TonicTransport {
     }
 
     async fn serve(&self, listen: (String, u16), handler: Arc<dyn Handler>) -> io::Result<Serving> {
-        tonic_server::serve(&self.timings, listen, handler).await
+        tonic_server::serve(&self.timings, self.gate.clone(), listen, handler).await
     }
 }

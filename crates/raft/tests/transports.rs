@@ -4,6 +4,7 @@ use async_trait::async_trait;
 use host::RealHost;
 use metadata::Endpoint;
 use raft::{CallError, FramedTransport, Handler, Session, TonicTransport, Transport, pb};
+use security::ClusterSecret;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -178,7 +179,40 @@ async fn conforms(transport: Arc<dyn Transport>) {
 
 #[tokio::test]
 async fn tonic_conforms() {
-    conforms(Arc::new(TonicTransport::new(Timings::LAN))).await;
+    conforms(Arc::new(TonicTransport::new(Timings::LAN, None))).await;
+}
+
+fn secret(letter: &str) -> Option<Arc<ClusterSecret>> {
+    Some(Arc::new(ClusterSecret::parse(&letter.repeat(32)).unwrap()))
+}
+
+#[tokio::test]
+async fn tonic_conforms_behind_a_gate() {
+    conforms(Arc::new(TonicTransport::new(Timings::LAN, secret("a")))).await;
+}
+
+/// ◆ Whoever can vote can rule: only who knows the secret is heard, and only by who knows it.
+#[tokio::test]
+async fn a_stranger_is_not_heard() {
+    for (server, client) in [(secret("a"), secret("b")), (secret("a"), None), (None, secret("a"))] {
+        let (ended, _endings) = mpsc::channel(8);
+        let handler = Arc::new(Echo { ended });
+        let serving = TonicTransport::new(Timings::LAN, server);
+        let serving = serving.serve(("127.0.0.1".into(), 0), handler).await.unwrap();
+        let at = Endpoint {
+            host: "127.0.0.1".into(),
+            port: serving.port,
+        };
+        let client = TonicTransport::new(Timings::LAN, client);
+        let refused = within(client.call(&at, call(1), Duration::from_secs(2)))
+            .await
+            .unwrap_err();
+        assert!(
+            matches!(refused, CallError::Unreachable(_) | CallError::Timeout),
+            "{refused:?}"
+        );
+        assert!(client.open_session(&at, message(1)).await.is_err());
+    }
 }
 
 #[tokio::test]

@@ -109,6 +109,8 @@ fn settings(node: usize) -> Result<Settings, ottla::settings::SettingsError> {
         format!("metadata.log.dir=/{host}/raft"),
         format!("join={}", join.join(",")),
         "num.shards=1".to_owned(),
+        // Leaders go back to where they should be between any two faults.
+        "leader.imbalance.check.interval.seconds=3".to_owned(),
     ];
     Settings::read(None, std::iter::empty(), &flags)
 }
@@ -244,7 +246,7 @@ async fn serve(node: usize, machine: Rc<Machine>, seed: u64) -> turmoil::Result 
         let host: HostRef = Arc::new(SimHost::new(seed, disk, machine.stalled.clone()));
         let transport = Arc::new(FramedTransport::new(host.clone()));
         let store = machine.store.reopen();
-        let mut running = Node::start(host, settings(node)?, store, transport).await?;
+        let mut running = Node::start(host, settings(node)?, None, store, transport).await?;
         running.ready().await?;
         tracing::info!(node, "ready");
         let problem = running.failed().await;

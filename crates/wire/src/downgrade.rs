@@ -9,7 +9,8 @@ use crate::messages::find_coordinator_response::{Coordinator, FindCoordinatorRes
 use crate::messages::metadata_response::MetadataResponse;
 use crate::messages::produce_response::{self, ProduceResponse};
 use crate::messages::{
-    ApiVersionsResponse, CreateTopicsResponse, DeleteTopicsResponse, ListOffsetsResponse, ResponseKind,
+    ApiVersionsResponse, CreateTopicsResponse, DeleteTopicsResponse, ElectLeadersResponse, ListOffsetsResponse,
+    ResponseKind,
 };
 use std::borrow::Cow;
 use types::ErrorCode;
@@ -31,6 +32,10 @@ pub(crate) fn downgraded(response: &ResponseKind, version: i16) -> Cow<'_, Respo
         ResponseKind::DescribeCluster(r) if version < 2 => {
             Some(ResponseKind::DescribeCluster(describe_cluster(r, version)))
         }
+        ResponseKind::ElectLeaders(r) if version < 1 => Some(ResponseKind::ElectLeaders(elect_leaders(r))),
+        ResponseKind::AlterPartitionReassignments(r) if version < 1 => Some(ResponseKind::AlterPartitionReassignments(
+            r.clone().with_allow_replication_factor_change(true),
+        )),
         ResponseKind::InitProducerId(r) if version < 6 => Some(ResponseKind::InitProducerId(
             r.clone()
                 .with_ongoing_txn_producer_id((-1).into())
@@ -104,6 +109,19 @@ fn fetch(response: &FetchResponse, version: i16) -> Option<FetchResponse> {
         }
     }
     Some(response)
+}
+
+/// An error of the whole request came with v1; before, each partition has it.
+fn elect_leaders(response: &ElectLeadersResponse) -> ElectLeadersResponse {
+    let mut response = response.clone();
+    let code = std::mem::take(&mut response.error_code);
+    if code != 0 {
+        let topics = response.replica_election_results.iter_mut();
+        for partition in topics.flat_map(|topic| &mut topic.partition_result) {
+            partition.error_code = code;
+        }
+    }
+    response
 }
 
 /// Leader epochs came with v4. The requester of v4 need not know OFFSET_NOT_AVAILABLE (KIP-207).

@@ -95,6 +95,11 @@ fn response_key(response: &ResponseKind) -> Option<ApiKey> {
         ResponseKind::AlterConfigs(_) => ApiKey::AlterConfigs,
         ResponseKind::CreatePartitions(_) => ApiKey::CreatePartitions,
         ResponseKind::DeleteRecords(_) => ApiKey::DeleteRecords,
+        ResponseKind::DescribeQuorum(_) => ApiKey::DescribeQuorum,
+        ResponseKind::UnregisterBroker(_) => ApiKey::UnregisterBroker,
+        ResponseKind::ElectLeaders(_) => ApiKey::ElectLeaders,
+        ResponseKind::AlterPartitionReassignments(_) => ApiKey::AlterPartitionReassignments,
+        ResponseKind::ListPartitionReassignments(_) => ApiKey::ListPartitionReassignments,
         _ => return None,
     })
 }

@@ -46,8 +46,11 @@ pub const SERVED: &[ApiRange] = &[
     range(ApiKey::AlterConfigs, 0, 2),
     range(ApiKey::DescribeLogDirs, 0, 5),
     range(ApiKey::CreatePartitions, 0, 3),
+    range(ApiKey::ElectLeaders, 0, 2),
     range(ApiKey::IncrementalAlterConfigs, 0, 1),
+    range(ApiKey::DescribeQuorum, 0, 2),
     range(ApiKey::DescribeCluster, 0, 2),
+    range(ApiKey::UnregisterBroker, 0, 0),
     range(ApiKey::DescribeTopicPartitions, 0, 0),
 ];
 

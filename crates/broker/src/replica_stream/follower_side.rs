@@ -1,5 +1,5 @@
 use super::protocol::{Frame, StreamHello, VERSION};
-use super::transport::{FrameSource, StreamError, read_greeting, write_within};
+use super::transport::{FrameSource, StreamError, nonce, read_greeting, write_within};
 use crate::partition::Followed;
 use crate::shard::ShardRef;
 use host::Stream;
@@ -259,12 +259,9 @@ async fn dial(shard: &ShardRef, out: &FollowOut) -> Result<(Box<dyn Stream>, Str
         leader_shard: out.leader_shard,
         directories: shard.directories(),
     };
-    let stream = shard
-        .links()
-        .host
-        .net()
-        .dial(&leader.replica.host, leader.replica.port)
-        .await?;
+    let host = &shard.links().host;
+    let mut stream = host.net().dial(&leader.replica.host, leader.replica.port).await?;
+    shard.gate().dialled(&mut *stream, nonce(&**host)).await?;
     Ok((stream, hello))
 }
 

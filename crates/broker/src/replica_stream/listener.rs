@@ -1,9 +1,10 @@
 use super::leader_side;
 use super::protocol::{Frame, StreamHello, VERSION, Welcome};
-use super::transport::{StreamError, read_greeting, write_within};
+use super::transport::{StreamError, nonce, read_greeting, write_within};
 use crate::shard::ShardRef;
 use host::{Incoming, Listener, Stream};
 use metadata::Image;
+use security::AuthError;
 use types::{BrokerEpoch, ErrorCode, NodeId};
 
 /// Streams whose hello is being read.
@@ -28,8 +29,9 @@ pub(crate) async fn listen(shard: ShardRef, mut listener: Box<dyn Listener>) {
         let shard = shard.clone();
         tokio::task::spawn_local(async move {
             let _permit = permit;
+            let peer = incoming.peer_addr();
             if let Err(error) = greet(&shard, incoming).await {
-                tracing::warn!(%error, "a replica stream was refused");
+                tracing::warn!(%peer, %error, "a replica stream was refused");
             }
         });
     }
@@ -38,6 +40,13 @@ pub(crate) async fn listen(shard: ShardRef, mut listener: Box<dyn Listener>) {
 async fn greet(shard: &ShardRef, incoming: Box<dyn Incoming>) -> Result<(), StreamError> {
     let silence = shard.timings().stream_silence;
     let mut stream = incoming.attach()?;
+    let nonce = nonce(&*shard.links().host);
+    match tokio::time::timeout(silence, shard.gate().accepted(&mut *stream, nonce)).await {
+        Ok(Ok(())) => {}
+        Ok(Err(AuthError::Nothing)) => return Ok(()),
+        Ok(Err(error)) => return Err(error.into()),
+        Err(_) => return Err(StreamError::Silence),
+    }
     let Frame::Hello(hello) = read_greeting(&mut stream, silence).await? else {
         return Err(StreamError::Unexpected("no hello"));
     };

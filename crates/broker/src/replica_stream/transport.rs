@@ -1,6 +1,7 @@
 use super::protocol::{Frame, LENGTH_BYTES, ProtocolError, frame_length};
 use bytes::{Bytes, BytesMut};
 use host::Stream;
+use security::AuthError;
 use std::io;
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadHalf, WriteHalf};
@@ -13,6 +14,8 @@ pub(crate) enum StreamError {
     Io(#[from] io::Error),
     #[error(transparent)]
     Protocol(#[from] ProtocolError),
+    #[error(transparent)]
+    Auth(#[from] AuthError),
     #[error("silent for too long")]
     Silence,
     #[error("the peer refuses: {0}")]
@@ -35,6 +38,15 @@ async fn read_frame(stream: &mut (impl AsyncRead + Unpin + ?Sized)) -> Result<Fr
     let mut body = BytesMut::zeroed(length);
     stream.read_exact(&mut body).await?;
     Ok(Frame::decode(&body.freeze())?)
+}
+
+/// For one handshake at the gate.
+pub(crate) fn nonce(host: &dyn host::Host) -> [u8; 32] {
+    let mut nonce = [0; 32];
+    for part in nonce.chunks_exact_mut(8) {
+        part.copy_from_slice(&host.random_u64().to_be_bytes());
+    }
+    nonce
 }
 
 /// A hello or a welcome, within a limit on silence.

@@ -9,6 +9,7 @@ mod offline_directories;
 mod power_loss;
 mod replication;
 mod rot;
+mod secret;
 mod stalls;
 mod strictness;
 mod support;

@@ -8,6 +8,7 @@ use logstore::{FlushJob, FlushStrategy, Flushed, LogDir, PlainFlush};
 use metadata::plan::{self, OfflineDirectories, ResignLeaders};
 use metadata::{BrokerRegistration, Endpoint, Image, PartitionImage, TopicImage};
 use records::{BatchBuilder, BatchHeader, Compression};
+use security::ClusterSecret;
 use std::collections::{BTreeMap, VecDeque};
 use std::io;
 use std::net::SocketAddr;
@@ -433,11 +434,16 @@ impl Node {
     }
 }
 
+/// Streams between these nodes are authenticated, as between all that others can reach.
+pub const SECRET: &str = "a secret of at least 32 characters";
+
 pub struct Cluster {
     pub script: Arc<Script>,
     pub timings: Timings,
     pub shards: u16,
     pub reserve_bytes: Option<u64>,
+    /// Of the node at that place.
+    pub secrets: [Option<&'static str>; 3],
     pub flush: Arc<dyn Fn() -> Box<dyn FlushStrategy>>,
     /// Properties of the brokers that are started from now on.
     pub config: BTreeMap<String, String>,
@@ -463,6 +469,7 @@ pub fn registration(node: NodeId, epoch: u64, shards: u16, port: u16) -> Arc<Bro
         directories: Vec::new(),
         fenced: false,
         shutting_down: false,
+        silent: false,
     })
 }
 
@@ -528,6 +535,7 @@ impl Cluster {
             timings: Timings::LAN,
             shards,
             reserve_bytes: None,
+            secrets: [Some(SECRET); 3],
             flush,
             config: BTreeMap::new(),
             disks,
@@ -606,6 +614,7 @@ impl Cluster {
             registration: watch::Sender::new(None),
         });
         let options = BrokerOptions {
+            secret: self.secrets[index].map(|secret| Arc::new(ClusterSecret::parse(secret).unwrap())),
             log_dirs: directories.iter().map(|input| input.dir.path().to_owned()).collect(),
             node_id: node,
             shards: self.shards,

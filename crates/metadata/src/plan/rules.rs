@@ -165,9 +165,23 @@ impl Rules {
         } else {
             None
         };
-        if elected != partition.leader {
-            partition.leader = elected;
-            partition.leader_epoch = LeaderEpoch(partition.leader_epoch.0.saturating_add(1));
+        lead(partition, elected);
+    }
+
+    /// Gives leadership to the first of the replicas, if that is in sync and may lead. Otherwise elects as always, which
+    /// leaves a leader that may go on alone.
+    pub(crate) fn elect_preferred(self, partition: &mut PartitionImage, candidates: Candidates<'_>) {
+        let preferred = partition.replicas.first().copied();
+        match preferred.filter(|node| partition.isr.contains(node) && candidates.may_lead(partition, *node)) {
+            Some(preferred) => lead(partition, Some(preferred)),
+            None => self.elect(partition, candidates),
         }
+    }
+}
+
+fn lead(partition: &mut PartitionImage, leader: Option<NodeId>) {
+    if leader != partition.leader {
+        partition.leader = leader;
+        partition.leader_epoch = LeaderEpoch(partition.leader_epoch.0.saturating_add(1));
     }
 }

@@ -1,25 +1,9 @@
+use super::control_client::ControlClient;
 use super::table::{list, table};
 use super::{Common, Format};
-use crate::client::Cluster;
-use crate::settings::host_port;
-use anyhow::{Context, bail};
 use clap::{Args, Subcommand};
 use controller::{ClusterStatus, NodeStatus, ProblemKind, RaftRole};
-use metadata::Endpoint;
-use raft::pb;
-use raft::{TonicTransport, Transport};
 use serde_json::{Value, json};
-use std::time::Duration;
-use types::Timings;
-use wire::ApiKey;
-use wire::StrBytes;
-use wire::messages::describe_configs_request::DescribeConfigsResource;
-use wire::messages::{DescribeConfigsRequest, RequestKind, ResponseKind};
-
-/// `ConfigResource.Type.BROKER`.
-const BROKER: i8 = 4;
-const CONTROL: &str = "control.advertised.listener";
-const PATIENCE: Duration = Duration::from_secs(5);
 
 #[derive(Debug, Args)]
 pub struct ClusterCommand {
@@ -54,7 +38,7 @@ enum NodeAction {
 impl ClusterCommand {
     pub async fn run(self) -> anyhow::Result<()> {
         let ClusterAction::Status = self.action;
-        let status = ask(&self.common).await?;
+        let status = ControlClient::new(&self.common)?.status().await?;
         match self.common.format {
             Format::Json => println!("{}", serde_json::to_string_pretty(&to_json(&status))?),
             Format::Text => print(&status),
@@ -66,99 +50,12 @@ impl ClusterCommand {
 impl NodeCommand {
     pub async fn run(self) -> anyhow::Result<()> {
         let NodeAction::List = self.action;
-        let status = ask(&self.common).await?;
+        let status = ControlClient::new(&self.common)?.status().await?;
         match self.common.format {
             Format::Json => println!("{}", serde_json::to_string_pretty(&to_json(&status)["nodes"])?),
             Format::Text => print!("{}", nodes(&status)),
         }
         Ok(())
-    }
-}
-
-/// Kafka's protocol says which brokers there are and, as a broker config, where their control planes listen; the rest
-/// goes over gRPC.
-async fn ask(common: &Common) -> anyhow::Result<ClusterStatus> {
-    let mut cluster = Cluster::new(&common.bootstrap);
-    cluster.topics(Some(&[]), false).await?;
-    let brokers: Vec<i32> = cluster.brokers().keys().copied().collect();
-    let transport = TonicTransport::new(Timings::LAN);
-    let mut last = anyhow::anyhow!("no broker is alive");
-    for broker in brokers {
-        match ask_node(&mut cluster, &transport, broker).await {
-            Ok(status) => return Ok(status),
-            Err(error) => last = error.context(format!("node {broker}")),
-        }
-    }
-    Err(last)
-}
-
-async fn ask_node(cluster: &mut Cluster, transport: &TonicTransport, broker: i32) -> anyhow::Result<ClusterStatus> {
-    let resource = DescribeConfigsResource::default()
-        .with_resource_type(BROKER)
-        .with_resource_name(StrBytes::from_string(broker.to_string()))
-        .with_configuration_keys(Some(vec![StrBytes::from_static_str(CONTROL)]));
-    let request = DescribeConfigsRequest::default().with_resources(vec![resource]);
-    let answer = cluster
-        .call_node(
-            broker,
-            ApiKey::DescribeConfigs,
-            4,
-            RequestKind::DescribeConfigs(request),
-        )
-        .await?;
-    let ResponseKind::DescribeConfigs(answer) = answer else {
-        bail!("a wrong answer")
-    };
-    let control = answer
-        .results
-        .iter()
-        .flat_map(|result| &result.configs)
-        .find(|config| &*config.name == CONTROL);
-    let control = control
-        .and_then(|config| config.value.as_ref())
-        .context("it does not say where its control plane listens")?;
-    let (host, port) = host_port(control).with_context(|| format!("{CONTROL}={control} is not host:port"))?;
-    let request = pb::controller_request::Request::ClusterStatus(pb::ClusterStatusRequest { local: false });
-    let call = pb::CallRequest {
-        envelope: Some(pb::Envelope::default()),
-        call: Some(pb::call_request::Call::Controller(pb::ControllerRequest {
-            request: Some(request.clone()),
-        })),
-    };
-    let mut at = Endpoint { host, port };
-    // The controller knows most; any other node says who that is.
-    for _ in 0..3 {
-        match controller_reply(transport.call(&at, call.clone(), PATIENCE).await?) {
-            Some(pb::controller_reply::Reply::ClusterStatus(reply)) => return Ok(ClusterStatus::from_message(reply)),
-            Some(pb::controller_reply::Reply::NotController(other)) => match other.leader {
-                Some(leader) => {
-                    at = Endpoint {
-                        host: leader.host,
-                        port: u16::try_from(leader.port).unwrap_or(0),
-                    }
-                }
-                None => break,
-            },
-            _ => bail!("a wrong answer"),
-        }
-    }
-    let local = pb::controller_request::Request::ClusterStatus(pb::ClusterStatusRequest { local: true });
-    let call = pb::CallRequest {
-        envelope: Some(pb::Envelope::default()),
-        call: Some(pb::call_request::Call::Controller(pb::ControllerRequest {
-            request: Some(local),
-        })),
-    };
-    match controller_reply(transport.call(&at, call, PATIENCE).await?) {
-        Some(pb::controller_reply::Reply::ClusterStatus(reply)) => Ok(ClusterStatus::from_message(reply)),
-        _ => bail!("a wrong answer"),
-    }
-}
-
-fn controller_reply(reply: pb::CallReply) -> Option<pb::controller_reply::Reply> {
-    match reply.reply {
-        Some(pb::call_reply::Reply::Controller(reply)) => reply.reply,
-        _ => None,
     }
 }
 

@@ -1,11 +1,12 @@
 use crate::Node;
 use crate::logging::{self, LogFormat};
 use crate::preflight;
+use crate::secret;
 use crate::settings::Settings;
 use anyhow::Context;
 use clap::Args;
 use host::{HostRef, RealHost};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -50,16 +51,7 @@ impl Start {
         host::disable_huge_pages();
         logging::start(self.log_format);
         let mut settings = self.settings()?;
-        if !settings.inter_node_on_loopback() {
-            anyhow::bail!(
-                "control.listener ({}:{}) and replica.listener ({}:{}) can be reached from other machines, and nodes do not \
-                 authenticate each other yet: bind both to loopback (control.listener=127.0.0.1:PORT, replica.listener=127.0.0.1:PORT)",
-                settings.control.host,
-                settings.control.port,
-                settings.replica.host,
-                settings.replica.port
-            );
-        }
+        let secret = secret::of_node(&settings)?;
         let mut interrupt = signal(SignalKind::interrupt())?;
         let mut terminate = signal(SignalKind::terminate())?;
         let host: HostRef = Arc::new(RealHost::new());
@@ -74,9 +66,9 @@ impl Start {
                 settings.metadata_dir.display()
             )
         })?;
-        let transport = Arc::new(raft::TonicTransport::new(settings.timings));
+        let transport = Arc::new(raft::TonicTransport::new(settings.timings, secret.clone()));
         let node_id = settings.node_id;
-        let mut node = Node::start(host, settings, store, transport).await?;
+        let mut node = Node::start(host, settings, secret, store, transport).await?;
         tokio::select! {
             outcome = node.ready() => {
                 if let Err(error) = outcome {
@@ -110,13 +102,6 @@ impl Start {
     }
 
     fn settings(&self) -> anyhow::Result<Settings> {
-        let file = match &self.config {
-            Some(path) => Some((
-                path.display().to_string(),
-                std::fs::read_to_string(path).with_context(|| format!("--config {}", path.display()))?,
-            )),
-            None => None,
-        };
         let mut flags = self.set.clone();
         if let Some(join) = &self.join {
             flags.push(format!("join={join}"));
@@ -124,7 +109,22 @@ impl Start {
         if self.found {
             flags.push("found=true".to_owned());
         }
-        let file = file.as_ref().map(|(name, text)| (name.as_str(), text.as_str()));
-        Ok(Settings::read(file, std::env::vars(), &flags)?)
+        settings_of(self.config.as_deref(), &flags)
     }
+}
+
+/// What the node of this file, the environment and these flags is told.
+///
+/// # Errors
+/// The file cannot be read, or says something that a node does not understand.
+pub fn settings_of(config: Option<&Path>, flags: &[String]) -> anyhow::Result<Settings> {
+    let file = match config {
+        Some(path) => Some((
+            path.display().to_string(),
+            std::fs::read_to_string(path).with_context(|| format!("--config {}", path.display()))?,
+        )),
+        None => None,
+    };
+    let file = file.as_ref().map(|(name, text)| (name.as_str(), text.as_str()));
+    Ok(Settings::read(file, std::env::vars(), flags)?)
 }

@@ -121,13 +121,14 @@ impl Alone {
             format!("listeners=PLAINTEXT://127.0.0.1:{}", self.ports[0]),
             format!("control.listener=127.0.0.1:{}", self.ports[1]),
             format!("replica.listener=127.0.0.1:{}", self.ports[2]),
+            "admin.listener=127.0.0.1:0".to_owned(),
             format!("log.dirs={}", log_dirs.join(",")),
             format!("metadata.log.dir={}", self.path("raft").display()),
         ];
         let settings = Settings::read(None, std::iter::empty(), &flags).unwrap();
         let host: HostRef = Arc::new(RealHost::new());
         let transport = Arc::new(FramedTransport::new(host.clone()));
-        let mut node = Node::start(host, settings, self.store.reopen(), transport)
+        let mut node = Node::start(host, settings, None, self.store.reopen(), transport)
             .await
             .unwrap();
         node.ready().await.unwrap();

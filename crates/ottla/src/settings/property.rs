@@ -102,6 +102,12 @@ pub const PROPERTIES: &[Property] = &[
         "Name and port of replica.listener told to other nodes.",
     ),
     property(
+        "admin.listener",
+        None,
+        Kind::Text,
+        "HTTP for /metrics, /livez, /readyz and /startupz; by default on 127.0.0.1 and the Kafka port + 1000.",
+    ),
+    property(
         "log.dirs",
         None,
         Kind::Text,
@@ -124,6 +130,12 @@ pub const PROPERTIES: &[Property] = &[
         None,
         Kind::Text,
         "Directory of the metadata log (Raft).",
+    ),
+    property(
+        "cluster.secret",
+        None,
+        Kind::Text,
+        "File with the secret that nodes authenticate each other with, the same on every node; needed where inter-node ports are not on loopback.",
     ),
     property(
         "join",
@@ -172,6 +184,12 @@ pub const PROPERTIES: &[Property] = &[
         None,
         Kind::Number(1, INT),
         "A leader whose flush takes longer gives up leadership.",
+    ),
+    property(
+        "voter.replacement.timeout.ms",
+        None,
+        Kind::Number(1, INT),
+        "A voter of the metadata that is silent for longer is replaced by another node, where racks allow it.",
     ),
     property(
         "log.retention.check.interval.ms",
@@ -420,6 +438,24 @@ pub const PROPERTIES: &[Property] = &[
         "Most bytes of one fetch answer.",
     ),
     property(
+        "auto.leader.rebalance.enable",
+        Some("true"),
+        Kind::Flag,
+        "Whether the controller gives partitions back to their preferred leaders.",
+    ),
+    property(
+        "leader.imbalance.check.interval.seconds",
+        Some("300"),
+        Kind::Number(1, INT),
+        "How often it looks whether that is due.",
+    ),
+    property(
+        "leader.imbalance.per.broker.percentage",
+        Some("10"),
+        Kind::Number(0, 100),
+        "Of the partitions that a broker should lead, so many per cent may be led by others.",
+    ),
+    property(
         "max.incremental.fetch.session.cache.slots",
         Some("1000"),
         Kind::Number(0, INT),
@@ -459,8 +495,6 @@ pub const IGNORED: &[&str] = &[
     "metadata.",
     "metric",
     "metrics.",
-    "auto.leader.rebalance.enable",
-    "leader.imbalance.",
     "queued.max.requests",
     "quota.",
     "security.",

@@ -3,10 +3,11 @@
 use super::Shape;
 use super::field::*;
 use kafka_protocol::messages::{
-    ApiKey, alter_configs_request, create_partitions_request, create_topics_request, delete_records_request,
-    delete_topics_request, describe_configs_request, describe_log_dirs_request, describe_topic_partitions_request,
-    fetch_request, incremental_alter_configs_request, list_offsets_request, metadata_request,
-    offset_for_leader_epoch_request, produce_request,
+    ApiKey, alter_configs_request, alter_partition_reassignments_request, create_partitions_request,
+    create_topics_request, delete_records_request, delete_topics_request, describe_configs_request,
+    describe_log_dirs_request, describe_quorum_request, describe_topic_partitions_request, elect_leaders_request,
+    fetch_request, incremental_alter_configs_request, list_offsets_request, list_partition_reassignments_request,
+    metadata_request, offset_for_leader_epoch_request, produce_request,
 };
 
 /// The shape of this API's requests, if its grammar is written down.
@@ -29,6 +30,11 @@ pub(crate) fn request_shape(key: ApiKey) -> Option<&'static Shape> {
         ApiKey::AlterConfigs => &ALTER_CONFIGS,
         ApiKey::CreatePartitions => &CREATE_PARTITIONS,
         ApiKey::DeleteRecords => &DELETE_RECORDS,
+        ApiKey::DescribeQuorum => &DESCRIBE_QUORUM,
+        ApiKey::UnregisterBroker => &UNREGISTER_BROKER,
+        ApiKey::ElectLeaders => &ELECT_LEADERS,
+        ApiKey::AlterPartitionReassignments => &ALTER_PARTITION_REASSIGNMENTS,
+        ApiKey::ListPartitionReassignments => &LIST_PARTITION_REASSIGNMENTS,
         ApiKey::DescribeLogDirs => &DESCRIBE_LOG_DIRS,
         _ => return None,
     })
@@ -238,6 +244,22 @@ const DESCRIBE_CLUSTER: Shape = Shape {
     ],
 };
 
+const DESCRIBE_QUORUM: Shape = Shape {
+    flexible: 0,
+    fields: &[array::<describe_quorum_request::TopicData>(
+        "topics",
+        &[
+            string("topic_name"),
+            array::<describe_quorum_request::PartitionData>("partitions", &[int32("partition_index")]),
+        ],
+    )],
+};
+
+const UNREGISTER_BROKER: Shape = Shape {
+    flexible: 0,
+    fields: &[int32("broker_id")],
+};
+
 const DESCRIBE_TOPIC_PARTITIONS: Shape = Shape {
     flexible: 0,
     fields: &[
@@ -326,6 +348,49 @@ const DELETE_RECORDS: Shape = Shape {
             ],
         ),
         int32("timeout_ms"),
+    ],
+};
+
+const ELECT_LEADERS: Shape = Shape {
+    flexible: 2,
+    fields: &[
+        int8("election_type").since(1),
+        array::<elect_leaders_request::TopicPartitions>(
+            "topic_partitions",
+            &[string("topic"), int32_array("partitions")],
+        )
+        .nullable(),
+        int32("timeout_ms"),
+    ],
+};
+
+const ALTER_PARTITION_REASSIGNMENTS: Shape = Shape {
+    flexible: 0,
+    fields: &[
+        int32("timeout_ms"),
+        boolean("allow_replication_factor_change").since(1),
+        array::<alter_partition_reassignments_request::ReassignableTopic>(
+            "topics",
+            &[
+                string("name"),
+                array::<alter_partition_reassignments_request::ReassignablePartition>(
+                    "partitions",
+                    &[int32("partition_index"), int32_array("replicas").nullable()],
+                ),
+            ],
+        ),
+    ],
+};
+
+const LIST_PARTITION_REASSIGNMENTS: Shape = Shape {
+    flexible: 0,
+    fields: &[
+        int32("timeout_ms"),
+        array::<list_partition_reassignments_request::ListPartitionReassignmentsTopics>(
+            "topics",
+            &[string("name"), int32_array("partition_indexes")],
+        )
+        .nullable(),
     ],
 };
 
