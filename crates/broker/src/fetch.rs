@@ -203,7 +203,9 @@ impl ShardRef {
                         // Retention, or a deletion, was faster than the read.
                         LogError::OffsetOutOfRange { .. } => code = ErrorCode::OffsetOutOfRange,
                         LogError::Gone => code = ErrorCode::NotLeaderOrFollower,
-                        error => tracing::error!(tp = %answer.tp, %error, "reading for a consumer"),
+                        error => {
+                            tracing::error!(topic_id = %answer.tp.topic, partition = answer.tp.partition, %error, "reading for a consumer")
+                        }
                     }
                     answer = FetchedPartition::failed(answer.tp, code.into());
                 }

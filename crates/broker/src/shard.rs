@@ -180,8 +180,14 @@ impl ShardRef {
         match worked {
             Ok(answer) => Some(answer),
             Err(_) => {
-                tracing::error!(%tp, "an invariant of this replica broke: it stops");
-                let change = partition.borrow_mut().stop_broken();
+                let mut stopping = partition.borrow_mut();
+                tracing::error!(
+                    topic = stopping.topic,
+                    partition = tp.partition,
+                    "an invariant of this replica broke: it stops"
+                );
+                let change = stopping.stop_broken();
+                drop(stopping);
                 self.change(tp, change);
                 None
             }

@@ -101,7 +101,7 @@ async fn entry(shard: &ShardRef, out: &StreamOut, tp: TopicPartition, room: usiz
         }
         Err(error) => {
             // The log is away or broken: a fresh statement tells which.
-            tracing::warn!(%tp, follower = out.node.0, %error, "cannot read for a follower");
+            tracing::warn!(topic = partition.borrow().topic, partition = tp.partition, follower = out.node.0, %error, "cannot read for a follower");
             return Err(StreamError::Unexpected("the log cannot be read"));
         }
     };
