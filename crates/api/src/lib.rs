@@ -3,6 +3,7 @@
 //! plane through [`control::Control`].
 
 mod alter_configs;
+mod alter_partition_reassignments;
 mod api;
 mod api_versions;
 mod complaints;
@@ -30,6 +31,7 @@ mod hostile;
 mod init_producer_id;
 mod leader_hint;
 mod list_offsets;
+mod list_partition_reassignments;
 mod listed_brokers;
 pub mod memory_budget;
 mod metadata_api;

@@ -3,12 +3,14 @@ use crate::replica_stream::StreamOut;
 use host::HostRef;
 use logstore::{FlushFailed, FlushJob, Flushed, Flusher};
 use replica::ProposalId;
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 use std::time::Duration;
 use tokio::sync::{Notify, mpsc};
-use types::{BrokerEpoch, DirectoryId, LeaderEpoch, NodeId, PartitionEpoch, ReplicaIncarnation, TopicPartition};
+use types::{
+    BrokerEpoch, DirectoryId, LeaderEpoch, NodeId, PartitionEpoch, ReplicaIncarnation, StreamGeneration, TopicPartition,
+};
 
 /// An ISR that a leader wants (KIP-497), on its way to the controller.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -32,6 +34,8 @@ pub(crate) struct Links {
     pub host: HostRef,
     pub node_id: NodeId,
     pub lag_max: Duration,
+    /// The highest generation of the replicas that were here and are deleted.
+    pub retired_generation: Cell<StreamGeneration>,
     flushers: BTreeMap<DirectoryId, Flusher>,
     flushed: mpsc::UnboundedSender<FlushResult>,
     proposals: RefCell<Vec<Proposal>>,
@@ -59,6 +63,7 @@ impl Links {
             host,
             node_id,
             lag_max,
+            retired_generation: Cell::default(),
             flushers,
             flushed,
             proposals: RefCell::default(),

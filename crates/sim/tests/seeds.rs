@@ -7,11 +7,12 @@ const SEEDS: u64 = 20;
 #[test]
 fn seeds_find_nothing() {
     let mut failures = Vec::new();
-    let mut resigned = 0;
+    let (mut resigned, mut moved) = (0, 0);
     for seed in 1..=SEEDS {
         let outcome = run(&Plan::new(seed, 15));
         println!("{}", outcome.summary(seed));
         resigned += usize::from(outcome.trace.contains("asking the controller for leaders"));
+        moved += outcome.trace.matches("deleting a replica").count();
         if outcome.acknowledged < 100 {
             failures.push(format!(
                 "seed {seed}: only {} records were acknowledged: the run proves nothing",
@@ -24,6 +25,7 @@ fn seeds_find_nothing() {
         resigned > 0,
         "no disk stalled under a leader: the faults do not show it"
     );
+    assert!(moved > 20, "only {moved} replicas were moved away");
     assert!(
         failures.is_empty(),
         "replay with `make sim SEED=n`:\n{}",
