@@ -36,22 +36,25 @@ def free_port_block(count):
 
 
 class Cluster:
-    """`advertise` maps a node's index to the port its clients are told, for proxies in between."""
+    """`advertise` maps a node's index to the port its clients are told, for proxies in between. `hosts` are the nodes'
+    addresses, and `within` the command that starts a program on a node's machine, where those are not this one."""
 
-    def __init__(self, nodes=3, properties=(), advertise=None, racks=None):
+    def __init__(self, nodes=3, properties=(), advertise=None, racks=None, hosts=None, within=None):
         self.directory = pathlib.Path(tempfile.mkdtemp(prefix="ottla-test-"))
-        self.ports = free_port_block(nodes)
+        self.ports = [9092] * nodes if hosts else free_port_block(nodes)
+        self.hosts = hosts or ["localhost"] * nodes
+        self.within = within or [[]] * nodes
         self.processes = {}
         self.logs = {}
-        join = ",".join(f"localhost:{p + 10000}" for p in self.ports)
+        join = ",".join(f"{h}:{p + 10000}" for h, p in zip(self.hosts, self.ports))
         for index, port in enumerate(self.ports):
             home = self.home(index)
             home.mkdir()
             advertised = advertise[index] if advertise else port
             lines = [
                 f"node.id={index}",
-                f"listeners=PLAINTEXT://127.0.0.1:{port}",
-                f"advertised.listeners=PLAINTEXT://localhost:{advertised}",
+                f"listeners=PLAINTEXT://{hosts[index] if hosts else '127.0.0.1'}:{port}",
+                f"advertised.listeners=PLAINTEXT://{self.hosts[index]}:{advertised}",
                 f"log.dirs={home / 'data'}",
                 f"metadata.log.dir={home / 'raft'}",
                 f"join={join}",
@@ -66,14 +69,14 @@ class Cluster:
 
     @property
     def bootstrap(self):
-        return ",".join(f"localhost:{p}" for p in self.ports)
+        return ",".join(f"{h}:{p}" for h, p in zip(self.hosts, self.ports))
 
     def start(self, *indexes, wait=True):
         indexes = indexes or range(len(self.ports))
         for index in indexes:
             log = open(self.home(index) / "ottla.log", "ab")
             self.processes[index] = subprocess.Popen(
-                [OTTLA, "start", "--config", str(self.home(index) / "server.properties"), "--announce-ready", "--die-with-parent"],
+                [*self.within[index], OTTLA, "start", "--config", str(self.home(index) / "server.properties"), "--announce-ready", "--die-with-parent"],
                 stdout=subprocess.PIPE, stderr=log, stdin=subprocess.DEVNULL)
             log.close()
         if wait:

@@ -24,8 +24,9 @@ import raw_requests
 
 KEYS = {0: "produce", 1: "fetch", 2: "list_offsets", 3: "metadata", 10: "find_coordinator", 18: "api_versions",
         19: "create_topics", 20: "delete_topics", 21: "delete_records", 22: "init_producer_id", 23: "offset_for_leader_epoch",
-        32: "describe_configs", 33: "alter_configs", 37: "create_partitions", 43: "elect_leaders", 44: "incremental_alter_configs",
-        45: "alter_partition_reassignments", 46: "list_partition_reassignments", 60: "describe_cluster", 75: "describe_topic_partitions"}
+        32: "describe_configs", 33: "alter_configs", 35: "describe_log_dirs", 37: "create_partitions", 43: "elect_leaders",
+        44: "incremental_alter_configs", 45: "alter_partition_reassignments", 46: "list_partition_reassignments",
+        55: "describe_quorum", 60: "describe_cluster", 64: "unregister_broker", 75: "describe_topic_partitions"}
 SAMPLES_MAX = {"raw": 32, "broker": 6}
 FRAME_BYTES_MAX = 6000
 
@@ -163,6 +164,11 @@ def java_tools(recorder, kafka, bootstrap):
         for action in ("--execute", "--verify", "--cancel"):
             tool(reassign, "--reassignment-json-file", file.name, action)
     tool(reassign, "--list")
+    tool("kafka-log-dirs.sh", "--describe", "--topic-list", "java")
+    quorum = "kafka-run-class.sh org.apache.kafka.tools.MetadataQuorumCommand"
+    tool(quorum, "describe", "--status")
+    tool(quorum, "describe", "--replication")
+    tool("kafka-run-class.sh org.apache.kafka.tools.ClusterTool unregister --id 77")
     tool("kafka-broker-api-versions.sh")
     tool("kafka-topics.sh", "--delete", "--topic", "java")
 

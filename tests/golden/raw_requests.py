@@ -36,11 +36,14 @@ SCHEMAS = {
                                                                           ("leader_epoch", I)])])]),
     32: (4, [("resources", [("type", B), ("name", S), ("keys", [S])]), ("synonyms", B), ("documentation", B, 3)]),
     33: (2, [("resources", [("type", B), ("name", S), ("configs", [("name", S), ("value", N)])]), ("validate_only", B)]),
+    35: (2, [("topics", [("name", S), ("partitions", [I])])]),
     37: (2, [("topics", [("name", S), ("count", I), ("assignments", [("broker_ids", [I])])]), ("timeout_ms", I),
              ("validate_only", B)]),
     43: (2, [("election_type", B, 1), ("topics", [("name", S), ("partitions", [I])]), ("timeout_ms", I)]),
     44: (1, [("resources", [("type", B), ("name", S), ("configs", [("name", S), ("operation", B), ("value", N)])]),
              ("validate_only", B)]),
+    55: (0, [("topics", [("name", S), ("partitions", [("index", I)])])]),
+    64: (0, [("broker", I)]),
     45: (0, [("timeout_ms", I), ("allow_factor_change", B, 1),
              ("topics", [("name", S), ("partitions", [("index", I), ("replicas", [I])])])]),
     46: (0, [("timeout_ms", I), ("topics", [("name", S), ("partitions", [I])])]),
@@ -218,9 +221,16 @@ def drive(recorder, ports):
     create_partitions(first)
     delete_records(brokers, leaders)
     reassign(first, leaders[0])
+    for version in range(1, 6):
+        for topics in (None, [], [{"name": "raw", "partitions": [0, 7]}, {"name": "missing", "partitions": [0]}]):
+            first.send(35, version, {"topics": topics})
     for version in range(3):
         for operations in (0, 1):
             first.send(60, version, {"cluster_operations": operations, "endpoint_type": 1, "fenced": 1})
+    for version in range(3):
+        for topic, partition in (("__cluster_metadata", 0), ("__cluster_metadata", 1), ("raw", 0)):
+            first.send(55, version, {"topics": [{"name": topic, "partitions": [{"index": partition}]}]})
+    first.send(64, 0, {"broker": 77})
     for topics, limit, cursor in ((["raw"], 2000, None), (["raw", "raw-7"], 2, None), (["raw"], 2, ("raw", 2)), (["missing"], 9, None)):
         first.send(75, 0, {"topics": [{"name": name} for name in topics], "limit": limit, "cursor": cursor})
     for version in range(1, 7):

@@ -3,7 +3,7 @@
 set -euo pipefail
 directory=$1
 here=$(cd "$(dirname "$0")" && pwd)
-[ -x "$directory/bin/kafka-delete-records.sh" ] && exit 0
+[ -x "$directory/bin/kafka-log-dirs.sh" ] && exit 0
 for tool in java mvn unzip; do
     command -v $tool >/dev/null || { echo "skipped: $tool is missing (apt-get install openjdk-17-jre-headless maven unzip)"; exit 1; }
 done
@@ -42,4 +42,5 @@ launcher kafka-producer-perf-test $tools.ProducerPerformance
 launcher kafka-storage kafka.tools.StorageTool $tools.StorageTool
 launcher kafka-dump-log kafka.tools.DumpLogSegments $tools.DumpLogSegments
 launcher kafka-server-start kafka.Kafka
+launcher kafka-log-dirs $tools.LogDirsCommand kafka.admin.LogDirsCommand
 launcher kafka-delete-records $tools.DeleteRecordsCommand kafka.admin.DeleteRecordsCommand

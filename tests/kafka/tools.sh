@@ -124,6 +124,16 @@ both "earliest is latest" "" kafka-get-offsets --topic one --time earliest
 both "create a compacted topic" "" kafka-topics --create --topic compacted --partitions 1 --config cleanup.policy=compact
 offsets compacted 0 -1
 both "delete of a compacted topic" "" kafka-delete-records --offset-json-file "$work/offsets.json"
+# Sizes are the same, since the bytes of producers are; the state of the directory and the order of partitions are not.
+log_dirs() { # name, arguments…
+    local name=$1
+    shift
+    both "$name" "" kafka-log-dirs --describe "$@"
+}
+log_dirs "log directories of a topic" --topic-list one
+log_dirs "log directories of one broker" --topic-list one --broker-list 1
+log_dirs "log directories of a topic that is not there" --topic-list nothing
+log_dirs "log directories of a broker that is not there" --topic-list one --broker-list 1,9
 both "delete" "" kafka-topics --delete --topic u
 both "delete unknown" "" kafka-topics --delete --topic nothing
 both "list after delete" "" kafka-topics --list

@@ -1,10 +1,11 @@
 use crate::complaints::Complaints;
 use crate::connection::{self, Client};
 use crate::connection_limits::ConnectionLimits;
+use crate::request_stats::RequestStats;
 use crate::{ApiSettings, MemoryBudget, Services};
 use host::Incoming;
 use std::rc::Rc;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use types::limits;
 
 /// The surface of a node: what all its shards share.
@@ -12,7 +13,9 @@ use types::limits;
 pub struct Api {
     pub settings: Arc<ApiSettings>,
     pub budget: Arc<MemoryBudget>,
-    limits: Arc<ConnectionLimits>,
+    pub(crate) limits: Arc<ConnectionLimits>,
+    /// Of each shard that has served a connection.
+    stats: Mutex<Vec<Arc<RequestStats>>>,
     complaints: Complaints,
 }
 
@@ -28,8 +31,18 @@ impl Api {
             )),
             settings: Arc::new(settings),
             limits: places,
+            stats: Mutex::default(),
             complaints: Complaints::default(),
         })
+    }
+
+    /// What this shard counts belongs to the node.
+    pub(crate) fn count(&self, shard: Arc<RequestStats>) {
+        self.stats.lock().unwrap_or_else(PoisonError::into_inner).push(shard);
+    }
+
+    pub(crate) fn stats(&self) -> Vec<Arc<RequestStats>> {
+        self.stats.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Serves a connection on the calling shard until it ends. Who was refused or cut off is told in the log, and why, as

@@ -11,6 +11,7 @@
 use crate::Services;
 use crate::dispatch::{self, Outcome};
 use crate::memory_budget::{Drawn, Fetched, MemoryBudget};
+use crate::request_stats::{RequestClock, RequestStats};
 use bytes::{Bytes, BytesMut};
 use futures::FutureExt;
 use futures::future::LocalBoxFuture;
@@ -18,8 +19,8 @@ use futures::stream::{FuturesOrdered, StreamExt};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::Poll;
-use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadHalf, WriteHalf};
-use tokio::time::{Instant, timeout_at};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadHalf, WriteHalf};
+use tokio::time::{Instant, timeout, timeout_at};
 use types::limits;
 use wire::{ApiKey, FrameReader, WireError};
 
@@ -36,6 +37,8 @@ pub enum Closed {
     ByClient,
     #[error("nothing came for connections.max.idle.ms")]
     Idle,
+    #[error("a broker has gone silent: the client must ask anew who leads")]
+    BrokerSilent,
     #[error("the client does not read its answers: {unread} bytes of one are left")]
     NotReading { unread: usize },
     #[error("the client does not read its answers, and unread ones take all the memory that they may")]
@@ -57,7 +60,7 @@ impl Closed {
     pub(crate) fn is_unusual(&self) -> bool {
         !matches!(
             self,
-            Self::ByClient | Self::Idle | Self::Io(_) | Self::Request(WireError::Io(_))
+            Self::ByClient | Self::Idle | Self::BrokerSilent | Self::Io(_) | Self::Request(WireError::Io(_))
         )
     }
 
@@ -65,6 +68,8 @@ impl Closed {
     fn leaves_a_reader(&self) -> bool {
         match self {
             Self::Request(WireError::Io(_)) | Self::ByClient | Self::Idle | Self::Io(_) => false,
+            // All of it is answered.
+            Self::BrokerSilent => false,
             Self::NotReading { .. } | Self::UnreadMemory => false,
             // Its own place in the order has come already.
             Self::Refused(_) => false,
@@ -180,7 +185,7 @@ pub(crate) async fn serve<S: AsyncRead + AsyncWrite + Unpin>(
     client: &mut Client,
 ) -> Closed {
     let (read, write) = tokio::io::split(stream);
-    let input = Input {
+    let mut input = Input {
         reader: FrameReader::new(services.settings.socket_request_max_bytes),
         stream: read,
         drawing: None,
@@ -190,14 +195,19 @@ pub(crate) async fn serve<S: AsyncRead + AsyncWrite + Unpin>(
         stream: write,
         buffer: BytesMut::new(),
         held: Vec::new(),
+        answered: Vec::new(),
         budget: Arc::clone(&services.budget),
+        stats: Arc::clone(&services.stats),
     };
     let mut queue = Queue::new();
-    match run(services, input, &mut output, &mut queue, client).await {
+    match run(services, &mut input, &mut output, &mut queue, client).await {
         Ok(never) => match never {},
         Err(closed) => {
             if closed.leaves_a_reader() {
                 output.drain(queue).await;
+            }
+            if matches!(closed, Closed::BrokerSilent) {
+                output.farewell(&mut input.stream).await;
             }
             closed
         }
@@ -205,11 +215,18 @@ pub(crate) async fn serve<S: AsyncRead + AsyncWrite + Unpin>(
 }
 
 /// Requests under way, in order, with the memory that they drew.
-type Queue = FuturesOrdered<LocalBoxFuture<'static, (Outcome, Option<Drawn>)>>;
+type Queue = FuturesOrdered<LocalBoxFuture<'static, Ended>>;
+
+/// What came of a request, when, and what it held.
+struct Ended {
+    outcome: Outcome,
+    clock: RequestClock,
+    _drawn: Option<Drawn>,
+}
 
 async fn run<S: AsyncRead + AsyncWrite + Unpin>(
     services: &Rc<Services>,
-    mut input: Input<S>,
+    input: &mut Input<S>,
     output: &mut Output<S>,
     queue: &mut Queue,
     client: &mut Client,
@@ -219,12 +236,15 @@ async fn run<S: AsyncRead + AsyncWrite + Unpin>(
     let mut alone = false;
     // A request that is read and must wait for the queue to drain is left in the buffer; its key is known.
     let mut next_key: Option<i16> = None;
-    let mut ended = false;
+    // Why nothing more is read.
+    let mut ended: Option<Closed> = None;
+    let mut silence = services.silence.subscribe();
+    let mut leaves_at: Option<Instant> = None;
     let mut deadline = Instant::now() + idle;
     loop {
         // Everything that is ready, before anything is written.
-        while let Some(Some((outcome, _drawn))) = queue.next().now_or_never() {
-            output.take(outcome).await?;
+        while let Some(Some(ended)) = queue.next().now_or_never() {
+            output.take(ended).await?;
         }
         if queue.is_empty() {
             alone = false;
@@ -235,42 +255,63 @@ async fn run<S: AsyncRead + AsyncWrite + Unpin>(
             Some(_) => queue.is_empty(),
         };
         // Try once without waiting; if nothing is ready, write what there is, and wait after.
-        let ready = read_step(&mut input, services, ended, next_key, may_start).now_or_never();
+        let ready = read_step(input, services, ended.is_some(), next_key, may_start).now_or_never();
         let step = match ready {
             Some(step) => step?,
             None => {
                 output.flush().await?;
-                if ended && queue.is_empty() {
-                    return Err(Closed::ByClient);
+                if queue.is_empty()
+                    && let Some(why) = ended.take()
+                {
+                    return Err(why);
                 }
-                let reading = read_step(&mut input, services, ended, next_key, may_start);
+                let reading = read_step(input, services, ended.is_some(), next_key, may_start);
                 tokio::select! {
                     biased;
-                    Some((outcome, _drawn)) = queue.next(), if !queue.is_empty() => {
+                    Some(ended) = queue.next(), if !queue.is_empty() => {
                         deadline = Instant::now() + idle;
-                        output.take(outcome).await?;
+                        output.take(ended).await?;
                         continue;
                     }
                     step = reading => step?,
-                    () = tokio::time::sleep_until(deadline), if queue.is_empty() || ended => return Err(Closed::Idle),
+                    () = tokio::time::sleep_until(deadline), if queue.is_empty() || ended.is_some() => return Err(Closed::Idle),
+                    Ok(()) = silence.changed(), if leaves_at.is_none() => {
+                        leaves_at = Some(Instant::now() + limits::SILENCE_SPREAD.mul_f64(fraction(services)));
+                        continue;
+                    }
+                    () = tokio::time::sleep_until(leaves_at.unwrap_or(deadline)), if leaves_at.is_some() && ended.is_none() => {
+                        ended = Some(Closed::BrokerSilent);
+                        continue;
+                    }
                 }
             }
         };
         match step {
-            Step::Key(None) | Step::Frame(None) => ended = true,
+            Step::Key(None) | Step::Frame(None) => ended = Some(Closed::ByClient),
             Step::Key(Some(key)) => next_key = Some(key),
             Step::Frame(Some((bytes, drawn))) => {
-                deadline = Instant::now() + idle;
+                let arrived = Instant::now();
+                deadline = arrived + idle;
                 next_key = None;
+                let received = bytes.len();
                 let frame = wire::parse_frame(bytes)?;
+                services.stats.request(frame.api_key, received);
                 client.id = frame.client_id.as_deref().map(shown);
                 client.requests += 1;
                 alone = frame.api_key != ApiKey::Produce as i16;
                 let started = output.starting(dispatch::start(services, &frame), queue).await?;
+                let clock = RequestClock::new(frame.api_key, arrived, Instant::now());
                 // A Fetch may wait for minutes, and keeps next to nothing of its frame.
                 let waits = frame.api_key == ApiKey::Fetch as i16 && frame.size <= limits::FETCH_UNHELD_BYTES;
                 let drawn = (!waits).then_some(drawn);
-                queue.push_back(Box::pin(async move { (started.await, drawn) }));
+                queue.push_back(Box::pin(async move {
+                    let outcome = started.await;
+                    Ended {
+                        outcome,
+                        clock: clock.done(),
+                        _drawn: drawn,
+                    }
+                }));
                 // One request a turn, as with Kafka's: others too have sent something. A pipeline of Produce is short.
                 if alone {
                     tokio::task::yield_now().await;
@@ -278,6 +319,11 @@ async fn run<S: AsyncRead + AsyncWrite + Unpin>(
             }
         }
     }
+}
+
+/// Random, from 0 to 1.
+fn fraction(services: &Services) -> f64 {
+    f64::from((services.host.random_u64() >> 32) as u32) / f64::from(u32::MAX)
 }
 
 /// Reads the next key, or the frame behind a key that may start; otherwise waits for ever.
@@ -307,14 +353,21 @@ struct Output<S> {
     buffer: BytesMut,
     /// Memory of what is in the buffer.
     held: Vec<Fetched>,
+    /// Requests whose answers are on their way to the socket.
+    answered: Vec<RequestClock>,
     budget: Arc<MemoryBudget>,
+    stats: Arc<RequestStats>,
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Output<S> {
     /// Takes an answer; it goes out with the next [`Output::flush`], or at once if much has gathered.
-    async fn take(&mut self, outcome: Outcome) -> Result<(), Closed> {
+    async fn take(&mut self, ended: Ended) -> Result<(), Closed> {
+        let Ended { outcome, clock, _drawn } = ended;
         match outcome {
-            Outcome::Silent => Ok(()),
+            Outcome::Silent => {
+                self.stats.answered(clock, Instant::now());
+                Ok(())
+            }
             Outcome::Close(why) => {
                 self.flush().await?;
                 Err(Closed::Refused(why))
@@ -322,10 +375,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Output<S> {
             Outcome::Answer(bytes, held) if bytes.len() + self.buffer.len() <= COALESCED_BYTES => {
                 self.buffer.extend_from_slice(&bytes);
                 self.held.extend(held);
+                self.answered.push(clock);
                 Ok(())
             }
             Outcome::Answer(bytes, held) => {
                 self.flush().await?;
+                self.answered.push(clock);
                 self.write(&bytes, held.is_some()).await
             }
         }
@@ -346,19 +401,32 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Output<S> {
             tokio::select! {
                 biased;
                 started = &mut start => return Ok(started?),
-                Some((outcome, _drawn)) = queue.next(), if !queue.is_empty() => self.take(outcome).await?,
+                Some(ended) = queue.next(), if !queue.is_empty() => self.take(ended).await?,
             }
         }
     }
 
     /// Answers what is in the queue, as far as the client takes it: the connection ends in any case.
     async fn drain(&mut self, mut queue: Queue) {
-        while let Some((outcome, _drawn)) = queue.next().await {
-            if self.take(outcome).await.is_err() {
+        while let Some(ended) = queue.next().await {
+            if self.take(ended).await.is_err() {
                 return;
             }
         }
         let _ = self.flush().await;
+    }
+
+    /// Ends this half and reads what still comes, unseen: to close a socket with unread bytes would reset it, and take
+    /// answers on their way with it. Requests that are not read were never begun, so the client may send them elsewhere.
+    async fn farewell(&mut self, input: &mut ReadHalf<S>) {
+        let mut unread = vec![0; COALESCED_BYTES];
+        let ends = async {
+            self.stream.shutdown().await?;
+            while input.read(&mut unread).await? > 0 {}
+            Ok::<(), std::io::Error>(())
+        };
+        // The connection ends in any case.
+        let _ = timeout(limits::FAREWELL_WINDOW, ends).await;
     }
 
     async fn flush(&mut self) -> Result<(), Closed> {
@@ -403,7 +471,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Output<S> {
                 }
             }
         }
-        Ok(self.stream.flush().await?)
+        self.stream.flush().await?;
+        self.stats.sent_bytes.add(bytes.len() as u64);
+        let now = Instant::now();
+        for clock in self.answered.drain(..) {
+            self.stats.answered(clock, now);
+        }
+        Ok(())
     }
 }
 

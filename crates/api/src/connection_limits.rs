@@ -16,6 +16,8 @@ pub struct ConnectionLimits {
 #[derive(Debug, Default)]
 struct Open {
     all: usize,
+    accepted: u64,
+    refused: u64,
     by_ip: BTreeMap<IpAddr, usize>,
 }
 
@@ -37,11 +39,19 @@ impl ConnectionLimits {
         })
     }
 
+    /// Open now; accepted and refused since the start.
+    #[must_use]
+    pub fn counts(&self) -> (usize, u64, u64) {
+        let open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
+        (open.all, open.accepted, open.refused)
+    }
+
     /// # Errors
     /// The property that refuses the connection.
     pub fn enter(self: &Arc<Self>, ip: IpAddr) -> Result<Place, &'static str> {
         let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
         if open.all >= self.max {
+            open.refused += 1;
             return Err("max.connections is reached");
         }
         let (max, property) = match self.overrides.get(&ip) {
@@ -49,9 +59,11 @@ impl ConnectionLimits {
             None => (self.max_per_ip, "max.connections.per.ip is reached"),
         };
         if open.by_ip.get(&ip).copied().unwrap_or(0) >= max {
+            open.refused += 1;
             return Err(property);
         }
         open.all += 1;
+        open.accepted += 1;
         *open.by_ip.entry(ip).or_default() += 1;
         Ok(Place {
             limits: Arc::clone(self),
@@ -99,6 +111,7 @@ mod tests {
         }
         drop((second, more));
         assert!(limits.enter(ip(1)).is_ok());
+        assert_eq!(limits.counts(), (0, 5, 4));
         let open = limits.open.lock().unwrap();
         assert_eq!(
             (open.all, open.by_ip.len()),

@@ -1,5 +1,6 @@
 //! What the handlers ask of the control plane.
 
+use controller::ClusterStatus;
 use futures::future::LocalBoxFuture;
 use metadata::Image;
 use metadata::plan::{AlterConfigs, AlterReassignments, CreatePartitions, ElectLeaders, PartitionOutcomes, PlanError};
@@ -36,6 +37,12 @@ pub trait Control {
 
     /// One answer per resource, in order.
     fn alter_configs(&self, command: AlterConfigs) -> LocalBoxFuture<'static, Outcomes>;
+
+    /// The cluster as its controller sees it, or as this node does where there is none.
+    fn cluster_status(&self) -> LocalBoxFuture<'static, ClusterStatus>;
+
+    /// Removes a broker's registration.
+    fn unregister_broker(&self, node: NodeId) -> LocalBoxFuture<'static, Result<(), ErrorCode>>;
 
     /// A block of producer ids: the first, and how many.
     fn allocate_producer_ids(&self) -> LocalBoxFuture<'static, Result<(i64, i32), ErrorCode>>;

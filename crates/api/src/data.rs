@@ -1,6 +1,7 @@
 //! What the handlers ask of the data plane.
 
 use crate::memory_budget::Fetched;
+use broker::LogDirDescription;
 use bytes::Bytes;
 use futures::future::LocalBoxFuture;
 use records::BatchHeader;
@@ -42,6 +43,9 @@ pub trait Data {
         offset: Offset,
         timeout: Duration,
     ) -> LocalBoxFuture<'static, Result<Offset, DataError>>;
+
+    /// Every log directory of this node in the order of `log.dirs`, and what is in it.
+    fn describe_log_dirs(&self) -> LocalBoxFuture<'static, Vec<LogDirDescription>>;
 
     /// The end of an epoch (KIP-101, KIP-279).
     fn epoch_end_offset(

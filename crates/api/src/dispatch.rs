@@ -4,9 +4,9 @@ use crate::memory_budget::Fetched;
 use crate::produce::{self, Produced};
 use crate::{
     Services, alter_configs, alter_partition_reassignments, api_versions, create_partitions, create_topics,
-    delete_records, delete_topics, describe_cluster, describe_configs, describe_topic_partitions, elect_leaders, fetch,
-    find_coordinator, init_producer_id, list_offsets, list_partition_reassignments, metadata_api,
-    offset_for_leader_epoch,
+    delete_records, delete_topics, describe_cluster, describe_configs, describe_log_dirs, describe_quorum,
+    describe_topic_partitions, elect_leaders, fetch, find_coordinator, init_producer_id, list_offsets,
+    list_partition_reassignments, metadata_api, offset_for_leader_epoch, unregister_broker,
 };
 use bytes::Bytes;
 use futures::future::LocalBoxFuture;
@@ -105,7 +105,12 @@ async fn answer(
         }
         RequestKind::ElectLeaders(r) => ResponseKind::ElectLeaders(elect_leaders::answer(services, r).await),
         RequestKind::DeleteRecords(r) => ResponseKind::DeleteRecords(delete_records::answer(services, r).await),
+        RequestKind::DescribeLogDirs(r) => ResponseKind::DescribeLogDirs(describe_log_dirs::answer(services, r).await),
         RequestKind::DescribeCluster(r) => ResponseKind::DescribeCluster(describe_cluster::answer(&image, &r, random)),
+        RequestKind::DescribeQuorum(r) => ResponseKind::DescribeQuorum(describe_quorum::answer(services, &r).await),
+        RequestKind::UnregisterBroker(r) => {
+            ResponseKind::UnregisterBroker(unregister_broker::answer(services, &r).await)
+        }
         RequestKind::DescribeTopicPartitions(r) => {
             let limit = services.settings.max_request_partition_size_limit;
             ResponseKind::DescribeTopicPartitions(describe_topic_partitions::answer(&image, &r, limit))
@@ -145,6 +150,8 @@ mod tests {
             ApiKey::InitProducerId => RequestKind::InitProducerId(InitProducerIdRequest::default()),
             ApiKey::OffsetForLeaderEpoch => RequestKind::OffsetForLeaderEpoch(OffsetForLeaderEpochRequest::default()),
             ApiKey::DescribeConfigs => RequestKind::DescribeConfigs(DescribeConfigsRequest::default()),
+            ApiKey::DescribeQuorum => RequestKind::DescribeQuorum(DescribeQuorumRequest::default()),
+            ApiKey::UnregisterBroker => RequestKind::UnregisterBroker(UnregisterBrokerRequest::default()),
             ApiKey::DescribeCluster => RequestKind::DescribeCluster(DescribeClusterRequest::default()),
             ApiKey::DescribeTopicPartitions => {
                 RequestKind::DescribeTopicPartitions(DescribeTopicPartitionsRequest::default())
@@ -162,6 +169,7 @@ mod tests {
             }
             ApiKey::ElectLeaders => RequestKind::ElectLeaders(ElectLeadersRequest::default()),
             ApiKey::DeleteRecords => RequestKind::DeleteRecords(DeleteRecordsRequest::default()),
+            ApiKey::DescribeLogDirs => RequestKind::DescribeLogDirs(DescribeLogDirsRequest::default()),
             other => panic!("{other:?} is served and has no request here"),
         }
     }

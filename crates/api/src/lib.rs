@@ -5,6 +5,7 @@
 mod alter_configs;
 mod alter_partition_reassignments;
 mod api;
+mod api_metrics;
 mod api_versions;
 mod complaints;
 mod config_resource;
@@ -18,6 +19,8 @@ mod delete_records;
 mod delete_topics;
 mod describe_cluster;
 mod describe_configs;
+mod describe_log_dirs;
+mod describe_quorum;
 mod describe_topic_partitions;
 mod dispatch;
 mod elect_leaders;
@@ -40,8 +43,10 @@ mod offset_for_leader_epoch;
 mod operations;
 mod partition_state;
 mod produce;
+mod request_stats;
 mod services;
 mod settings;
+mod silence;
 #[cfg(any(test, feature = "fuzzing"))]
 mod test_image;
 #[cfg(any(test, feature = "fuzzing"))]
@@ -51,6 +56,7 @@ mod test_image;
 )]
 mod test_node;
 mod topic_name;
+mod unregister_broker;
 
 pub use api::Api;
 pub use memory_budget::MemoryBudget;

@@ -11,6 +11,9 @@ const LISTED_AFTER_FENCING: Duration = Duration::from_secs(5);
 /// librdkafka takes down the broker that has left the list, and where that crosses with the news of a partition's next
 /// leader it leaves the partition without one until its next scan, up to a second later (seen with 2.11: "Reverting
 /// from preferred replica … to leader -1"). An address that refuses connections costs clients nothing.
+///
+/// One that went silent does: an idempotent librdkafka producer sends nothing to the next leader before the last one has
+/// answered, or has left the list. It is not listed any more.
 #[derive(Debug, Default)]
 pub(crate) struct ListedBrokers {
     alive: BTreeSet<NodeId>,
@@ -30,7 +33,8 @@ impl ListedBrokers {
             self.fenced_at.insert(*node, now);
         }
         self.fenced_at.retain(|node, at| {
-            image.brokers.contains_key(node) && !alive.contains(node) && now.since(*at) < LISTED_AFTER_FENCING
+            let speaks = image.broker(*node).is_some_and(|broker| !broker.silent);
+            speaks && !alive.contains(node) && now.since(*at) < LISTED_AFTER_FENCING
         });
         self.alive = alive;
     }
@@ -56,7 +60,7 @@ mod tests {
     }
 
     #[test]
-    fn a_broker_is_listed_while_it_lives_and_five_seconds_on() {
+    fn a_broker_is_listed_while_it_lives_and_five_seconds_on_unless_it_went_silent() {
         let mut listed = ListedBrokers::default();
         let at = Monotonic::from_millis;
         let steps: &[(u64, &[i32], &[i32])] = &[
@@ -73,6 +77,13 @@ mod tests {
             let found: Vec<i32> = (1..=3).filter(|node| listed.contains(NodeId(*node))).collect();
             assert_eq!(found, *expected, "at {ms} ms, fenced: {fenced:?}");
         }
+        let mut silent = with_fenced(&[3]);
+        Arc::make_mut(silent.brokers.get_mut(&NodeId(3)).unwrap()).silent = true;
+        listed.look(&silent, at(8_001));
+        assert!(
+            !listed.contains(NodeId(3)),
+            "clients wait for a broker that went silent"
+        );
         let mut gone = with_fenced(&[]);
         gone.brokers.remove(&NodeId(1));
         listed.look(&gone, at(8_001));

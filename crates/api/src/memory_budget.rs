@@ -136,6 +136,23 @@ impl MemoryBudget {
         }
     }
 
+    /// Class, bytes in use and limit of each class.
+    #[must_use]
+    pub fn used(&self) -> [(&'static str, usize, usize); 4] {
+        let of = |free: &Semaphore, max: usize| max.saturating_sub(free.available_permits());
+        let (produce, control) = (&self.produce, &self.control);
+        [
+            ("produce", of(&produce.free, produce.max), produce.max),
+            ("control", of(&control.free, control.max), control.max),
+            ("fetch", self.fetched.load(Ordering::Relaxed), self.fetch_max),
+            (
+                "unsent",
+                of(&self.unsent, limits::UNSENT_MEMORY_BYTES),
+                limits::UNSENT_MEMORY_BYTES,
+            ),
+        ]
+    }
+
     /// Memory for an answer that its client does not take at once; `None` if there is no more.
     #[must_use]
     pub fn unsent(&self, bytes: usize) -> Option<Unsent> {
@@ -190,6 +207,7 @@ mod tests {
         let budget = MemoryBudget::new(100, 50, 100);
         let first = budget.draw(ApiKey::Produce as i16, 60).now_or_never().unwrap();
         assert!(budget.draw(ApiKey::Produce as i16, 60).now_or_never().is_none());
+        assert_eq!(budget.used()[0], ("produce", 60, 100));
         assert!(
             budget.draw(ApiKey::Metadata as i16, 5_000).now_or_never().is_some(),
             "cut to the class"

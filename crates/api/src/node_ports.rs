@@ -5,18 +5,19 @@ use crate::control::{Control, CreatedTopic, DeletedTopic, NewTopic, Outcomes, To
 use crate::data::{Appended, Data, DataError, FetchPlan, FetchedPartition};
 use crate::memory_budget::Fetched;
 use crate::{Api, Services};
-use broker::{AppendError, Broker, ConnectionFactory, ShardRef};
+use broker::{AppendError, Broker, ConnectionFactory, LogDirDescription, ShardRef};
 use bytes::Bytes;
-use controller::ControlHandle;
+use controller::{ClusterStatus, ControlHandle};
 use futures::future::LocalBoxFuture;
 use host::Incoming;
 use metadata::Image;
 use metadata::plan::{AlterConfigs, AlterReassignments, CreatePartitions, ElectLeaders, PartitionOutcomes};
 use records::BatchHeader;
-use std::rc::Rc;
+use std::rc::{Rc, Weak};
 use std::sync::Arc;
 use std::time::Duration;
-use types::{ErrorCode, LeaderEpoch, Offset, TopicPartition};
+use tokio::sync::watch;
+use types::{ErrorCode, LeaderEpoch, NodeId, Offset, TopicPartition};
 
 /// Serves Kafka clients on a node's shards.
 pub struct KafkaConnections {
@@ -29,16 +30,31 @@ impl ConnectionFactory for KafkaConnections {
         let api = self.api.clone();
         // Fetch sessions belong to the shard: one set of services each.
         let services = shard.surface(|| {
-            Services::new(
+            let services = Services::new(
                 broker.node_id(),
                 broker.host().clone(),
                 api.settings.clone(),
                 api.budget.clone(),
                 Rc::new(ShardData(shard.clone())),
                 Rc::new(NodeControl(self.control.clone())),
-            )
+            );
+            api.count(services.stats.clone());
+            tokio::task::spawn_local(look_for_silence(Rc::downgrade(&services), self.control.image()));
+            services
         });
         Box::pin(async move { api.serve(services, incoming).await })
+    }
+}
+
+async fn look_for_silence(services: Weak<Services>, mut image: watch::Receiver<Arc<Image>>) {
+    loop {
+        let newest = image.borrow_and_update().clone();
+        let Some(services) = services.upgrade() else { return };
+        services.silence.look(&newest, services.node_id);
+        drop(services);
+        if image.changed().await.is_err() {
+            return;
+        }
     }
 }
 
@@ -140,6 +156,11 @@ impl Data for ShardData {
         Box::pin(async move { shard.delete_records(tp, offset, timeout).await.map_err(data_error) })
     }
 
+    fn describe_log_dirs(&self) -> LocalBoxFuture<'static, Vec<LogDirDescription>> {
+        let shard = self.0.clone();
+        Box::pin(async move { shard.describe_log_dirs().await })
+    }
+
     fn epoch_end_offset(
         &self,
         tp: TopicPartition,
@@ -226,6 +247,16 @@ impl Control for NodeControl {
     fn alter_configs(&self, command: AlterConfigs) -> LocalBoxFuture<'static, Outcomes> {
         let handle = self.0.clone();
         Box::pin(async move { handle.alter_configs(command).await })
+    }
+
+    fn cluster_status(&self) -> LocalBoxFuture<'static, ClusterStatus> {
+        let handle = self.0.clone();
+        Box::pin(async move { handle.cluster_status().await })
+    }
+
+    fn unregister_broker(&self, node: NodeId) -> LocalBoxFuture<'static, Result<(), ErrorCode>> {
+        let handle = self.0.clone();
+        Box::pin(async move { handle.unregister(node).await })
     }
 
     fn allocate_producer_ids(&self) -> LocalBoxFuture<'static, Result<(i64, i32), ErrorCode>> {

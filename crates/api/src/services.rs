@@ -3,6 +3,8 @@ use crate::data::Data;
 use crate::fetch_session::FetchSessions;
 use crate::listed_brokers::ListedBrokers;
 use crate::memory_budget::MemoryBudget;
+use crate::request_stats::RequestStats;
+use crate::silence::Silence;
 use crate::{ApiSettings, init_producer_id::ProducerIdBlock};
 use host::{HostRef, Pool};
 use metadata::Image;
@@ -21,11 +23,13 @@ pub struct Services {
     pub data: Rc<dyn Data>,
     pub control: Rc<dyn Control>,
     pub budget: Arc<MemoryBudget>,
+    pub(crate) stats: Arc<RequestStats>,
     pub(crate) sessions: RefCell<FetchSessions>,
     pub(crate) producer_ids: RefCell<ProducerIdBlock>,
     /// Topics whose automatic creation is under way.
     pub(crate) creating: RefCell<BTreeSet<String>>,
     pub(crate) listed: RefCell<ListedBrokers>,
+    pub(crate) silence: Silence,
     batch_pool: OnceCell<Arc<dyn Pool>>,
 }
 
@@ -49,9 +53,11 @@ impl Services {
             data,
             control,
             budget,
+            stats: Arc::default(),
             sessions: RefCell::new(FetchSessions::new(slots)),
             producer_ids: RefCell::default(),
             creating: RefCell::default(),
+            silence: Silence::default(),
             batch_pool: OnceCell::new(),
         })
     }

@@ -28,6 +28,7 @@ fn broker(node: i32, fenced: bool) -> BrokerRegistration {
         directories: Vec::new(),
         fenced,
         shutting_down: false,
+        silent: false,
     }
 }
 

@@ -5,7 +5,9 @@ use crate::control::{Control, CreatedTopic, DeletedTopic, NewTopic, Outcomes, To
 use crate::data::{Appended, Data, DataError, FetchPlan, FetchedPartition};
 use crate::memory_budget::Fetched;
 use crate::{ApiSettings, MemoryBudget, Services};
+use broker::LogDirDescription;
 use bytes::Bytes;
+use controller::ClusterStatus;
 use futures::FutureExt;
 use futures::future::LocalBoxFuture;
 use host::RealHost;
@@ -36,6 +38,7 @@ pub(crate) struct ScriptedData {
     /// What every deletion of records comes to.
     pub(crate) low_watermark: Cell<Result<Offset, DataError>>,
     pub(crate) trims: RefCell<Vec<(TopicPartition, Offset, Duration)>>,
+    pub(crate) log_dirs: RefCell<Vec<LogDirDescription>>,
     pub(crate) epoch_end: Cell<Result<(LeaderEpoch, Offset), DataError>>,
 }
 
@@ -57,6 +60,7 @@ impl Default for ScriptedData {
             list_offset: Cell::new(Ok((Offset(7), 1_000, LeaderEpoch(4)))),
             low_watermark: Cell::new(Ok(Offset(5))),
             trims: RefCell::default(),
+            log_dirs: RefCell::default(),
             epoch_end: Cell::new(Ok((LeaderEpoch(3), Offset(30)))),
         }
     }
@@ -131,6 +135,10 @@ impl Data for ScriptedData {
         std::future::ready(self.low_watermark.get()).boxed_local()
     }
 
+    fn describe_log_dirs(&self) -> LocalBoxFuture<'static, Vec<LogDirDescription>> {
+        std::future::ready(self.log_dirs.borrow().clone()).boxed_local()
+    }
+
     fn epoch_end_offset(
         &self,
         _: TopicPartition,
@@ -155,6 +163,8 @@ pub(crate) struct ScriptedControl {
     pub(crate) outcomes: RefCell<VecDeque<Result<(), PlanError>>>,
     pub(crate) growths: RefCell<Vec<CreatePartitions>>,
     pub(crate) alterations: RefCell<Vec<AlterConfigs>>,
+    /// What the controller is made to see.
+    pub(crate) status: RefCell<ClusterStatus>,
     pub(crate) elections: RefCell<Vec<ElectLeaders>>,
     pub(crate) reassignments: RefCell<Vec<AlterReassignments>>,
 }
@@ -253,6 +263,20 @@ impl Control for ScriptedControl {
         self.outcomes(asked)
     }
 
+    fn cluster_status(&self) -> LocalBoxFuture<'static, ClusterStatus> {
+        std::future::ready(self.status.borrow().clone()).boxed_local()
+    }
+
+    fn unregister_broker(&self, node: NodeId) -> LocalBoxFuture<'static, Result<(), ErrorCode>> {
+        let known = self.image.brokers.contains_key(&node);
+        std::future::ready(if known {
+            Ok(())
+        } else {
+            Err(ErrorCode::BrokerIdNotRegistered)
+        })
+        .boxed_local()
+    }
+
     fn allocate_producer_ids(&self) -> LocalBoxFuture<'static, Result<(i64, i32), ErrorCode>> {
         let block = self.blocks.borrow_mut().pop_front();
         std::future::ready(block.unwrap_or(Err(ErrorCode::RequestTimedOut))).boxed_local()
@@ -284,6 +308,7 @@ impl TestNode {
             outcomes: RefCell::default(),
             growths: RefCell::default(),
             alterations: RefCell::default(),
+            status: RefCell::default(),
             elections: RefCell::default(),
             reassignments: RefCell::default(),
         });

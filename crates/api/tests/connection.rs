@@ -5,6 +5,7 @@ use api::data::{Appended, Data, DataError, FetchPlan, FetchedPartition};
 use api::memory_budget::Fetched;
 use api::{Api, ApiSettings, MemoryBudget, Services};
 use bytes::{BufMut, Bytes, BytesMut};
+use controller::ClusterStatus;
 use futures::FutureExt;
 use futures::future::LocalBoxFuture;
 use host::{Host, RealHost};
@@ -85,6 +86,10 @@ impl Data for Script {
         async move { Ok(offset) }.boxed_local()
     }
 
+    fn describe_log_dirs(&self) -> LocalBoxFuture<'static, Vec<broker::LogDirDescription>> {
+        async { Vec::new() }.boxed_local()
+    }
+
     fn epoch_end_offset(
         &self,
         _: TopicPartition,
@@ -130,6 +135,14 @@ impl Control for Topics {
     }
 
     fn alter_configs(&self, _: AlterConfigs) -> LocalBoxFuture<'static, Outcomes> {
+        async { Err(ErrorCode::RequestTimedOut) }.boxed_local()
+    }
+
+    fn cluster_status(&self) -> LocalBoxFuture<'static, ClusterStatus> {
+        async { ClusterStatus::default() }.boxed_local()
+    }
+
+    fn unregister_broker(&self, _: NodeId) -> LocalBoxFuture<'static, Result<(), ErrorCode>> {
         async { Err(ErrorCode::RequestTimedOut) }.boxed_local()
     }
 

@@ -5,9 +5,10 @@ use crate::partition::{NewReplica, Partition, TopicRules, unnoticed_ms};
 use crate::recovered;
 use crate::shard::ShardRef;
 use crate::shard_queue::Call;
+use crate::shard_stats::ShardStats;
 use futures::future::LocalBoxFuture;
 use host::{HostRef, Incoming, Pool, PoolExt};
-use logstore::{FlushStrategy, Flusher, LogDir, LogError, PlainFlush, Recovered, RecoveryOutcome, Rot};
+use logstore::{DirectoryStats, FlushStrategy, Flusher, LogDir, LogError, PlainFlush, Recovered, RecoveryOutcome, Rot};
 use metadata::Image;
 use metadata::topic_config::Local;
 use replica::{Durability, PartitionView};
@@ -15,6 +16,7 @@ use security::{ClusterSecret, Gate, Purpose};
 use std::collections::BTreeMap;
 use std::io;
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::rc::Rc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -50,6 +52,8 @@ pub struct BrokerOptions {
     /// Port 0 picks one: see [`Broker::replica_addr`].
     pub replica_listen: (String, u16),
     pub directories: Vec<DirectoryInput>,
+    /// Every log directory in the order of `log.dirs`, also those that could not be opened.
+    pub log_dirs: Vec<PathBuf>,
     /// What each directory's file system keeps free of records (`log.dir.reserve.bytes`); `None`: by its size.
     pub reserve_bytes: Option<u64>,
     pub timings: Timings,
@@ -99,6 +103,8 @@ struct Inner {
     next: AtomicUsize,
     /// Empty after the shutdown, which frees their locks.
     directories: Mutex<BTreeMap<DirectoryId, Arc<LogDir>>>,
+    /// Absolute paths in the order of `log.dirs`; no id: it could not be opened.
+    log_dirs: Vec<(PathBuf, Option<DirectoryId>)>,
     cold: Arc<dyn Pool>,
     scrub: Arc<dyn Pool>,
     scrub_settings: ScrubSettings,
@@ -106,6 +112,8 @@ struct Inner {
     reserve_bytes: Option<u64>,
     measuring: Arc<AtomicBool>,
     storage_failed: watch::Sender<bool>,
+    /// By shard.
+    stats: Mutex<Vec<Arc<ShardStats>>>,
     replica_addr: Mutex<Option<SocketAddr>>,
     threads: Mutex<Vec<ShardThread>>,
     /// Of a shutdown that is over.
@@ -182,6 +190,14 @@ impl Broker {
                 replicas[usize::from(shard)].push(replica);
             }
         }
+        let id_at = |path: &PathBuf| directories.values().find(|dir| dir.path() == path).map(|dir| dir.id());
+        let named = |path: PathBuf| {
+            (
+                std::path::absolute(&path).unwrap_or_else(|_| path.clone()),
+                id_at(&path),
+            )
+        };
+        let log_dirs = options.log_dirs.into_iter().map(named).collect();
         let (queues, receivers): (Vec<_>, Vec<_>) = (0..shards).map(|_| mpsc::channel(limits::SHARD_QUEUE_MAX)).unzip();
         let broker = Self {
             inner: Arc::new(Inner {
@@ -197,6 +213,7 @@ impl Broker {
                 connections,
                 queues,
                 next: AtomicUsize::new(0),
+                log_dirs,
                 directories: Mutex::new(directories),
                 cold,
                 scrub: host.pool("log-scrub", 1),
@@ -205,6 +222,7 @@ impl Broker {
                 reserve_bytes: options.reserve_bytes,
                 measuring: Arc::default(),
                 storage_failed: watch::Sender::new(false),
+                stats: Mutex::default(),
                 replica_addr: Mutex::default(),
                 threads: Mutex::default(),
                 stopped_clean: AtomicBool::new(true),
@@ -249,6 +267,7 @@ impl Broker {
                 let inner = &broker.inner;
                 let lag = inner.timings.replica_lag;
                 let links = Rc::new(Links::new(inner.host.clone(), inner.node_id, lag, flushers, results));
+                lock(&inner.stats).push(links.stats.clone());
                 let queues = inner.queues.clone();
                 let shard = ShardRef::new(broker.clone(), index, links.clone(), queues);
                 for replica in replicas {
@@ -368,6 +387,16 @@ impl Broker {
         self.inner.storage_failed.subscribe()
     }
 
+    /// What each shard has counted, in the order of shards.
+    pub(crate) fn stats(&self) -> Vec<Arc<ShardStats>> {
+        lock(&self.inner.stats).clone()
+    }
+
+    /// What is counted of each log directory that is in use.
+    pub(crate) fn directory_stats(&self) -> Vec<DirectoryStats> {
+        lock(&self.inner.directories).values().map(|dir| dir.stats()).collect()
+    }
+
     pub(crate) fn check_storage(&self) {
         let directories = lock(&self.inner.directories);
         if !directories.is_empty() && directories.values().all(|dir| dir.is_offline()) {
@@ -408,6 +437,16 @@ impl Broker {
 
     pub(crate) fn directory_ids(&self) -> Vec<DirectoryId> {
         lock(&self.inner.directories).keys().copied().collect()
+    }
+
+    /// Every log directory in the order of `log.dirs`, by its absolute path; `None` where it cannot be used.
+    pub(crate) fn log_dirs(&self) -> Vec<(PathBuf, Option<Arc<LogDir>>)> {
+        let directories = lock(&self.inner.directories);
+        let usable = |id: &DirectoryId| directories.get(id).filter(|dir| !dir.is_offline()).cloned();
+        let named = self.inner.log_dirs.iter();
+        named
+            .map(|(path, id)| (path.clone(), id.as_ref().and_then(usable)))
+            .collect()
     }
 
     /// Directories in which a write or sync has failed.

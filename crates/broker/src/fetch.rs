@@ -185,7 +185,10 @@ impl ShardRef {
                 slice.load(self.cold_pool()).await
             };
             match records {
-                Ok(records) => answer.records = records,
+                Ok(records) => {
+                    self.links().stats.fetched_bytes.add(records.len() as u64);
+                    answer.records = records;
+                }
                 // Retriable for every client, which asks for the leader anew; CORRUPT_MESSAGE would end a Java consumer.
                 Err(error) => {
                     match error {

@@ -10,6 +10,7 @@
 //! ```
 
 mod broker;
+mod broker_metrics;
 mod control;
 mod damage;
 mod data;
@@ -17,6 +18,7 @@ mod errands;
 mod fetch;
 mod isr;
 mod links;
+mod log_dirs;
 mod offline;
 mod partition;
 mod reconcile;
@@ -24,6 +26,7 @@ mod recovered;
 pub mod replica_stream;
 mod shard;
 mod shard_queue;
+mod shard_stats;
 mod stalls;
 mod topic_settings;
 
@@ -31,6 +34,7 @@ pub use broker::{Broker, BrokerError, BrokerOptions, ConnectionFactory, Director
 pub use control::{Altered, AlteredIsr, Control, IsrProposal};
 pub use data::{AppendError, Appended, FetchPartition, FetchPlan, FetchedPartition};
 pub use fetch::FetchMemory;
+pub use log_dirs::{LogDirDescription, ReplicaSize};
 pub use shard::ShardRef;
 
 /// The tests' cluster, for tests of what is not public.

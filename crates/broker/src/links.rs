@@ -1,11 +1,13 @@
 use crate::partition::Errand;
 use crate::replica_stream::StreamOut;
+use crate::shard_stats::ShardStats;
 use host::HostRef;
 use logstore::{FlushFailed, FlushJob, Flushed, Flusher};
 use replica::ProposalId;
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{Notify, mpsc};
 use types::{
@@ -36,6 +38,7 @@ pub(crate) struct Links {
     pub lag_max: Duration,
     /// The highest generation of the replicas that were here and are deleted.
     pub retired_generation: Cell<StreamGeneration>,
+    pub stats: Arc<ShardStats>,
     flushers: BTreeMap<DirectoryId, Flusher>,
     flushed: mpsc::UnboundedSender<FlushResult>,
     proposals: RefCell<Vec<Proposal>>,
@@ -59,11 +62,14 @@ impl Links {
         flushers: BTreeMap<DirectoryId, Flusher>,
         flushed: mpsc::UnboundedSender<FlushResult>,
     ) -> Self {
+        let stats = Arc::<ShardStats>::default();
+        stats.ticked(host.now(), 0, 0);
         Self {
             host,
             node_id,
             lag_max,
             retired_generation: Cell::default(),
+            stats,
             flushers,
             flushed,
             proposals: RefCell::default(),

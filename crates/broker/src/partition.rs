@@ -67,6 +67,8 @@ pub(crate) struct Partition {
     links: Rc<Links>,
     /// `None` while it is away on an errand.
     log: Option<Log>,
+    /// Of a log that is away, before it went.
+    size_away_bytes: u64,
     /// Results of flushes that came while the log was away.
     late_flushes: Vec<Flushed>,
     pub role: Role,
@@ -152,6 +154,7 @@ impl Partition {
             directory: log.directory_id(),
             links,
             log: Some(log),
+            size_away_bytes: 0,
             late_flushes: Vec::new(),
             role: Role::Idle,
             view,
@@ -207,6 +210,11 @@ impl Partition {
     /// Takes the log for good: the replica is deleted, or the shard ends.
     pub fn take_log(&mut self) -> Option<Log> {
         self.log.take()
+    }
+
+    /// Bytes in the log's segments.
+    pub fn size_bytes(&self) -> u64 {
+        self.log.as_ref().map_or(self.size_away_bytes, Log::size)
     }
 
     pub fn leader_epoch(&self) -> LeaderEpoch {

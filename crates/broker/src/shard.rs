@@ -474,7 +474,10 @@ impl ShardRef {
 
     fn tick(&self, ticks: u64) {
         let now = self.0.links.host.now();
-        for (tp, _) in self.partitions() {
+        let (mut replicas, mut damaged) = (0, 0);
+        for (tp, partition) in self.partitions() {
+            replicas += 1;
+            damaged += u64::from(partition.borrow().is_damaged());
             self.with(tp, |partition| {
                 partition.tick(now);
                 // There is room again where a follower waited for it.
@@ -486,6 +489,7 @@ impl ShardRef {
                 }
             });
         }
+        self.0.links.stats.ticked(now, replicas, damaged);
         self.0.broker.check_storage();
         if self.0.index == 0 {
             self.0.broker.remove_due_files();

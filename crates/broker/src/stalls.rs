@@ -76,6 +76,7 @@ fn ask(shard: &ShardRef, leaders: Vec<(TopicPartition, LeaderEpoch)>) {
 
 /// Once when a directory begins to stall, once when that is over.
 fn say(shard: &ShardRef, stalled: &BTreeSet<DirectoryId>) {
+    shard.links().stats.stalled_directories.set(stalled.len() as u64);
     let before = shard.stalls().directories.replace(stalled.clone());
     for directory in stalled.difference(&before) {
         tracing::error!(%directory, limit_ms = shard.timings().flush_stall.as_millis(),

@@ -14,6 +14,10 @@ pub struct ClusterStatus {
     pub leader: Option<NodeId>,
     pub term: u64,
     pub metadata_index: LogIndex,
+    /// Up to where the metadata log is committed.
+    pub committed: LogIndex,
+    /// Voters that the cluster is meant to have.
+    pub voters_wanted: usize,
     pub topics: usize,
     pub partitions: usize,
     pub nodes: Vec<NodeStatus>,
@@ -21,7 +25,7 @@ pub struct ClusterStatus {
     pub problems: Vec<PartitionProblem>,
 }
 
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct NodeStatus {
     pub node_id: NodeId,
     pub raft_id: RaftId,
@@ -41,10 +45,13 @@ pub struct NodeStatus {
     pub shards: u16,
     /// Partitions that it leads.
     pub leads: usize,
+    /// An operator took its vote.
+    pub vote_withheld: bool,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub enum RaftRole {
+    #[default]
     None,
     Learner,
     Voter,
@@ -84,6 +91,8 @@ impl ClusterStatus {
             leader: message.leader.map(NodeId),
             term: message.term,
             metadata_index: LogIndex(message.metadata_index),
+            committed: LogIndex(message.committed),
+            voters_wanted: message.voters_wanted as usize,
             topics: message.topics as usize,
             partitions: message.partitions as usize,
             nodes: message.nodes.into_iter().map(node_status).collect(),
@@ -120,6 +129,7 @@ fn node_status(node: pb::NodeStatusMessage) -> NodeStatus {
         last_seen_ms: node.last_seen_ms,
         shards: u16::try_from(node.shards).unwrap_or(u16::MAX),
         leads: node.leads as usize,
+        vote_withheld: node.vote_withheld,
     }
 }
 

@@ -7,10 +7,10 @@ use crate::{
 };
 use host::HostRef;
 use metadata::Image;
-use raft::pb;
 use raft::pb::controller_reply::Reply;
 use raft::pb::controller_request::Request;
-use std::sync::Arc;
+use raft::{RaftNode, RaftStatus, pb};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 use tokio::sync::{mpsc, oneshot, watch};
 use types::{BrokerEpoch, DirectoryId, ErrorCode, LeaderEpoch, NodeId, TopicId, TopicPartition};
@@ -32,6 +32,7 @@ pub struct ControlHandle {
     pub(crate) host: HostRef,
     pub(crate) image: watch::Receiver<Arc<Image>>,
     pub(crate) registration: watch::Receiver<Option<BrokerEpoch>>,
+    pub(crate) raft: Arc<OnceLock<RaftNode>>,
     pub(crate) forward: mpsc::Sender<Forward>,
     pub(crate) stop: watch::Sender<bool>,
     pub(crate) ended: watch::Receiver<bool>,
@@ -55,6 +56,12 @@ impl ControlHandle {
     #[must_use]
     pub fn registration(&self) -> watch::Receiver<Option<BrokerEpoch>> {
         self.registration.clone()
+    }
+
+    /// The Raft group as this node sees it now; `None` before it belongs to a cluster. Does not wait.
+    #[must_use]
+    pub fn raft(&self) -> Option<RaftStatus> {
+        self.raft.get().map(RaftNode::status)
     }
 
     /// Creates topics; one answer per topic, in order. The topic ids are chosen here, so that a repeated call

@@ -13,7 +13,7 @@ use metadata::{Endpoint, Image};
 use raft::pb::controller_reply::Reply;
 use raft::pb::controller_request::Request;
 use raft::{RaftNode, RaftOptions, RaftStore, Slot, Transport, pb};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 use tokio::sync::{mpsc, oneshot, watch};
 use types::{RaftId, limits};
@@ -59,11 +59,13 @@ impl ControlPlane {
         let (ended_sender, ended) = watch::channel(false);
         let (started_sender, started) = oneshot::channel();
         let (failed, failure) = oneshot::channel();
+        let raft = Arc::new(OnceLock::new());
         let handle = ControlHandle {
             node_id: options.node_id,
             host: host.clone(),
             image: images,
             registration: registered,
+            raft: raft.clone(),
             forward,
             stop,
             ended,
@@ -73,7 +75,9 @@ impl ControlPlane {
             Box::pin(async move {
                 let (commands, command_queue) = mpsc::channel(limits::CONTROLLER_QUEUE_MAX);
                 let (sessions, session_queue) = mpsc::channel(limits::CONTROLLER_QUEUE_MAX);
-                let shared = Arc::new(Shared::new(body_host, options, transport, image, commands, sessions));
+                let shared = Arc::new(Shared::new(
+                    body_host, options, transport, image, raft, commands, sessions,
+                ));
                 let mut stopping = stopping;
                 let run = run(
                     shared.clone(),

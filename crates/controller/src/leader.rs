@@ -8,16 +8,16 @@ use crate::voters::{Group, MemberView, VoterChange, next_change};
 use commit::{Work, answer};
 use metadata::topic_config::Effect;
 use metadata::{Image, Record};
-use raft::RaftNode;
 use raft::pb;
 use raft::pb::controller_reply::Reply;
 use raft::pb::controller_request::Request;
+use raft::{RaftNode, RaftStatus};
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
-use types::{BrokerEpoch, ErrorCode, LogIndex, NodeId, RaftId};
+use types::{BrokerEpoch, ErrorCode, LogIndex, Monotonic, NodeId, RaftId};
 
 /// Commands planned together for one entry.
 const BATCH: usize = 512;
@@ -71,6 +71,7 @@ struct Term {
     sources: BTreeMap<NodeId, (SessionId, SocketAddr)>,
     work: Vec<Work>,
     dialled: (mpsc::UnboundedSender<Dialled>, mpsc::UnboundedReceiver<Dialled>),
+    began: Monotonic,
     /// A change of members is under way.
     changing: Option<oneshot::Receiver<()>>,
 }
@@ -87,6 +88,7 @@ impl Term {
             sources: BTreeMap::new(),
             work: Vec::new(),
             dialled: mpsc::unbounded_channel(),
+            began: now,
             changing: None,
         }
     }
@@ -188,6 +190,7 @@ impl Term {
             node_id: options.node_id,
             directory: self.shared.directory.get().copied().unwrap_or_default(),
             endpoint: options.control_advertised.clone(),
+            vote_withheld: false,
         }));
         let records: Vec<Record> = set.into_iter().chain([member]).collect();
         match self.raft.propose(image.index, records).await {
@@ -364,39 +367,43 @@ impl Term {
                     node_id: member.node_id,
                     rack: broker.and_then(|broker| broker.rack.clone()),
                     live: *id == me || (newest && self.liveness.connected(member.node_id)),
+                    silent: self.silent_for(member.node_id),
                     matched: if *id == me {
                         Some(status.last_log)
                     } else {
                         status.matched.get(id).copied()
                     },
+                    vote_withheld: member.vote_withheld,
                 };
                 (*id, view)
             })
             .collect();
         let group = Group {
+            leader: me,
             voters: status.voters.clone(),
             learners: status.learners.clone(),
             members,
             committed: status.committed,
             wanted: self.shared.options.voters_wanted(),
+            replacement_timeout: self.shared.options.timings.voter_replacement,
         };
         if let Some(change) = next_change(&group) {
-            tracing::info!(?change, "changing the voters");
-            self.change(change.apply(&status.voters), BTreeSet::new());
-            if let VoterChange::Replace { old, .. } = change {
-                tracing::warn!(raft_id = %old, "a voter lost its directory and came back as a new member");
-            }
+            self.change_voters(change, &status);
             return;
         }
-        // Earlier lives of nodes that do not vote any more.
+        // Earlier lives of nodes, and nodes that an operator removed, that do not vote any more.
         let old: BTreeSet<RaftId> = image
             .members
             .values()
             .filter(|member| !status.voters.contains(&member.raft_id))
             .filter(|member| {
-                image
-                    .member_of(member.node_id)
-                    .is_some_and(|newest| newest.raft_id > member.raft_id)
+                let removed = member.vote_withheld
+                    && image.broker(member.node_id).is_none()
+                    && !self.liveness.connected(member.node_id);
+                removed
+                    || image
+                        .member_of(member.node_id)
+                        .is_some_and(|newest| newest.raft_id > member.raft_id)
             })
             .map(|member| member.raft_id)
             .collect();
@@ -406,6 +413,40 @@ impl Term {
             return;
         }
         self.work.extend(old.into_iter().map(Work::RemoveMember));
+    }
+
+    fn change_voters(&mut self, change: VoterChange, status: &RaftStatus) {
+        match change {
+            VoterChange::Promote(new) => tracing::info!(raft_id = %new, "a member that has caught up becomes a voter"),
+            VoterChange::Replace { old, new } => tracing::warn!(
+                raft_id = %old, replaced_by = %new,
+                "a voter lost its directory, was silent for voter.replacement.timeout.ms, or its vote was taken: another votes instead"
+            ),
+            VoterChange::Demote(old) => {
+                tracing::warn!(raft_id = %old, "the vote of a node was taken, and nobody votes instead")
+            }
+            VoterChange::HandOver(to) => {
+                tracing::info!(raft_id = %to, "the vote of this node was taken: it hands over the metadata log's leadership");
+                let (done, changing) = oneshot::channel();
+                self.changing = Some(changing);
+                let raft = self.raft.clone();
+                tokio::task::spawn_local(async move {
+                    if let Err(error) = raft.transfer_leader(to).await {
+                        tracing::warn!(%error, "the leadership was not handed over; this is tried again");
+                    }
+                    // The term may be over.
+                    let _ = done.send(());
+                });
+                return;
+            }
+        }
+        self.change(change.apply(&status.voters), BTreeSet::new());
+    }
+
+    /// Since the node was last heard of in this term, or since the term began.
+    fn silent_for(&self, node: NodeId) -> Duration {
+        let heard = lock(&self.shared.last_heard).get(&node).copied();
+        self.shared.host.now().since(heard.unwrap_or(self.began))
     }
 
     /// As many voters as wanted, and no change under way.

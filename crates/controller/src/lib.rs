@@ -11,6 +11,7 @@ mod cluster_status;
 mod commands;
 mod control_handle;
 mod control_plane;
+mod diagnosis;
 mod envelope;
 mod evidence;
 mod forwarding;
@@ -36,5 +37,6 @@ pub use commands::{
 };
 pub use control_handle::ControlHandle;
 pub use control_plane::{ControlError, ControlPlane, Failure};
+pub use diagnosis::{Diagnosis, Finding};
 pub use identity::{Identity, IdentityError, Membership};
 pub use options::{ControlOptions, LeaderBalance, LogDirectory};

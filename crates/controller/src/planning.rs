@@ -93,11 +93,20 @@ pub(crate) fn plan(image: &Image, request: &Request, context: &Context<'_>) -> P
             },
             Err(error) => refused(error),
         },
+        Request::WithholdVote(vote) => match plan::withhold_vote(image, NodeId(vote.node_id), vote.withheld) {
+            Ok(plan) => Planned {
+                records: plan.records,
+                reply: Reply::WithholdVote(pb::WithholdVoteReply {}),
+            },
+            Err(error) => refused(error),
+        },
         Request::MarkStrict(mark) => mark_strict(image, mark),
         Request::ExpelDamaged(damaged) => expel_damaged(image, damaged),
         Request::ResignLeaders(resign) => resign_leaders(image, resign),
         Request::OfflineDirectories(offline) => offline_directories(image, offline),
-        Request::Probe(_) | Request::Admit(_) | Request::ClusterStatus(_) => invalid("not a command"),
+        Request::Probe(_) | Request::Admit(_) | Request::ClusterStatus(_) | Request::Diagnose(_) => {
+            invalid("not a command")
+        }
     }
 }
 
@@ -171,6 +180,7 @@ fn register_broker(image: &Image, register: &pb::RegisterBrokerRequest, context:
             directories,
             fenced: true,
             shutting_down: false,
+            silent: false,
         },
         previous_broker_epoch: recorded
             .filter(|broker| remembers(broker.incarnation, incarnation))

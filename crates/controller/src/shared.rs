@@ -1,4 +1,5 @@
 use crate::cluster_status::problems;
+use crate::diagnosis::{self, Facts};
 use crate::envelope;
 use crate::founding::Promise;
 use crate::liveness::SessionId;
@@ -7,7 +8,7 @@ use host::HostRef;
 use metadata::Image;
 use raft::pb::controller_reply::Reply;
 use raft::pb::controller_request::Request;
-use raft::{Leadership, RaftNode, RaftState, Transport, pb};
+use raft::{Leadership, RaftNode, RaftState, RaftStatus, Transport, pb};
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
@@ -50,7 +51,7 @@ pub(crate) struct Shared {
     pub transport: Arc<dyn Transport>,
     pub leadership: watch::Sender<Leadership>,
     pub image: watch::Sender<Arc<Image>>,
-    pub raft: OnceLock<RaftNode>,
+    pub raft: Arc<OnceLock<RaftNode>>,
     /// The metadata directory.
     pub directory: OnceLock<DirectoryId>,
     pub commands: mpsc::Sender<Command>,
@@ -72,6 +73,7 @@ impl Shared {
         options: ControlOptions,
         transport: Arc<dyn Transport>,
         image: watch::Sender<Arc<Image>>,
+        raft: Arc<OnceLock<RaftNode>>,
         commands: mpsc::Sender<Command>,
         sessions: mpsc::Sender<SessionEvent>,
     ) -> Self {
@@ -81,7 +83,7 @@ impl Shared {
             transport,
             leadership: watch::channel(Leadership::default()).0,
             image,
-            raft: OnceLock::new(),
+            raft,
             directory: OnceLock::new(),
             commands,
             sessions,
@@ -110,6 +112,9 @@ impl Shared {
             Request::Probe(probe) => self.probe(&probe),
             Request::ClusterStatus(status) if status.local || self.leadership.borrow().i_lead => {
                 Reply::ClusterStatus(self.status())
+            }
+            Request::Diagnose(wanted) if wanted.local || self.leadership.borrow().i_lead => {
+                Reply::Diagnose(self.diagnose(wanted))
             }
             request => {
                 if !self.leadership.borrow().i_lead {
@@ -165,6 +170,33 @@ impl Shared {
         Reply::Probe(reply)
     }
 
+    fn diagnose(&self, wanted: pb::DiagnoseRequest) -> pb::DiagnoseReply {
+        let image = self.image();
+        let raft = self.raft.get().map(RaftNode::status);
+        let now = self.host.now();
+        let leads = self.leadership.borrow().i_lead;
+        let heard = lock(&self.last_heard);
+        let facts = Facts {
+            image: &image,
+            answered_by: self.options.node_id,
+            leads,
+            controller: self.leader_node(&image, raft.as_ref()),
+            heard: heard
+                .iter()
+                .filter(|_| leads)
+                .map(|(node, at)| (*node, now.since(*at)))
+                .collect(),
+            raft: raft.as_ref(),
+        };
+        diagnosis::answer(&facts, wanted.subject)
+    }
+
+    /// The node that leads the metadata log, if this one knows.
+    fn leader_node(&self, image: &Image, raft: Option<&RaftStatus>) -> Option<NodeId> {
+        let raft = raft.filter(|raft| raft.state != RaftState::Stopped)?;
+        Some(image.members.get(&raft.leader?)?.node_id)
+    }
+
     /// The cluster as this node sees it.
     pub fn status(&self) -> pb::ClusterStatusReply {
         let image = self.image();
@@ -179,6 +211,7 @@ impl Shared {
             });
             // Of several lives of a node the newest stands, ids grow.
             node.raft_id = member.raft_id.0;
+            node.vote_withheld = member.vote_withheld;
             node.control = Some(envelope::address(&member.endpoint));
             if let Some(raft) = &raft {
                 node.raft_role = if raft.leader == Some(member.raft_id) {
@@ -215,17 +248,14 @@ impl Shared {
                 node.leads += 1;
             }
         }
-        let leader = raft
-            .as_ref()
-            .and_then(|raft| raft.leader)
-            .and_then(|id| image.members.get(&id))
-            .map(|member| member.node_id.0);
         pb::ClusterStatusReply {
             cluster_id: image.cluster_id.clone().unwrap_or_default(),
             answered_by: self.options.node_id.0,
-            leader: leader.filter(|_| raft.as_ref().is_some_and(|raft| raft.state != RaftState::Stopped)),
+            leader: self.leader_node(&image, raft.as_ref()).map(|node| node.0),
             term: raft.as_ref().map_or(0, |raft| raft.term),
             metadata_index: image.index.0,
+            committed: raft.as_ref().map_or(0, |raft| raft.committed.0),
+            voters_wanted: u32::try_from(self.options.voters_wanted()).unwrap_or(u32::MAX),
             topics: u32::try_from(image.topics.len()).unwrap_or(u32::MAX),
             partitions,
             nodes: nodes.into_values().collect(),

@@ -1,4 +1,5 @@
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 use types::{LogIndex, NodeId, RaftId};
 
 /// One member of the metadata group, as the leader sees it.
@@ -8,29 +9,40 @@ pub struct MemberView {
     pub rack: Option<String>,
     /// It has a session with this controller, or is this controller.
     pub live: bool,
+    /// For how long it has had none; counted from the start of this controller's term at the earliest.
+    pub silent: Duration,
     /// Up to where its log matches the leader's; `None` where the leader does not know.
     pub matched: Option<LogIndex>,
+    /// An operator took its vote.
+    pub vote_withheld: bool,
 }
 
 /// The group and what is known of it.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Group {
+    pub leader: RaftId,
     pub voters: BTreeSet<RaftId>,
     pub learners: BTreeSet<RaftId>,
     pub members: BTreeMap<RaftId, MemberView>,
     pub committed: LogIndex,
     /// Voters that there should be.
     pub wanted: usize,
+    /// A voter that was silent for longer is replaced (`voter.replacement.timeout.ms`).
+    pub replacement_timeout: Duration,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum VoterChange {
     Promote(RaftId),
-    /// The node id of `old` came back as another member, so `old` has lost its directory for good.
+    /// `old` has lost its directory for good, was silent for too long, or its vote was taken.
     Replace {
         old: RaftId,
         new: RaftId,
     },
+    /// Its vote was taken, and nobody is there to vote in its place.
+    Demote(RaftId),
+    /// The leader's vote was taken: another must lead first.
+    HandOver(RaftId),
 }
 
 impl VoterChange {
@@ -46,6 +58,10 @@ impl VoterChange {
                 voters.remove(&old);
                 voters.insert(new);
             }
+            Self::Demote(old) => {
+                voters.remove(&old);
+            }
+            Self::HandOver(_) => {}
         }
         voters
     }
@@ -56,234 +72,125 @@ impl VoterChange {
 /// the caller makes the next after this one is committed.
 #[must_use]
 pub fn next_change(group: &Group) -> Option<VoterChange> {
-    let live = group
-        .voters
-        .iter()
-        .filter(|id| group.members.get(id).is_some_and(|member| member.live))
-        .count();
-    if live * 2 <= group.voters.len() {
+    if !group.majority_is_live(&group.voters) {
         return None;
     }
-    let candidates: Vec<(RaftId, &MemberView)> = group
-        .learners
-        .iter()
-        .filter_map(|id| Some((*id, group.members.get(id)?)))
-        .filter(|(_, member)| member.live && member.matched.is_some_and(|matched| matched >= group.committed))
-        // Of several lives of one node only the newest is it.
-        .filter(|(id, member)| {
-            !group
-                .members
-                .iter()
-                .any(|(other, view)| other > id && view.node_id == member.node_id)
-        })
-        .collect();
-    for old in &group.voters {
-        let Some(node) = group.members.get(old).map(|member| member.node_id) else {
-            continue;
-        };
-        if let Some((new, _)) = candidates
+    let candidates = group.candidates();
+    group
+        .reborn(&candidates)
+        .or_else(|| group.without_vote(&candidates))
+        .or_else(|| group.missing(&candidates))
+        .or_else(|| group.lost(&candidates))
+        // ◆ Never to a group that could decide nothing.
+        .filter(|change| group.majority_is_live(&change.apply(&group.voters)))
+}
+
+impl Group {
+    fn majority_is_live(&self, voters: &BTreeSet<RaftId>) -> bool {
+        let live = voters
             .iter()
-            .find(|(id, member)| member.node_id == node && id > old)
-        {
-            return Some(VoterChange::Replace { old: *old, new: *new });
-        }
+            .filter(|id| self.member(**id).is_some_and(|member| member.live));
+        live.count() * 2 > voters.len()
     }
-    if group.voters.len() >= group.wanted {
-        return None;
+
+    fn member(&self, id: RaftId) -> Option<&MemberView> {
+        self.members.get(&id)
     }
-    let voting: Vec<&MemberView> = group.voters.iter().filter_map(|id| group.members.get(id)).collect();
-    candidates
-        .into_iter()
-        .filter(|(_, member)| !voting.iter().any(|voter| voter.node_id == member.node_id))
-        .min_by_key(|(id, member)| {
-            (
-                member.rack.is_some() && voting.iter().any(|voter| voter.rack == member.rack),
-                *id,
-            )
+
+    /// Learners that could vote at once, those of racks without a voter first.
+    fn candidates(&self) -> Vec<RaftId> {
+        let up_to_date = |member: &MemberView| member.matched.is_some_and(|matched| matched >= self.committed);
+        // Of several lives of one node only the newest is it.
+        let newest = |id: RaftId, node: NodeId| {
+            let mut lives = self.members.iter().filter(|(_, member)| member.node_id == node);
+            lives.all(|(other, _)| *other <= id)
+        };
+        let mut candidates: Vec<RaftId> = self
+            .learners
+            .iter()
+            .copied()
+            .filter(|id| {
+                self.member(*id).is_some_and(|member| {
+                    member.live && up_to_date(member) && !member.vote_withheld && newest(*id, member.node_id)
+                })
+            })
+            .collect();
+        candidates.sort_by_key(|id| (self.shares_rack(*id), *id));
+        candidates
+    }
+
+    fn shares_rack(&self, candidate: RaftId) -> bool {
+        let rack = self.member(candidate).and_then(|member| member.rack.as_ref());
+        let mut voters = self.voters.iter().filter_map(|id| self.member(*id));
+        rack.is_some() && voters.any(|voter| voter.rack.as_ref() == rack)
+    }
+
+    fn votes(&self, node: NodeId) -> bool {
+        let mut voters = self.voters.iter().filter_map(|id| self.member(*id));
+        voters.any(|voter| voter.node_id == node)
+    }
+
+    /// Candidates of nodes that have no vote in any of their lives.
+    fn of_new_nodes<'a>(&'a self, candidates: &'a [RaftId]) -> impl Iterator<Item = RaftId> + 'a {
+        let new = |id: &&RaftId| self.member(**id).is_some_and(|member| !self.votes(member.node_id));
+        candidates.iter().filter(new).copied()
+    }
+
+    fn racks(&self, voters: &BTreeSet<RaftId>) -> usize {
+        let racks: BTreeSet<_> = voters.iter().filter_map(|id| self.member(*id)?.rack.as_ref()).collect();
+        racks.len()
+    }
+
+    /// The node id of a voter came back as another member.
+    fn reborn(&self, candidates: &[RaftId]) -> Option<VoterChange> {
+        self.voters.iter().find_map(|old| {
+            let node = self.member(*old)?.node_id;
+            let again = |id: &&RaftId| *id > old && self.member(**id).is_some_and(|member| member.node_id == node);
+            let new = *candidates.iter().find(again)?;
+            Some(VoterChange::Replace { old: *old, new })
         })
-        .map(|(id, _)| VoterChange::Promote(id))
+    }
+
+    fn without_vote(&self, candidates: &[RaftId]) -> Option<VoterChange> {
+        let withheld = |id: &&RaftId| self.member(**id).is_some_and(|member| member.vote_withheld);
+        let old = *self.voters.iter().find(withheld)?;
+        if old == self.leader {
+            let heir = |id: &&RaftId| {
+                self.member(**id).is_some_and(|member| {
+                    member.live && !member.vote_withheld && member.matched.is_some_and(|at| at >= self.committed)
+                })
+            };
+            return self.voters.iter().find(heir).map(|heir| VoterChange::HandOver(*heir));
+        }
+        if self.voters.len() <= self.wanted
+            && let Some(new) = self.of_new_nodes(candidates).next()
+        {
+            return Some(VoterChange::Replace { old, new });
+        }
+        Some(VoterChange::Demote(old))
+    }
+
+    fn missing(&self, candidates: &[RaftId]) -> Option<VoterChange> {
+        if self.voters.len() >= self.wanted {
+            return None;
+        }
+        self.of_new_nodes(candidates).next().map(VoterChange::Promote)
+    }
+
+    /// ◆ Never against the spread over racks: with a whole rack away its vote waits for it, for to move it would put the
+    /// majority where one more failure ends it.
+    fn lost(&self, candidates: &[RaftId]) -> Option<VoterChange> {
+        let silent = |id: &&RaftId| {
+            self.member(**id)
+                .is_some_and(|member| !member.live && member.silent >= self.replacement_timeout)
+        };
+        self.voters.iter().filter(silent).find_map(|old| {
+            self.of_new_nodes(candidates)
+                .map(|new| VoterChange::Replace { old: *old, new })
+                .find(|change| self.racks(&change.apply(&self.voters)) >= self.racks(&self.voters))
+        })
+    }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// `(raft id, node id, rack, live, matched)`.
-    type Row = (u64, i32, &'static str, bool, u64);
-
-    fn group(voters: &[u64], wanted: usize, rows: &[Row]) -> Group {
-        let voters: BTreeSet<RaftId> = voters.iter().copied().map(RaftId).collect();
-        let members: BTreeMap<RaftId, MemberView> = rows
-            .iter()
-            .map(|(id, node, rack, live, matched)| {
-                let rack = (!rack.is_empty()).then(|| (*rack).to_owned());
-                (
-                    RaftId(*id),
-                    MemberView {
-                        node_id: NodeId(*node),
-                        rack,
-                        live: *live,
-                        matched: Some(LogIndex(*matched)),
-                    },
-                )
-            })
-            .collect();
-        let learners = members.keys().filter(|id| !voters.contains(id)).copied().collect();
-        Group {
-            voters,
-            learners,
-            members,
-            committed: LogIndex(10),
-            wanted,
-        }
-    }
-
-    #[test]
-    fn one_change_at_a_time_and_only_when_safe() {
-        use VoterChange::{Promote, Replace};
-        let replaced = Replace {
-            old: RaftId(2),
-            new: RaftId(4),
-        };
-        let replace = Some(replaced);
-        let cases: &[(&str, Group, Option<VoterChange>)] = &[
-            ("alone", group(&[1], 3, &[(1, 0, "", true, 10)]), None),
-            (
-                "a learner that caught up",
-                group(&[1], 3, &[(1, 0, "", true, 10), (2, 1, "", true, 10)]),
-                Some(Promote(RaftId(2))),
-            ),
-            (
-                "a learner that has not",
-                group(&[1], 3, &[(1, 0, "", true, 10), (2, 1, "", true, 9)]),
-                None,
-            ),
-            (
-                "a learner that is silent",
-                group(&[1], 3, &[(1, 0, "", true, 10), (2, 1, "", false, 10)]),
-                None,
-            ),
-            (
-                "enough voters",
-                group(
-                    &[1, 2, 3],
-                    3,
-                    &[
-                        (1, 0, "", true, 10),
-                        (2, 1, "", true, 10),
-                        (3, 2, "", true, 10),
-                        (4, 3, "", true, 10),
-                    ],
-                ),
-                None,
-            ),
-            (
-                "another rack first",
-                group(
-                    &[1],
-                    3,
-                    &[(1, 0, "a", true, 10), (2, 1, "a", true, 10), (3, 2, "b", true, 10)],
-                ),
-                Some(Promote(RaftId(3))),
-            ),
-            (
-                "one of two voters is gone: no majority",
-                group(
-                    &[1, 2],
-                    3,
-                    &[(1, 0, "", true, 10), (2, 1, "", false, 10), (3, 2, "", true, 10)],
-                ),
-                None,
-            ),
-            (
-                "wiped and back",
-                group(
-                    &[1, 2, 3],
-                    3,
-                    &[
-                        (1, 0, "", true, 10),
-                        (2, 1, "", false, 10),
-                        (3, 2, "", true, 10),
-                        (4, 1, "", true, 10),
-                    ],
-                ),
-                replace,
-            ),
-            (
-                "wiped and back, not caught up",
-                group(
-                    &[1, 2, 3],
-                    3,
-                    &[
-                        (1, 0, "", true, 10),
-                        (2, 1, "", false, 10),
-                        (3, 2, "", true, 10),
-                        (4, 1, "", true, 3),
-                    ],
-                ),
-                None,
-            ),
-            (
-                "wiped and back while another is gone: no majority",
-                group(
-                    &[1, 2, 3],
-                    3,
-                    &[
-                        (1, 0, "", true, 10),
-                        (2, 1, "", false, 10),
-                        (3, 2, "", false, 10),
-                        (4, 1, "", true, 10),
-                    ],
-                ),
-                None,
-            ),
-            (
-                "two wiped and back: not even then",
-                group(
-                    &[1, 2, 3],
-                    3,
-                    &[
-                        (1, 0, "", true, 10),
-                        (2, 1, "", false, 9),
-                        (3, 2, "", false, 9),
-                        (4, 1, "", true, 10),
-                        (5, 2, "", true, 10),
-                    ],
-                ),
-                None,
-            ),
-            (
-                "wiped twice: the newest life",
-                group(
-                    &[1, 2, 3],
-                    3,
-                    &[
-                        (1, 0, "", true, 10),
-                        (2, 1, "", false, 9),
-                        (3, 2, "", true, 10),
-                        (4, 1, "", true, 10),
-                        (5, 1, "", true, 10),
-                    ],
-                ),
-                Some(Replace {
-                    old: RaftId(2),
-                    new: RaftId(5),
-                }),
-            ),
-            (
-                "a node never votes twice",
-                group(
-                    &[1, 2],
-                    3,
-                    &[(1, 0, "", true, 10), (4, 1, "", true, 10), (2, 1, "", true, 10)],
-                ),
-                replace,
-            ),
-        ];
-        for (name, group, expected) in cases {
-            assert_eq!(next_change(group), *expected, "{name}");
-        }
-        let voters = [RaftId(1), RaftId(2)].into();
-        assert_eq!(replaced.apply(&voters), [RaftId(1), RaftId(4)].into());
-    }
-}
+mod tests;

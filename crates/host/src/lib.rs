@@ -10,6 +10,7 @@ mod disk;
 mod huge_pages;
 mod net;
 mod pool;
+mod process_usage;
 mod real_disk;
 mod real_host;
 mod real_net;
@@ -19,6 +20,7 @@ pub use disk::{DirEntry, Disk, DiskSpace, File, OpenMode};
 pub use huge_pages::disable_huge_pages;
 pub use net::{Incoming, Listener, Net, Stream, poll_copy_file};
 pub use pool::{Pool, PoolExt};
+pub use process_usage::ProcessUsage;
 pub use real_disk::RealDisk;
 pub use real_host::RealHost;
 pub use real_net::RealNet;
@@ -61,6 +63,11 @@ pub trait Host: Send + Sync + 'static {
     /// as much of it as they like.
     fn background_pool(&self, name: &str, threads: usize) -> Arc<dyn Pool> {
         self.pool(name, threads)
+    }
+
+    /// What this process takes of its machine, where there is one. Does not wait for a disk.
+    fn process_usage(&self) -> Option<ProcessUsage> {
+        None
     }
 
     /// A version 4 UUID from [`Host::random_u64`], as a number.

@@ -1,4 +1,4 @@
-use crate::{Disk, Host, Net, Pool, RealDisk, RealNet, ThreadBody};
+use crate::{Disk, Host, Net, Pool, ProcessUsage, RealDisk, RealNet, ThreadBody};
 use rand::Rng;
 use std::sync::{Arc, Mutex, mpsc};
 use std::time::SystemTime;
@@ -82,6 +82,10 @@ impl Host for RealHost {
 
     fn pool(&self, name: &str, threads: usize) -> Arc<dyn Pool> {
         threads_of_a_pool(name, threads, || {})
+    }
+
+    fn process_usage(&self) -> Option<ProcessUsage> {
+        ProcessUsage::of_this_process()
     }
 
     fn background_pool(&self, name: &str, threads: usize) -> Arc<dyn Pool> {

@@ -1,10 +1,11 @@
 use crate::LogError;
-use crate::marks::{Entry, MarksJournal};
+use crate::marks::{Entry, JournalFill, MarksJournal};
 use crate::open_files::OpenFiles;
 use crate::removal::Removals;
 use crate::room::Room;
 use crate::scrub::ScrubMarks;
 use host::{Disk, File, HostRef, Pool};
+use metrics::Histogram;
 use std::collections::BTreeMap;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -22,6 +23,9 @@ pub(crate) struct Directory {
     offline: AtomicBool,
     pub(crate) room: Room,
     marks: Mutex<MarksJournal>,
+    pub(crate) journal_fill: Arc<JournalFill>,
+    /// Rounds of the flusher.
+    pub(crate) flush_time: Histogram,
     files: Mutex<OpenFiles>,
     pub(crate) high_watermarks: Mutex<BTreeMap<(String, i32), Offset>>,
     pub(crate) scrub_marks: Mutex<ScrubMarks>,
@@ -51,6 +55,8 @@ impl Directory {
             id,
             offline: AtomicBool::new(false),
             room: Room::default(),
+            journal_fill: marks.fill(),
+            flush_time: Histogram::default(),
             marks: Mutex::new(marks),
             files: Mutex::default(),
             high_watermarks: Mutex::new(high_watermarks),

@@ -79,7 +79,10 @@ impl Inner {
         if self.dir.is_offline() {
             return None;
         }
-        let flushed = lock(&self.strategy).flush(jobs).and_then(|flushed| {
+        let started = self.dir.host.now();
+        let flushed = lock(&self.strategy).flush(jobs);
+        self.dir.flush_time.observe(self.dir.host.now().since(started));
+        let flushed = flushed.and_then(|flushed| {
             if flushed.len() == count {
                 Ok(flushed)
             } else {

@@ -7,8 +7,8 @@ use crate::marks::{Entry, LogKey, MarksError, MarksJournal};
 use crate::recovery::{Recovered, recover_log};
 use crate::removal::is_deleted_directory;
 use crate::room::default_reserve;
-use crate::{LogConfig, LogDirError, LogError, MetaProperties};
-use host::{Disk, File, HostRef};
+use crate::{DirectoryStats, LogConfig, LogDirError, LogError, MetaProperties};
+use host::{Disk, DiskSpace, File, HostRef};
 use std::collections::BTreeMap;
 use std::io;
 use std::path::Path;
@@ -163,6 +163,18 @@ impl LogDir {
     #[must_use]
     pub fn is_full(&self) -> bool {
         self.dir.room.is_full()
+    }
+
+    /// What is counted of the directory. Does not block, also while its disk hangs.
+    #[must_use]
+    pub fn stats(&self) -> DirectoryStats {
+        DirectoryStats::of(&self.dir)
+    }
+
+    /// Room on the file system as [`LogDir::measure_room`] found it last.
+    #[must_use]
+    pub fn space(&self) -> Option<DiskSpace> {
+        self.dir.room.space()
     }
 
     /// Looks how much is free on the file system. With less than `reserve_bytes` (by default 256 MiB or a hundredth,

@@ -7,8 +7,8 @@ mod round;
 mod state;
 
 pub(crate) use entry::Entry;
-pub(crate) use journal::MarksJournal;
 pub use journal::inspect_marks;
+pub(crate) use journal::{JournalFill, MarksJournal};
 pub(crate) use state::{Cut, LogState, trim_epochs};
 
 use std::io;

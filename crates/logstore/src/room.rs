@@ -1,4 +1,5 @@
 use host::DiskSpace;
+use metrics::Counter;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use types::limits;
@@ -17,6 +18,9 @@ pub(crate) struct Room {
     left_bytes: AtomicI64,
     /// As measured last.
     full: AtomicBool,
+    pub(crate) free_bytes: Counter,
+    pub(crate) total_bytes: Counter,
+    pub(crate) reserve_bytes: Counter,
 }
 
 impl Default for Room {
@@ -25,6 +29,9 @@ impl Default for Room {
         Self {
             left_bytes: AtomicI64::new(i64::MAX),
             full: AtomicBool::new(false),
+            free_bytes: Counter::default(),
+            total_bytes: Counter::default(),
+            reserve_bytes: Counter::default(),
         }
     }
 }
@@ -37,6 +44,15 @@ pub(crate) fn default_reserve(total_bytes: u64) -> u64 {
 impl Room {
     pub(crate) fn is_full(&self) -> bool {
         self.full.load(Ordering::Relaxed) || self.left_bytes() == 0
+    }
+
+    /// As measured last; `None` before the first time.
+    pub(crate) fn space(&self) -> Option<DiskSpace> {
+        let (free_bytes, total_bytes) = (self.free_bytes.get(), self.total_bytes.get());
+        (total_bytes > 0).then_some(DiskSpace {
+            free_bytes,
+            total_bytes,
+        })
     }
 
     /// Until the reserve is reached.
@@ -57,6 +73,9 @@ impl Room {
 
     /// Takes in what was measured, and says so in the log when the directory becomes full and when it no longer is.
     pub(crate) fn measured(&self, space: DiskSpace, reserve_bytes: u64, directory: &Path) {
+        self.free_bytes.set(space.free_bytes);
+        self.total_bytes.set(space.total_bytes);
+        self.reserve_bytes.set(reserve_bytes);
         let resume_bytes = reserve_bytes.saturating_add(reserve_bytes / 4);
         let was_full = self.full.load(Ordering::Relaxed);
         let wanted = if was_full { resume_bytes } else { reserve_bytes };

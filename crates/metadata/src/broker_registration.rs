@@ -44,7 +44,7 @@ impl DirectoryReport {
 }
 
 /// A broker as it registered (KIP-631). Fenced until it has applied its own registration.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct BrokerRegistration {
     pub node_id: NodeId,
     /// Log index of the registration's record. 0 in a record: filled in when that is applied.
@@ -63,6 +63,8 @@ pub struct BrokerRegistration {
     pub fenced: bool,
     /// In controlled shutdown: leads nothing more and joins no ISR.
     pub shutting_down: bool,
+    /// Fenced because nothing was heard of it: no reset tells its clients, who wait for it until they ask somebody else.
+    pub silent: bool,
 }
 
 impl BrokerRegistration {

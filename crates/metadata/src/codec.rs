@@ -80,6 +80,7 @@ fn to_arm(record: &Record) -> Arm {
             node_id: member.node_id.0,
             directory: uuid(member.directory.0),
             endpoint: Some(endpoint(&member.endpoint)),
+            vote_withheld: member.vote_withheld,
         }),
         Record::MemberRemoved { raft_id } => Arm::MemberRemoved(pb::MemberRemoved { raft_id: raft_id.0 }),
         Record::NextRaftId { next } => Arm::NextRaftId(pb::NextRaftId { next: *next }),
@@ -89,11 +90,13 @@ fn to_arm(record: &Record) -> Arm {
             broker_epoch,
             fenced,
             shutting_down,
+            silent,
         } => Arm::BrokerChange(pb::BrokerChange {
             node_id: node_id.0,
             broker_epoch: broker_epoch.0,
             fenced: *fenced,
             shutting_down: *shutting_down,
+            silent: *silent,
         }),
         Record::BrokerRemoved { node_id } => Arm::BrokerRemoved(pb::BrokerRemoved { node_id: node_id.0 }),
         Record::Topic {
@@ -153,6 +156,7 @@ fn from_arm(arm: Arm) -> Result<Record, CodecError> {
             node_id: NodeId(m.node_id),
             directory: DirectoryId(parse_uuid(&m.directory, "directory")?),
             endpoint: parse_endpoint(m.endpoint, "endpoint")?,
+            vote_withheld: m.vote_withheld,
         })),
         Arm::MemberRemoved(m) => Record::MemberRemoved {
             raft_id: RaftId(m.raft_id),
@@ -164,6 +168,7 @@ fn from_arm(arm: Arm) -> Result<Record, CodecError> {
             broker_epoch: BrokerEpoch(m.broker_epoch),
             fenced: m.fenced,
             shutting_down: m.shutting_down,
+            silent: m.silent,
         },
         Arm::BrokerRemoved(m) => Record::BrokerRemoved {
             node_id: NodeId(m.node_id),
@@ -219,6 +224,7 @@ fn broker_message(broker: &BrokerRegistration) -> pb::Broker {
             .collect(),
         fenced: broker.fenced,
         shutting_down: broker.shutting_down,
+        silent: broker.silent,
     }
 }
 
@@ -250,6 +256,7 @@ fn parse_broker(m: pb::Broker) -> Result<BrokerRegistration, CodecError> {
         directories: m.directories.into_iter().map(directory).collect::<Result<_, _>>()?,
         fenced: m.fenced,
         shutting_down: m.shutting_down,
+        silent: m.silent,
     })
 }
 

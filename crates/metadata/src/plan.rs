@@ -48,7 +48,7 @@ pub use expel_damaged::{ExpelDamaged, expel_damaged};
 pub use fence::fence;
 pub use heartbeat::{Heartbeat, HeartbeatAnswer, heartbeat};
 pub use mark_strict::{MarkStrict, MarkStrictPartition, mark_strict};
-pub use members::{JoinMember, join_member, remove_member};
+pub use members::{JoinMember, join_member, remove_member, withhold_vote};
 pub use offline_directories::{OfflineDirectories, offline_directories};
 pub use register_broker::{RegisterBroker, register_broker};
 pub use resign_leaders::{ResignLeaders, resign_leaders};

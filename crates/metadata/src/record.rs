@@ -22,12 +22,13 @@ pub enum Record {
     },
     /// A registration, replacing an earlier one of the same node id.
     Broker(Box<BrokerRegistration>),
-    /// Both flags of the registration with exactly this epoch.
+    /// The flags of the registration with exactly this epoch.
     BrokerChange {
         node_id: NodeId,
         broker_epoch: BrokerEpoch,
         fenced: bool,
         shutting_down: bool,
+        silent: bool,
     },
     BrokerRemoved {
         node_id: NodeId,

@@ -211,6 +211,7 @@ fn a_heartbeat_unfences_who_applied_its_registration() {
         broker_epoch,
         fenced: false,
         shutting_down: false,
+        silent: false,
     };
     assert_eq!((unfenced.records, unfenced.response.fenced), (vec![change], false));
 }

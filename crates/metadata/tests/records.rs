@@ -44,6 +44,7 @@ fn samples() -> Vec<Record> {
             node_id: NodeId(7),
             directory,
             endpoint,
+            vote_withheld: false,
         })),
         Record::MemberRemoved { raft_id: RaftId(2) },
         Record::NextRaftId { next: 8 },
@@ -53,6 +54,7 @@ fn samples() -> Vec<Record> {
             broker_epoch: BrokerEpoch(5),
             fenced: true,
             shutting_down: true,
+            silent: false,
         },
         Record::BrokerRemoved { node_id: NodeId(7) },
         Record::Topic {
@@ -169,4 +171,21 @@ fn a_snapshot_is_the_image() {
         restored.next_raft_id, 4,
         "ids of removed members are not given out again"
     );
+}
+
+/// Written since the release whose bytes are above: absent in its members, who keep their vote.
+#[test]
+fn a_vote_that_was_taken_stays_taken() {
+    let member = Member {
+        raft_id: RaftId(3),
+        node_id: NodeId(7),
+        directory: DirectoryId(Uuid::from_u128(6)),
+        endpoint: Endpoint {
+            host: "h".into(),
+            port: 1,
+        },
+        vote_withheld: true,
+    };
+    let records = vec![Record::Member(Box::new(member))];
+    assert_eq!(decode_records(&encode_records(&records)).unwrap(), records);
 }

@@ -6,11 +6,14 @@ mod control_client;
 mod demo;
 mod json_record;
 mod produce;
+mod quorum;
 mod start;
 mod table;
 mod topic;
+mod why;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use std::process::ExitCode;
 
 /// A Kafka-protocol event-streaming cluster in one binary.
 #[derive(Debug, Parser)]
@@ -66,23 +69,33 @@ enum Command {
     Consume(consume::Consume),
     /// Look at the cluster as a whole
     Cluster(cluster::ClusterCommand),
+    /// Look at the voters that keep the metadata, change them, or recover a quorum that is lost
+    Quorum(quorum::Quorum),
+    /// Say why a partition or a node is as it is, with the evidence, and what to do
+    Why(why::Why),
     /// Look at the nodes
     Node(cluster::NodeCommand),
 }
 
 impl Cli {
+    /// What a script is told; failure too where the answer to a question is no.
+    ///
     /// # Errors
     /// What went wrong, in words for the person who typed the command.
-    pub async fn run(self) -> anyhow::Result<()> {
+    pub async fn run(self) -> anyhow::Result<ExitCode> {
         match self.command {
+            // Its answer may be no.
+            Command::Cluster(command) => return command.run().await,
             Command::Demo(command) => command.run().await,
             Command::Start(command) => command.run().await,
             Command::Topic(command) => command.run().await,
             Command::Produce(command) => command.run().await,
             Command::Consume(command) => command.run().await,
-            Command::Cluster(command) => command.run().await,
+            Command::Quorum(command) => command.run().await,
+            Command::Why(command) => command.run().await,
             Command::Node(command) => command.run().await,
-        }
+        }?;
+        Ok(ExitCode::SUCCESS)
     }
 }
 

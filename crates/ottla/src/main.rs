@@ -19,7 +19,7 @@ fn main() -> ExitCode {
         }
     };
     match tokio::task::LocalSet::new().block_on(&runtime, cli.run()) {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(code) => code,
         Err(error) => {
             eprintln!("ottla: {error:#}");
             ExitCode::FAILURE

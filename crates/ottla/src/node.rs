@@ -1,7 +1,8 @@
 #[cfg(test)]
 mod tests;
 
-use crate::settings::Settings;
+use crate::settings::{Listener as Address, Settings};
+use admin::{AdminServer, NodeState};
 use api::{Api, ApiSettings, KafkaConnections};
 use broker::{Broker, BrokerOptions, DirectoryInput};
 use controller::{ControlHandle, ControlOptions, ControlPlane, Failure, LeaderBalance, LogDirectory};
@@ -28,9 +29,13 @@ pub enum StartError {
     #[error("log.dirs={path}: {problem}")]
     LogDir { path: String, problem: String },
     #[error(
-        "cannot listen on {listener} (listeners): {error}. Another process may have the port; stop it or choose another"
+        "cannot listen on {listener} ({property}): {error}. Another process may have the port; stop it or choose another"
     )]
-    Listen { listener: String, error: std::io::Error },
+    Listen {
+        property: &'static str,
+        listener: String,
+        error: String,
+    },
     #[error("the control plane: {0}")]
     Control(String),
     #[error("the data plane: {0}")]
@@ -39,7 +44,7 @@ pub enum StartError {
     Setting(String),
 }
 
-/// A running node: control plane, data plane, and the listener for Kafka clients.
+/// A running node: control plane, data plane, the listener for Kafka clients, and that for whoever watches it.
 pub struct Node {
     host: HostRef,
     settings: Settings,
@@ -47,6 +52,8 @@ pub struct Node {
     control: ControlHandle,
     control_failure: Failure,
     broker: Option<Broker>,
+    state: NodeState,
+    admin: AdminServer,
     accepting: Option<tokio::task::JoinHandle<()>>,
     /// Those that are in use.
     log_dirs: Vec<PathBuf>,
@@ -80,14 +87,19 @@ impl Node {
             .net()
             .listen(&settings.kafka.host, settings.kafka.port)
             .await
-            .map_err(|error| StartError::Listen {
-                listener: format!("{}:{}", settings.kafka.host, settings.kafka.port),
-                error,
-            })?;
+            .map_err(|error| cannot_listen("listeners", &settings.kafka, error))?;
+        // From here on a person can see what the node is doing.
+        let state = NodeState::new();
+        let admin = AdminServer::start(host.clone(), &settings.admin.host, settings.admin.port, state.clone())
+            .await
+            .map_err(|error| cannot_listen("admin.listener", &settings.admin, error))?;
+        tracing::info!(node_id = %settings.node_id, address = %admin.address(),
+            "metrics and health are served over HTTP: /metrics, /livez, /readyz, /startupz");
         let mut directories = Vec::new();
         let mut reports = Vec::new();
         let mut unusable = None;
         for path in &settings.log_dirs {
+            state.doing(&format!("recovering the logs in {}", path.display()));
             match open(&host, path.clone()).await? {
                 Ok((dir, recovered, report)) => {
                     directories.push((dir, recovered));
@@ -131,10 +143,14 @@ impl Node {
         let (control, control_failure) = ControlPlane::start(host.clone(), options, store, transport)
             .await
             .map_err(|error| StartError::Control(error.to_string()))?;
+        state.doing("waiting for its cluster: a quorum of founders, or the controller's answer");
+        state.started(control.clone());
+        let api = Api::new(api);
+        state.add_source(api.clone());
         let waiting = Some(Waiting {
             directories,
             listener,
-            api: Api::new(api),
+            api,
         });
         Ok(Self {
             host,
@@ -142,6 +158,8 @@ impl Node {
             control,
             control_failure,
             broker: None,
+            state,
+            admin,
             accepting: None,
             log_dirs,
             waiting,
@@ -237,6 +255,7 @@ impl Node {
             shards: self.settings.shards,
             replica_listen: (self.settings.replica.host.clone(), self.settings.replica.port),
             directories,
+            log_dirs: self.settings.log_dirs.clone(),
             reserve_bytes: self.settings.reserve_bytes,
             timings: self.settings.timings,
             secret: self.secret.clone(),
@@ -250,6 +269,7 @@ impl Node {
             .await
             .map_err(|error| StartError::Broker(error.to_string()))?;
         self.broker = Some(broker.clone());
+        self.state.serves(&broker);
         self.accepting = Some(tokio::task::spawn_local(async move {
             loop {
                 match listener.accept().await {
@@ -282,8 +302,15 @@ impl Node {
         }
     }
 
+    /// Where metrics and health are served.
+    #[must_use]
+    pub fn admin_address(&self) -> std::net::SocketAddr {
+        self.admin.address()
+    }
+
     /// Orderly stop: leaders move first, then clients are turned away, logs are closed, and the control plane ends.
     pub async fn stop(mut self) {
+        self.state.stopping();
         if self.broker.is_some() {
             self.control.controlled_shutdown().await;
         }
@@ -298,6 +325,7 @@ impl Node {
             }
         }
         self.control.stop().await;
+        self.admin.stop().await;
     }
 
     async fn mark_clean(&self) {
@@ -310,6 +338,14 @@ impl Node {
         if let Err(error) = written.await.and_then(|written| written) {
             tracing::warn!(%error, "the next start counts as unclean");
         }
+    }
+}
+
+fn cannot_listen(property: &'static str, address: &Address, error: impl std::fmt::Display) -> StartError {
+    StartError::Listen {
+        property,
+        listener: format!("{}:{}", address.host, address.port),
+        error: error.to_string(),
     }
 }
 

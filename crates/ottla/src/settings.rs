@@ -52,6 +52,8 @@ pub struct Settings {
     pub control: Listener,
     /// Replica streams.
     pub replica: Listener,
+    /// HTTP for metrics and health.
+    pub admin: Listener,
     pub log_dirs: Vec<PathBuf>,
     /// What each log directory's file system keeps free of records; `None`: by its size.
     pub reserve_bytes: Option<u64>,
@@ -164,6 +166,9 @@ impl Settings {
             &beside(20_000),
             0,
         )?;
+        // Loopback only, unless a person says otherwise: whoever reaches it reads what the node does.
+        let beside_kafka = kafka.port.checked_add(1_000).filter(|_| kafka.port > 0).unwrap_or(0);
+        let admin = read.listener("admin.listener", None, &format!("127.0.0.1:{beside_kafka}"), 0)?;
         for (name, listener, before) in [
             ("control.listener", &control, &[("listeners", &kafka)][..]),
             (
@@ -171,11 +176,20 @@ impl Settings {
                 &replica,
                 &[("listeners", &kafka), ("control.listener", &control)][..],
             ),
+            (
+                "admin.listener",
+                &admin,
+                &[
+                    ("listeners", &kafka),
+                    ("control.listener", &control),
+                    ("replica.listener", &replica),
+                ][..],
+            ),
         ] {
             if let Some((other, _)) = before.iter().find(|(_, other)| listener.collides_with(other)) {
                 let text = format!("{}:{}", listener.host, listener.port);
                 let problem = format!(
-                    "is the port of {other} too; every listener wants its own (if not set, it lies 10000 or 20000 above that of listeners)"
+                    "is the port of {other} too; every listener wants its own (if not set, it lies 1000, 10000 or 20000 above that of listeners)"
                 );
                 return Err(read.wrong(name, &text, &problem));
             }
@@ -245,6 +259,7 @@ impl Settings {
             ("replica.lag.time.max.ms", &mut timings.replica_lag),
             ("log.flush.stall.ms", &mut timings.flush_stall),
             ("log.retention.check.interval.ms", &mut timings.retention_check),
+            ("voter.replacement.timeout.ms", &mut timings.voter_replacement),
         ] {
             if let Some(text) = properties.get(name) {
                 let millis = read.parse::<u64>(name, text, "milliseconds, at least 1", |ms| *ms > 0)?;
@@ -281,6 +296,7 @@ impl Settings {
             kafka,
             control,
             replica,
+            admin,
             log_dirs,
             reserve_bytes,
             metadata_dir,
@@ -423,6 +439,10 @@ mod tests {
         assert_eq!(settings.properties["num.partitions"], "7");
         assert_eq!(settings.properties["min.insync.replicas"], "2");
         assert_eq!((settings.control.port, settings.replica.port), (19092, 29092));
+        assert_eq!(
+            (settings.admin.host.as_str(), settings.admin.port),
+            ("127.0.0.1", 10092)
+        );
         assert!(settings.inter_node_on_loopback());
         let settings = read(SMALL, &[("OTTLA_NODE_ID", "2")], &[]).unwrap();
         assert_eq!(settings.node_id, NodeId(2));

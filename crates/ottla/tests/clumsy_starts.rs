@@ -46,8 +46,8 @@ fn copy(from: &Path, to: &Path) {
     }
 }
 
-fn free_ports() -> [u16; 3] {
-    let free = [0; 3].map(|_| TcpListener::bind("127.0.0.1:0").unwrap());
+fn free_ports() -> [u16; 4] {
+    let free = [0; 4].map(|_| TcpListener::bind("127.0.0.1:0").unwrap());
     free.map(|port| port.local_addr().unwrap().port())
 }
 
@@ -55,7 +55,7 @@ fn free_ports() -> [u16; 3] {
 #[derive(Clone)]
 struct Node {
     root: PathBuf,
-    ports: [u16; 3],
+    ports: [u16; 4],
     settings: BTreeMap<&'static str, String>,
     /// Lines of a `server.properties`.
     file: Option<String>,
@@ -73,6 +73,7 @@ impl Node {
             ("listeners", format!("PLAINTEXT://127.0.0.1:{}", ports[0])),
             ("control.listener", format!("127.0.0.1:{}", ports[1])),
             ("replica.listener", format!("127.0.0.1:{}", ports[2])),
+            ("admin.listener", format!("127.0.0.1:{}", ports[3])),
             ("log.dirs", root.join("data").display().to_string()),
             ("metadata.log.dir", root.join("raft").display().to_string()),
         ]);
@@ -294,7 +295,7 @@ fn a_wrong_setting_is_named_with_its_place_and_what_is_allowed() {
 #[test]
 fn a_port_that_cannot_be_had_is_named_and_who_has_it() {
     let root = tempfile::tempdir().unwrap();
-    for (index, property) in ["listeners", "control.listener", "replica.listener"]
+    for (index, property) in ["listeners", "control.listener", "replica.listener", "admin.listener"]
         .into_iter()
         .enumerate()
     {

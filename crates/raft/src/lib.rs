@@ -13,6 +13,7 @@ mod leadership;
 mod log_storage;
 mod membership_change;
 mod network;
+mod quorum_recovery;
 mod raft_error;
 mod raft_node;
 mod raft_status;
@@ -36,6 +37,7 @@ pub mod pb {
 
 pub use framed_transport::FramedTransport;
 pub use leadership::Leadership;
+pub use quorum_recovery::{StoredQuorum, make_sole_voter, stored_quorum};
 pub use raft_error::{ProposeError, RaftError};
 pub use raft_node::{RaftNode, RaftOptions};
 pub use raft_status::{RaftState, RaftStatus};

@@ -304,6 +304,40 @@ async fn a_group_lives(mut machines: Vec<Machine>) {
     assert!(!last.raft.leadership().borrow().i_lead);
 }
 
+/// Two of three are gone for good. A person makes the third the only voter: it leads with all that it had, the lost come
+/// back as learners, and their old logs give way.
+async fn a_lost_quorum_is_recovered(mut machines: Vec<Machine>) {
+    let mut nodes = found(&mut machines).await;
+    nodes[0].propose(10).await;
+    nodes[2].sees(10).await;
+    while let Some(node) = nodes.pop() {
+        node.kill(&machines[nodes.len()]).await;
+    }
+    let store = machines[2].store().await;
+    let at = Endpoint {
+        host: "127.0.0.1".into(),
+        port: machines[2].port,
+    };
+    let before = raft::stored_quorum(&store).await.unwrap();
+    assert_eq!(before.voters.len(), 3);
+    let after = raft::make_sole_voter(&store, machines[2].id, &at).await.unwrap();
+    assert_eq!(after.voters, [machines[2].id].into());
+    assert_eq!((after.members.len(), after.last_index.0), (3, before.last_index.0 + 1));
+    assert!(after.last_term > before.last_term);
+    drop(store);
+    let survivor = machines[2].start().await;
+    survivor.leads().await;
+    assert_eq!(survivor.next_producer_id(), 10);
+    survivor.propose(20).await;
+    let back = machines[0].start().await;
+    back.sees(20).await;
+    let status = back.raft.status();
+    assert_eq!(
+        (status.voters, status.state),
+        ([machines[2].id].into(), RaftState::Learner)
+    );
+}
+
 /// ◆ A leader that comes back alone leads nobody, and never again in its old term: it may have lost the end of its log,
 /// and would give its indexes to other entries. Fails with `enable_leader_restore`.
 async fn a_leader_does_not_come_back_as_one(mut machines: Vec<Machine>) {
@@ -511,4 +545,9 @@ async fn a_failed_store_ends_the_node_and_says_so() {
         .await
         .unwrap();
     assert_eq!(node.raft.status().state, RaftState::Stopped);
+}
+
+#[tokio::test]
+async fn a_lost_quorum_is_recovered_on_rocksdb_and_grpc() {
+    a_lost_quorum_is_recovered((1..=3).map(Machine::rocks).collect()).await;
 }

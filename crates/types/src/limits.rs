@@ -17,6 +17,10 @@ pub const REQUEST_STEP_BYTES_MAX: usize = 1024 * 1024;
 /// What a client does not take of an answer at once, it must take at this rate: memory is not held for who does not read.
 pub const ANSWER_WINDOW: Duration = Duration::from_secs(10);
 pub const ANSWER_BYTES_PER_WINDOW_MIN: usize = 256 * 1024;
+/// When a broker has gone silent, the others end their clients' connections within this time, one here and one there.
+pub const SILENCE_SPREAD: Duration = Duration::from_millis(300);
+/// A client whose connection is ended between two requests has this long to end its half.
+pub const FAREWELL_WINDOW: Duration = Duration::from_secs(1);
 /// Answers that their clients do not take at once, beside the records in them, per node: with more, the connections
 /// that add to them are closed.
 pub const UNSENT_MEMORY_BYTES: usize = 64 * 1024 * 1024;
@@ -82,6 +86,15 @@ pub const PRODUCE_MEMORY_BYTES: usize = 256 * 1024 * 1024;
 /// Fetched records that wait to be written to their clients, per node.
 pub const FETCH_MEMORY_BYTES: usize = 256 * 1024 * 1024;
 pub const CONTROL_MEMORY_BYTES: usize = 64 * 1024 * 1024;
+/// The HTTP listener for metrics and health: connections at the same time, bytes of a request's line and headers, time
+/// for these to arrive, and life of a connection, whatever its other end does.
+pub const ADMIN_CONNECTIONS_MAX: usize = 64;
+pub const ADMIN_HEAD_BYTES_MAX: usize = 16 * 1024;
+pub const ADMIN_HEADERS_MAX: usize = 64;
+pub const ADMIN_HEAD_TIMEOUT: Duration = Duration::from_secs(5);
+pub const ADMIN_CONNECTION_LIFE: Duration = Duration::from_secs(60);
+/// A shard whose timer has not gone off for so long hangs, and `/livez` says so.
+pub const SHARD_SILENCE_MAX: Duration = Duration::from_secs(60);
 /// One message between control planes (gRPC).
 pub const CONTROL_MESSAGE_BYTES_MAX: usize = 64 * 1024 * 1024;
 /// Commands that wait at the controller for their turn.

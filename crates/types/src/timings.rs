@@ -19,6 +19,9 @@ pub struct Timings {
     /// Bounds of the randomised Raft election timeout.
     pub raft_election_min: Duration,
     pub raft_election_max: Duration,
+    /// A voter that was silent for longer is replaced by another node, where racks allow it
+    /// (`voter.replacement.timeout.ms`).
+    pub voter_replacement: Duration,
     /// A single connection attempt to a peer.
     pub dial_timeout: Duration,
     /// Pause before a refused peer is dialled again: first, and at most.
@@ -47,6 +50,7 @@ impl Timings {
         raft_heartbeat: Duration::from_millis(100),
         raft_election_min: Duration::from_millis(250),
         raft_election_max: Duration::from_millis(500),
+        voter_replacement: Duration::from_secs(600),
         dial_timeout: Duration::from_millis(500),
         dial_backoff_min: Duration::from_millis(10),
         dial_backoff_max: Duration::from_millis(250),
@@ -67,6 +71,7 @@ impl Timings {
         raft_heartbeat: Duration::from_millis(250),
         raft_election_min: Duration::from_millis(1000),
         raft_election_max: Duration::from_millis(2000),
+        voter_replacement: Duration::from_secs(600),
         dial_timeout: Duration::from_secs(2),
         dial_backoff_min: Duration::from_millis(50),
         dial_backoff_max: Duration::from_secs(1),

@@ -3,6 +3,7 @@
 //! A handler fills in all that it knows. The codec refuses a field that is newer than the version, so what
 //! the version cannot say is cleared here, and what it says differently is translated.
 
+use crate::messages::DescribeQuorumResponse;
 use crate::messages::describe_cluster_response::DescribeClusterResponse;
 use crate::messages::fetch_response::{EpochEndOffset, FetchResponse, LeaderIdAndEpoch};
 use crate::messages::find_coordinator_response::{Coordinator, FindCoordinatorResponse};
@@ -32,6 +33,7 @@ pub(crate) fn downgraded(response: &ResponseKind, version: i16) -> Cow<'_, Respo
         ResponseKind::DescribeCluster(r) if version < 2 => {
             Some(ResponseKind::DescribeCluster(describe_cluster(r, version)))
         }
+        ResponseKind::DescribeQuorum(r) if version < 2 => Some(ResponseKind::DescribeQuorum(describe_quorum(r))),
         ResponseKind::ElectLeaders(r) if version < 1 => Some(ResponseKind::ElectLeaders(elect_leaders(r))),
         ResponseKind::AlterPartitionReassignments(r) if version < 1 => Some(ResponseKind::AlterPartitionReassignments(
             r.clone().with_allow_replication_factor_change(true),
@@ -229,6 +231,17 @@ fn delete_topics(response: &DeleteTopicsResponse, version: i16) -> DeleteTopicsR
         topic.topic_id = Default::default();
         if version < 5 {
             topic.error_message = None;
+        }
+    }
+    response
+}
+
+/// Nodes and directories came with v2 (KIP-853).
+fn describe_quorum(response: &DescribeQuorumResponse) -> DescribeQuorumResponse {
+    let mut response = response.clone().with_nodes(Vec::new());
+    for partition in response.topics.iter_mut().flat_map(|topic| &mut topic.partitions) {
+        for replica in partition.current_voters.iter_mut().chain(&mut partition.observers) {
+            replica.replica_directory_id = Default::default();
         }
     }
     response

@@ -1,10 +1,10 @@
 //! From a response to its frame.
 
-use crate::before_codec;
 use crate::downgrade::downgraded;
 use crate::messages::ResponseKind;
 use crate::served::codec_version;
 use crate::{ApiKey, WireError};
+use crate::{after_codec, before_codec};
 use bytes::{BufMut, Bytes, BytesMut};
 
 /// The error's number on the wire.
@@ -41,7 +41,9 @@ pub fn encode_response(
     if key.response_header_version(api_version) >= 1 {
         buffer.put_u8(0);
     }
-    if !before_codec::encode(&response, api_version, &mut buffer)? {
+    let written = before_codec::encode(&response, api_version, &mut buffer)?
+        || after_codec::encode(&response, api_version, &mut buffer)?;
+    if !written {
         response
             .encode(&mut buffer, codec_version(key, api_version))
             .map_err(|e| WireError::Encode(format!("{e:#}")))?;
@@ -86,12 +88,15 @@ fn response_key(response: &ResponseKind) -> Option<ApiKey> {
         ResponseKind::InitProducerId(_) => ApiKey::InitProducerId,
         ResponseKind::OffsetForLeaderEpoch(_) => ApiKey::OffsetForLeaderEpoch,
         ResponseKind::DescribeConfigs(_) => ApiKey::DescribeConfigs,
+        ResponseKind::DescribeLogDirs(_) => ApiKey::DescribeLogDirs,
         ResponseKind::DescribeCluster(_) => ApiKey::DescribeCluster,
         ResponseKind::DescribeTopicPartitions(_) => ApiKey::DescribeTopicPartitions,
         ResponseKind::IncrementalAlterConfigs(_) => ApiKey::IncrementalAlterConfigs,
         ResponseKind::AlterConfigs(_) => ApiKey::AlterConfigs,
         ResponseKind::CreatePartitions(_) => ApiKey::CreatePartitions,
         ResponseKind::DeleteRecords(_) => ApiKey::DeleteRecords,
+        ResponseKind::DescribeQuorum(_) => ApiKey::DescribeQuorum,
+        ResponseKind::UnregisterBroker(_) => ApiKey::UnregisterBroker,
         ResponseKind::ElectLeaders(_) => ApiKey::ElectLeaders,
         ResponseKind::AlterPartitionReassignments(_) => ApiKey::AlterPartitionReassignments,
         ResponseKind::ListPartitionReassignments(_) => ApiKey::ListPartitionReassignments,

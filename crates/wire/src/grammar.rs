@@ -17,7 +17,7 @@ mod responses;
 pub(crate) mod sample;
 mod walk;
 
-pub(crate) use cursor::Cursor;
+pub(crate) use cursor::{Bad, Cursor};
 pub(crate) use field::Shape;
 pub(crate) use requests::request_shape;
 pub(crate) use responses::response_shape;

@@ -4,6 +4,7 @@
 //! byte of a peer reaches it before the grammar of the message (`grammar.rs`) has walked over all of them: what
 //! passes can neither panic nor ask for more memory than a small multiple of the frame.
 
+mod after_codec;
 mod before_codec;
 pub mod client;
 mod decode;

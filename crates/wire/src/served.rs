@@ -44,20 +44,26 @@ pub const SERVED: &[ApiRange] = &[
     range(ApiKey::OffsetForLeaderEpoch, 2, 4),
     range(ApiKey::DescribeConfigs, 0, 4),
     range(ApiKey::AlterConfigs, 0, 2),
+    range(ApiKey::DescribeLogDirs, 0, 5),
     range(ApiKey::CreatePartitions, 0, 3),
     range(ApiKey::ElectLeaders, 0, 2),
     range(ApiKey::IncrementalAlterConfigs, 0, 1),
     range(ApiKey::AlterPartitionReassignments, 0, 1),
     range(ApiKey::ListPartitionReassignments, 0, 0),
+    range(ApiKey::DescribeQuorum, 0, 2),
     range(ApiKey::DescribeCluster, 0, 2),
+    range(ApiKey::UnregisterBroker, 0, 0),
     range(ApiKey::DescribeTopicPartitions, 0, 0),
 ];
 
 /// The version in whose form the codec reads and writes this one. ListOffsets 11 may ask for one more special
-/// timestamp than 10 (KIP-1023) and differs in no byte; the codec knows up to 10.
+/// timestamp than 10 (KIP-1023) and differs in no byte; the codec knows up to 10. DescribeLogDirs 0, which Kafka 4
+/// dropped, is 1 in every byte; of 5 only the answer differs from 4 ([`crate::after_codec`]).
 pub(crate) const fn codec_version(key: ApiKey, version: i16) -> i16 {
     match (key, version) {
         (ApiKey::ListOffsets, 11) => 10,
+        (ApiKey::DescribeLogDirs, 0) => 1,
+        (ApiKey::DescribeLogDirs, 5) => 4,
         _ => version,
     }
 }

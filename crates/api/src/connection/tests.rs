@@ -373,3 +373,29 @@ fn a_pipeline_does_not_keep_others_waiting() {
         }
     });
 }
+
+/// ◆ What was asked is answered, what comes later is not begun: the client may send it elsewhere.
+#[test]
+fn when_a_broker_goes_silent_connections_end_between_two_requests() {
+    let node = TestNode::new(cluster());
+    let (services, node_services) = (Rc::clone(&node.services), Rc::clone(&node.services));
+    let closed = run(async move {
+        let (near, mut far) = tokio::io::duplex(1 << 20);
+        let mut who = Client::default();
+        let client = async move {
+            far.write_all(&api_versions(1)).await.unwrap();
+            let length = far.read_u32().await.unwrap() as usize;
+            far.read_exact(&mut vec![0; length]).await.unwrap();
+            let mut image = cluster();
+            let broker = Arc::make_mut(image.brokers.get_mut(&types::NodeId(2)).unwrap());
+            (broker.fenced, broker.silent) = (true, true);
+            services.silence.look(&image, types::NodeId(1));
+            assert_eq!(far.read(&mut [0; 8]).await.unwrap(), 0, "nothing more is answered");
+            // What the client has sent meanwhile resets nothing.
+            far.write_all(&api_versions(2)).await.unwrap();
+        };
+        let (closed, ()) = tokio::join!(serve(&node_services, near, &mut who), client);
+        (closed, who.requests)
+    });
+    assert!(matches!(closed, (Closed::BrokerSilent, 1)), "{closed:?}");
+}

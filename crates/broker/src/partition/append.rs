@@ -201,7 +201,8 @@ impl Partition {
             written,
         } = round;
         if !bytes.is_empty() {
-            self.unsnapshot_bytes += bytes.len();
+            let len = bytes.len();
+            self.unsnapshot_bytes += len;
             let appended = match self.log.as_mut() {
                 Some(log) => log.append(bytes.freeze(), first, next, wall_ms),
                 None => Err(LogError::Offline),
@@ -226,6 +227,7 @@ impl Partition {
                 }
                 return;
             }
+            self.links.stats.produced(records, len);
         }
         for (appended, reply) in written {
             let _ = reply.send(Ok(appended));

@@ -31,6 +31,11 @@ enum Stage {
 }
 
 impl Partition {
+    /// Whether the log is damaged below its durable mark and not yet whole again.
+    pub fn is_damaged(&self) -> bool {
+        self.damage.is_some() || self.log.as_ref().is_some_and(|log| log.corrupt_at().is_some())
+    }
+
     /// A read met damage. Nothing of it was sent; whether the log is damaged or its index only is found out on a pool.
     pub fn suspect(&mut self, rot: &Rot) {
         if self.damage.is_some() || self.suspected.is_some() {

@@ -53,6 +53,7 @@ impl Partition {
         }
         let Some(log) = self.log.take() else { return };
         let log = Box::new(log);
+        self.size_away_bytes = log.size();
         self.send_errand(LogWork::Cut { cut, log });
     }
 

@@ -258,6 +258,7 @@ impl Partition {
             return false;
         }
         self.unsnapshot_bytes += batches.len();
+        self.links.stats.replicated_in_bytes.add(batches.len() as u64);
         let mut records = 0;
         for batch in split_batches(batches).flatten() {
             self.producers.update(&batch.header, wall_ms);

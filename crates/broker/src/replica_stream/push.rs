@@ -150,6 +150,7 @@ async fn entry(shard: &ShardRef, out: &StreamOut, tp: TopicPartition, room: usiz
     feed.previous_epoch = last.leader_epoch;
     feed.in_flight.push_back((feed.next, entry.records.len()));
     out.sent(entry.records.len());
+    shard.links().stats.replicated_out_bytes.add(entry.records.len() as u64);
     let more = feed.next < bounds.log_end;
     Ok(Sent::Entry { entry, more })
 }

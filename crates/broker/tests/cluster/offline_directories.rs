@@ -1,6 +1,7 @@
 //! Log directories that fail while the node lives on.
 
 use crate::support::*;
+use broker::{LogDirDescription, ReplicaSize};
 use bytes::Bytes;
 use metadata::{DirectoryReport, PartitionImage};
 use records::BatchHeader;
@@ -126,4 +127,39 @@ async fn a_follower_with_a_failed_directory_goes_on_in_the_other() {
         cluster.script.partition().isr == [NODES[0], NODES[1]]
     })
     .await;
+}
+
+/// Fails if what is described is not the broker's own, or if a directory is told as sound that has failed.
+#[tokio::test(flavor = "multi_thread")]
+async fn log_directories_are_described_with_sizes_and_the_failed_one_without() {
+    let (cluster, nodes, broken) = cluster_with_two_directories(0).await;
+    for _ in 0..3 {
+        produce_to_other(&nodes[0], batch("more")).await.unwrap();
+    }
+    let describe = async || {
+        let described = nodes[0].run(|shard| Box::pin(async move { shard.describe_log_dirs().await }));
+        described.await.try_into().expect("two directories")
+    };
+    let size = batch("before").len() as u64;
+    let replica = |partition, size_bytes| ReplicaSize {
+        topic: "orders".to_owned(),
+        partition,
+        size_bytes,
+    };
+    let [first, second]: [LogDirDescription; 2] = describe().await;
+    assert_eq!((&*first.path, first.failed), (cluster.path(0), false));
+    assert_eq!(first.replicas, [replica(0, size)]);
+    assert_eq!(second.replicas, [replica(1, size + 3 * batch("more").len() as u64)]);
+    for directory in [&first, &second] {
+        let space = directory.space.unwrap();
+        assert!(
+            space.free_bytes > 0 && space.free_bytes <= space.total_bytes,
+            "{space:?}"
+        );
+    }
+    broken.store(true, Ordering::Relaxed);
+    nodes[0].produce(batch("during"), -1).await.unwrap_err();
+    let [failed, other]: [LogDirDescription; 2] = describe().await;
+    assert_eq!((failed.failed, failed.space, failed.replicas.len()), (true, None, 0));
+    assert_eq!((other.failed, other.replicas), (false, second.replicas));
 }

@@ -469,6 +469,7 @@ pub fn registration(node: NodeId, epoch: u64, shards: u16, port: u16) -> Arc<Bro
         directories: Vec::new(),
         fenced: false,
         shutting_down: false,
+        silent: false,
     })
 }
 
@@ -614,6 +615,7 @@ impl Cluster {
         });
         let options = BrokerOptions {
             secret: self.secrets[index].map(|secret| Arc::new(ClusterSecret::parse(secret).unwrap())),
+            log_dirs: directories.iter().map(|input| input.dir.path().to_owned()).collect(),
             node_id: node,
             shards: self.shards,
             replica_listen: ("127.0.0.1".into(), 0),

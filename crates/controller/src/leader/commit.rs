@@ -28,6 +28,14 @@ pub(super) enum Work {
     BalanceLeaders(u32),
 }
 
+/// Planned, and waiting for the commit.
+struct Done {
+    work: Work,
+    reply: Option<Reply>,
+    /// It has records of its own.
+    changed: bool,
+}
+
 pub(super) fn answer(reply: oneshot::Sender<Reply>, with: Reply) {
     // Whoever asked may have gone away.
     let _ = reply.send(with);
@@ -41,7 +49,7 @@ impl Term {
             let image = self.shared.image();
             let mut planned_on = (*image).clone();
             let mut records: Vec<Record> = Vec::new();
-            let mut replies: Vec<(Work, Option<Reply>)> = Vec::new();
+            let mut done: Vec<Done> = Vec::new();
             let mut rest = waiting.into_iter();
             for work in rest.by_ref() {
                 let (planned, reply) = self.plan(&planned_on, &work);
@@ -50,8 +58,9 @@ impl Term {
                 if !last && planned_on.apply_all(image.index, &planned).is_err() {
                     tracing::error!("a plan does not fit its own image");
                 }
+                let changed = !planned.is_empty();
                 records.extend(planned);
-                replies.push((work, reply));
+                done.push(Done { work, reply, changed });
                 if last {
                     break;
                 }
@@ -63,16 +72,16 @@ impl Term {
                 self.raft.propose(image.index, records.clone()).await
             };
             match outcome {
-                Ok(index) => replies.into_iter().for_each(|(work, reply)| finish(work, reply, index)),
+                Ok(index) => done.into_iter().for_each(|done| finish(done, index)),
                 Err(ProposeError::Stale) => {
                     // Planned again, before what came later.
-                    let mut again: Vec<Work> = replies.into_iter().map(|(work, _)| work).collect();
+                    let mut again: Vec<Work> = done.into_iter().map(|done| done.work).collect();
                     again.append(&mut waiting);
                     waiting = again;
                 }
                 Err(error) => {
                     tracing::warn!(%error, records = records.len(), "metadata records were not committed");
-                    for (work, _) in replies.into_iter().chain(waiting.drain(..).map(|work| (work, None))) {
+                    for work in done.into_iter().map(|done| done.work).chain(waiting.drain(..)) {
                         self.give_up(work, &error);
                     }
                 }
@@ -100,11 +109,8 @@ impl Term {
                 node,
                 broker_epoch,
                 why,
-            } => match metadata::plan::fence(image, *node, *broker_epoch) {
-                Ok(plan) => {
-                    tracing::warn!(%node, %broker_epoch, ?why, "fencing a broker");
-                    (plan.records, None)
-                }
+            } => match metadata::plan::fence(image, *node, *broker_epoch, *why == Why::Silence) {
+                Ok(plan) => (plan.records, None),
                 Err(error) => nothing(error),
             },
             Work::Unfence { node, broker_epoch } => {
@@ -114,10 +120,7 @@ impl Term {
                     applied: LogIndex(u64::MAX),
                 };
                 match metadata::plan::heartbeat(image, heartbeat) {
-                    Ok(plan) => {
-                        tracing::info!(%node, %broker_epoch, "unfencing a broker");
-                        (plan.records, None)
-                    }
+                    Ok(plan) => (plan.records, None),
                     Err(error) => nothing(error),
                 }
             }
@@ -164,10 +167,21 @@ fn has_placeholder(record: &Record) -> bool {
     }
 }
 
-fn finish(work: Work, reply: Option<Reply>, index: LogIndex) {
-    let (Work::Command(command), Some(mut reply)) = (work, reply) else {
-        return;
+/// What was planned is committed: only now has it happened.
+fn finish(done: Done, index: LogIndex) {
+    let command = match done.work {
+        Work::Command(command) => command,
+        Work::Fence {
+            node,
+            broker_epoch,
+            why,
+        } if done.changed => return tracing::warn!(%node, %broker_epoch, ?why, "fenced a broker"),
+        Work::Unfence { node, broker_epoch } if done.changed => {
+            return tracing::info!(%node, %broker_epoch, "unfenced a broker");
+        }
+        _ => return,
     };
+    let Some(mut reply) = done.reply else { return };
     match &mut reply {
         Reply::RegisterBroker(reply) if reply.broker_epoch == 0 => reply.broker_epoch = index.0,
         Reply::AlterPartitions(reply) => reply.index = index.0,

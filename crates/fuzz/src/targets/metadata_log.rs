@@ -61,6 +61,7 @@ fn records() -> Vec<Record> {
             node_id: NodeId(node.into()),
             directory: DirectoryId(Uuid::from_u128(node.into())),
             endpoint: endpoint(19092),
+            vote_withheld: false,
         })));
         records.push(Record::Broker(Box::new(BrokerRegistration {
             node_id: NodeId(node.into()),
@@ -75,6 +76,7 @@ fn records() -> Vec<Record> {
             directories: vec![DirectoryReport::default()],
             fenced: node == 3,
             shutting_down: false,
+            silent: false,
         })));
     }
     records.push(Record::Topic {
@@ -119,6 +121,7 @@ fn records() -> Vec<Record> {
             broker_epoch: BrokerEpoch(1),
             fenced: false,
             shutting_down: false,
+            silent: false,
         },
         Record::NextRaftId { next: 9 },
         Record::NextProducerId { next: 1_000 },

@@ -2,6 +2,7 @@ use super::round::{ROUND_ALIGNMENT, Round, encode_round};
 use super::state::{DirectoryState, LogState};
 use super::{Entry, LogKey, MarksError};
 use host::{Disk, File, OpenMode};
+use metrics::Counter;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -30,6 +31,15 @@ pub(crate) struct MarksJournal {
     rewrite_at: u64,
     sequence: u64,
     last_crc: u32,
+    fill: Arc<JournalFill>,
+}
+
+/// How long the current file is, and how long it may become before it is rewritten compactly; to be read without the
+/// journal's lock, which is held while a round is synced.
+#[derive(Debug, Default)]
+pub(crate) struct JournalFill {
+    pub(crate) bytes: Counter,
+    pub(crate) rewrite_at: Counter,
 }
 
 /// What a file holds: (first round's sequence, state, end, last sequence, last CRC).
@@ -140,6 +150,7 @@ impl MarksJournal {
             rewrite_at: 0,
             sequence: 0,
             last_crc: 0,
+            fill: Arc::default(),
         };
         journal.rewrite()?;
         Ok(journal)
@@ -165,11 +176,16 @@ impl MarksJournal {
             rewrite_at: 0,
             sequence: loaded.last,
             last_crc: loaded.last_crc,
+            fill: Arc::default(),
         };
         // A fresh file: what a crash left behind the last round is never looked at again, and the last
         // round itself, which may be in the page cache only, is made durable before anything relies on it.
         journal.rewrite()?;
         Ok(journal)
+    }
+
+    pub(crate) fn fill(&self) -> Arc<JournalFill> {
+        self.fill.clone()
     }
 
     pub(crate) fn state(&self) -> &DirectoryState {
@@ -198,6 +214,7 @@ impl MarksJournal {
         self.file.write_all_at(&bytes, self.position)?;
         self.file.sync_data()?;
         self.position += bytes.len() as u64;
+        self.fill.bytes.set(self.position);
         self.sequence += 1;
         self.last_crc = crc;
         Ok(())
@@ -222,6 +239,8 @@ impl MarksJournal {
         self.current = other;
         self.position = bytes.len() as u64;
         self.rewrite_at = (bytes.len() as u64 * 4).max(limits::MARKS_JOURNAL_BYTES);
+        self.fill.bytes.set(self.position);
+        self.fill.rewrite_at.set(self.rewrite_at);
         // ◆ All that is written until then has its place already: a file system that others fill up takes no directory
         // offline in the middle of what was acknowledged.
         self.file.allocate(0, self.rewrite_at + ROUND_ROOM)?;

@@ -99,6 +99,7 @@ impl Image {
                 broker_epoch,
                 fenced,
                 shutting_down,
+                silent,
             } => {
                 let broker = self
                     .brokers
@@ -113,7 +114,7 @@ impl Image {
                     });
                 }
                 let broker = Arc::make_mut(broker);
-                (broker.fenced, broker.shutting_down) = (*fenced, *shutting_down);
+                (broker.fenced, broker.shutting_down, broker.silent) = (*fenced, *shutting_down, *silent);
             }
             Record::BrokerRemoved { node_id } => {
                 self.brokers

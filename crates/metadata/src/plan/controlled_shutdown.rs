@@ -20,6 +20,7 @@ pub fn controlled_shutdown(image: &Image, node: NodeId, broker_epoch: BrokerEpoc
             broker_epoch,
             fenced,
             shutting_down: true,
+            silent: broker.silent,
         });
     }
     let others = Candidates::without(image, node);

@@ -6,11 +6,11 @@ use types::{BrokerEpoch, NodeId};
 
 /// Fences a broker: its leaderships move and it leaves every ISR, but where it is the last member it stays
 /// and the partition has no leader until it is back (unless a member of the ELR can lead). A fenced broker
-/// that kept its membership over a restart loses it here.
+/// that kept its membership over a restart loses it here. `silent`: see [`crate::BrokerRegistration::silent`].
 ///
 /// # Errors
 /// `BROKER_ID_NOT_REGISTERED`; `STALE_BROKER_EPOCH`: it has registered again since.
-pub fn fence(image: &Image, node: NodeId, broker_epoch: BrokerEpoch) -> Result<Plan<()>, PlanError> {
+pub fn fence(image: &Image, node: NodeId, broker_epoch: BrokerEpoch, silent: bool) -> Result<Plan<()>, PlanError> {
     let broker = brokers::current(image, node, broker_epoch)?;
     let mut records = Vec::new();
     if !broker.fenced {
@@ -20,6 +20,7 @@ pub fn fence(image: &Image, node: NodeId, broker_epoch: BrokerEpoch) -> Result<P
             broker_epoch,
             fenced: true,
             shutting_down,
+            silent,
         });
     }
     let mut draft = Draft::new(image);

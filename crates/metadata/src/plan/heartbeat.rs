@@ -45,6 +45,7 @@ pub fn heartbeat(image: &Image, command: Heartbeat) -> Result<Plan<HeartbeatAnsw
         broker_epoch,
         fenced: false,
         shutting_down: false,
+        silent: false,
     }];
     records.extend(draft.into_records());
     Ok(Plan {

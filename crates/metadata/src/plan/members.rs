@@ -38,6 +38,8 @@ pub fn join_member(image: &Image, command: &JoinMember) -> Result<Plan<RaftId>, 
         node_id: command.node_id,
         directory: command.directory,
         endpoint: command.endpoint.clone(),
+        // Also in its next life.
+        vote_withheld: image.member_of(command.node_id).is_some_and(|last| last.vote_withheld),
     };
     let unchanged = known.is_some_and(|known| **known == member);
     let records = if unchanged {
@@ -49,6 +51,25 @@ pub fn join_member(image: &Image, command: &JoinMember) -> Result<Plan<RaftId>, 
         records,
         response: raft_id,
     })
+}
+
+/// Withholds the vote of a node's newest member, or gives it back. The group is changed by whoever leads it, one voter at
+/// a time.
+///
+/// # Errors
+/// `RESOURCE_NOT_FOUND`: the node has never been a member.
+pub fn withhold_vote(image: &Image, node: NodeId, withheld: bool) -> Result<Plan<()>, PlanError> {
+    let member = image
+        .member_of(node)
+        .ok_or_else(|| PlanError::new(ErrorCode::ResourceNotFound, format!("Node {node} is not a member")))?;
+    let mut records = Vec::new();
+    if member.vote_withheld != withheld {
+        records.push(Record::Member(Box::new(Member {
+            vote_withheld: withheld,
+            ..(**member).clone()
+        })));
+    }
+    Ok(Plan { records, response: () })
 }
 
 /// Forgets a member that left the Raft group. Its id is never given out again.

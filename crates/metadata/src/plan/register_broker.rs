@@ -61,6 +61,7 @@ pub fn register_broker(image: &Image, command: &RegisterBroker) -> Result<Plan<O
         broker_epoch: BrokerEpoch(0),
         fenced: true,
         shutting_down: false,
+        silent: false,
         ..new.clone()
     };
 

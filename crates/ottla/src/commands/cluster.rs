@@ -1,9 +1,10 @@
 use super::control_client::ControlClient;
 use super::table::{list, table};
-use super::{Common, Format};
+use super::{Common, Format, why};
 use clap::{Args, Subcommand};
 use controller::{ClusterStatus, NodeStatus, ProblemKind, RaftRole};
 use serde_json::{Value, json};
+use std::process::ExitCode;
 
 #[derive(Debug, Args)]
 pub struct ClusterCommand {
@@ -18,6 +19,12 @@ enum ClusterAction {
     /// Health in a sentence, then nodes, Raft, and every partition that is not as it should be
     #[command(after_help = "Example: ottla cluster status --format json")]
     Status,
+    /// Whether a node may be stopped now; exit code 1 if not, with what blocks it
+    #[command(after_help = "Example: until ottla cluster roll-check 2; do sleep 5; done; systemctl restart ottla")]
+    RollCheck {
+        /// Its node.id
+        node: i32,
+    },
 }
 
 #[derive(Debug, Args)]
@@ -36,14 +43,19 @@ enum NodeAction {
 }
 
 impl ClusterCommand {
-    pub async fn run(self) -> anyhow::Result<()> {
-        let ClusterAction::Status = self.action;
-        let status = ControlClient::new(&self.common)?.status().await?;
-        match self.common.format {
-            Format::Json => println!("{}", serde_json::to_string_pretty(&to_json(&status))?),
-            Format::Text => print(&status),
+    pub async fn run(self) -> anyhow::Result<ExitCode> {
+        let mut client = ControlClient::new(&self.common)?;
+        match self.action {
+            ClusterAction::Status => {
+                let status = client.status().await?;
+                match self.common.format {
+                    Format::Json => println!("{}", serde_json::to_string_pretty(&to_json(&status))?),
+                    Format::Text => print(&status),
+                }
+                Ok(ExitCode::SUCCESS)
+            }
+            ClusterAction::RollCheck { node } => why::roll_check(&mut client, self.common.format, node).await,
         }
-        Ok(())
     }
 }
 

@@ -3,11 +3,12 @@ use crate::client::Cluster;
 use crate::secret;
 use crate::settings::host_port;
 use anyhow::{Context, bail};
-use controller::ClusterStatus;
+use controller::{ClusterStatus, Diagnosis};
 use metadata::Endpoint;
 use raft::pb;
 use raft::pb::controller_reply::Reply;
 use raft::pb::controller_request::Request;
+use raft::pb::diagnose_request::Subject;
 use raft::{TonicTransport, Transport};
 use std::time::Duration;
 use types::Timings;
@@ -57,6 +58,39 @@ impl ControlClient {
         }
     }
 
+    /// Why something is as it is, as the controller knows, or any other node where there is none.
+    ///
+    /// # Errors
+    /// No node answers, or it is too old to know.
+    pub async fn diagnose(&mut self, subject: Subject) -> anyhow::Result<Diagnosis> {
+        let ask = |local| {
+            Request::Diagnose(pb::DiagnoseRequest {
+                local,
+                subject: Some(subject.clone()),
+            })
+        };
+        let reply = match self.call(ask(false)).await? {
+            Reply::NotController(_) => self.call(ask(true)).await?,
+            reply => reply,
+        };
+        match reply {
+            Reply::Diagnose(reply) => Ok(Diagnosis::from_message(reply)),
+            _ => bail!("the node that answered does not know how to look for causes: it is older than this command"),
+        }
+    }
+
+    /// What the node behind a control address says by itself.
+    ///
+    /// # Errors
+    /// It does not answer.
+    pub async fn status_of(&mut self, at: &Endpoint) -> anyhow::Result<ClusterStatus> {
+        let request = Request::ClusterStatus(pb::ClusterStatusRequest { local: true });
+        match self.ask_at(at, &request).await? {
+            Reply::ClusterStatus(reply) => Ok(ClusterStatus::from_message(reply)),
+            _ => bail!("a wrong answer"),
+        }
+    }
+
     /// One call to the controller, by way of any node that answers. [`Reply::NotController`] where there is none now.
     ///
     /// # Errors
@@ -75,22 +109,10 @@ impl ControlClient {
     }
 
     async fn ask(&mut self, broker: i32, request: &Request) -> anyhow::Result<Reply> {
-        let call = pb::CallRequest {
-            envelope: Some(pb::Envelope::default()),
-            call: Some(pb::call_request::Call::Controller(pb::ControllerRequest {
-                request: Some(request.clone()),
-            })),
-        };
         let mut at = self.control_of(broker).await?;
         let mut hops = 0;
         loop {
-            let reply = self.transport.call(&at, call.clone(), PATIENCE).await.with_context(|| {
-                format!("its control plane at {at} (with cluster.secret set on the nodes, --cluster-secret FILE is needed)")
-            })?;
-            let reply = match reply.reply {
-                Some(pb::call_reply::Reply::Controller(pb::ControllerReply { reply: Some(reply) })) => reply,
-                _ => bail!("a wrong answer"),
-            };
+            let reply = self.ask_at(&at, request).await?;
             // The controller knows most; any other node says who that is.
             let leader = match &reply {
                 Reply::NotController(other) if hops < HOPS => other.leader.clone(),
@@ -102,6 +124,22 @@ impl ControlClient {
                 host: leader.host,
                 port: u16::try_from(leader.port).unwrap_or(0),
             };
+        }
+    }
+
+    async fn ask_at(&mut self, at: &Endpoint, request: &Request) -> anyhow::Result<Reply> {
+        let call = pb::CallRequest {
+            envelope: Some(pb::Envelope::default()),
+            call: Some(pb::call_request::Call::Controller(pb::ControllerRequest {
+                request: Some(request.clone()),
+            })),
+        };
+        let reply = self.transport.call(at, call, PATIENCE).await.with_context(|| {
+            format!("its control plane at {at} (with cluster.secret set on the nodes, --cluster-secret FILE is needed)")
+        })?;
+        match reply.reply {
+            Some(pb::call_reply::Reply::Controller(pb::ControllerReply { reply: Some(reply) })) => Ok(reply),
+            _ => bail!("a wrong answer"),
         }
     }
 

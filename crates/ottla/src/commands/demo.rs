@@ -15,6 +15,8 @@ const PATIENCE: Duration = Duration::from_secs(60);
 /// Distance of the control and the replica port from a node's Kafka port.
 const CONTROL_PORT: u16 = 10_000;
 const REPLICA_PORT: u16 = 20_000;
+/// Of HTTP for metrics and health.
+const ADMIN_PORT: u16 = 1_000;
 
 #[derive(Debug, Args)]
 #[command(after_help = "Example: ottla demo\n\
@@ -26,7 +28,7 @@ pub struct Demo {
     /// node.id of the first node; the others count on from it
     #[arg(long, default_value_t = 0)]
     first_node_id: i32,
-    /// Kafka ports, one per node; control is at + 10000, replica streams at + 20000
+    /// Kafka ports, one per node; HTTP is at + 1000, control at + 10000, replica streams at + 20000
     #[arg(long, value_delimiter = ',')]
     ports: Vec<u16>,
     /// Racks, one per node
@@ -131,6 +133,7 @@ impl Demo {
             let node_id = self.first_node_id + i32::try_from(index)?;
             for (what, port) in [
                 ("Kafka", *port),
+                ("HTTP", port + ADMIN_PORT),
                 ("control", port + CONTROL_PORT),
                 ("replica", port + REPLICA_PORT),
             ] {
@@ -146,6 +149,7 @@ impl Demo {
                 format!("listeners=PLAINTEXT://127.0.0.1:{port}"),
                 format!("advertised.listeners=PLAINTEXT://localhost:{port}"),
                 format!("log.dirs={}", directory.join("data").display()),
+                format!("admin.listener=127.0.0.1:{}", port + ADMIN_PORT),
                 format!("metadata.log.dir={}", directory.join("raft").display()),
                 format!("join={}", join.join(",")),
             ];
@@ -172,12 +176,17 @@ impl Demo {
             .map(|child| format!("localhost:{}", child.plan().port))
             .collect();
         let bootstrap = bootstrap.join(",");
+        let http: Vec<String> = children
+            .iter()
+            .map(|child| format!("http://localhost:{}/metrics", child.plan().port + ADMIN_PORT))
+            .collect();
+        let http = http.join(" ");
         let first = bootstrap.split(',').next().unwrap_or_default();
         let data = self.data_dir.display();
         if self.common.format == Format::Json {
             let nodes: Vec<_> = children
                 .iter()
-                .map(|c| json!({"node_id": c.plan().node_id, "port": c.plan().port, "pid": c.pid()}))
+                .map(|c| json!({"node_id": c.plan().node_id, "port": c.plan().port, "http_port": c.plan().port + ADMIN_PORT, "pid": c.pid()}))
                 .collect();
             println!(
                 "{}",
@@ -193,7 +202,8 @@ impl Demo {
         println!(
             "{} nodes are ready after {:.1} s.\n\n\
              Bootstrap   {bootstrap}\n\
-             Data        {data}/node-N/ (log in ottla.log, process id in ottla.pid)\n\n\
+             Data        {data}/node-N/ (log in ottla.log, process id in ottla.pid)\n\
+             Metrics     {http} (also /livez /readyz /startupz)\n\n\
              With ottla  ottla topic create orders --partitions 6{at}\n\
              \x20           echo hello | ottla produce orders{at}\n\
              \x20           ottla consume orders --from-beginning{at}\n\

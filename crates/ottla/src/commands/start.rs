@@ -6,7 +6,7 @@ use crate::settings::Settings;
 use anyhow::Context;
 use clap::Args;
 use host::{HostRef, RealHost};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -102,13 +102,6 @@ impl Start {
     }
 
     fn settings(&self) -> anyhow::Result<Settings> {
-        let file = match &self.config {
-            Some(path) => Some((
-                path.display().to_string(),
-                std::fs::read_to_string(path).with_context(|| format!("--config {}", path.display()))?,
-            )),
-            None => None,
-        };
         let mut flags = self.set.clone();
         if let Some(join) = &self.join {
             flags.push(format!("join={join}"));
@@ -116,7 +109,22 @@ impl Start {
         if self.found {
             flags.push("found=true".to_owned());
         }
-        let file = file.as_ref().map(|(name, text)| (name.as_str(), text.as_str()));
-        Ok(Settings::read(file, std::env::vars(), &flags)?)
+        settings_of(self.config.as_deref(), &flags)
     }
+}
+
+/// What the node of this file, the environment and these flags is told.
+///
+/// # Errors
+/// The file cannot be read, or says something that a node does not understand.
+pub fn settings_of(config: Option<&Path>, flags: &[String]) -> anyhow::Result<Settings> {
+    let file = match config {
+        Some(path) => Some((
+            path.display().to_string(),
+            std::fs::read_to_string(path).with_context(|| format!("--config {}", path.display()))?,
+        )),
+        None => None,
+    };
+    let file = file.as_ref().map(|(name, text)| (name.as_str(), text.as_str()));
+    Ok(Settings::read(file, std::env::vars(), flags)?)
 }

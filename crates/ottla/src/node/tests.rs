@@ -121,6 +121,7 @@ impl Alone {
             format!("listeners=PLAINTEXT://127.0.0.1:{}", self.ports[0]),
             format!("control.listener=127.0.0.1:{}", self.ports[1]),
             format!("replica.listener=127.0.0.1:{}", self.ports[2]),
+            "admin.listener=127.0.0.1:0".to_owned(),
             format!("log.dirs={}", log_dirs.join(",")),
             format!("metadata.log.dir={}", self.path("raft").display()),
         ];

@@ -9,6 +9,7 @@ pub async fn check(net: &dyn Net, settings: &Settings) -> Result<(), PreflightEr
         ("listeners", &settings.kafka),
         ("control.listener", &settings.control),
         ("replica.listener", &settings.replica),
+        ("admin.listener", &settings.admin),
     ] {
         if let Err(error) = net.listen(&listener.host, listener.port).await {
             return Err(PreflightError::Port {

@@ -102,6 +102,12 @@ pub const PROPERTIES: &[Property] = &[
         "Name and port of replica.listener told to other nodes.",
     ),
     property(
+        "admin.listener",
+        None,
+        Kind::Text,
+        "HTTP for /metrics, /livez, /readyz and /startupz; by default on 127.0.0.1 and the Kafka port + 1000.",
+    ),
+    property(
         "log.dirs",
         None,
         Kind::Text,
@@ -178,6 +184,12 @@ pub const PROPERTIES: &[Property] = &[
         None,
         Kind::Number(1, INT),
         "A leader whose flush takes longer gives up leadership.",
+    ),
+    property(
+        "voter.replacement.timeout.ms",
+        None,
+        Kind::Number(1, INT),
+        "A voter of the metadata that is silent for longer is replaced by another node, where racks allow it.",
     ),
     property(
         "log.retention.check.interval.ms",

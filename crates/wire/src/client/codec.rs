@@ -1,5 +1,6 @@
 //! Requests out, responses in.
 
+use crate::after_codec::response_as_known;
 use crate::encode::seal;
 use crate::grammar::{Cursor, check, response_shape};
 use crate::messages::{RequestKind, ResponseKind};
@@ -61,7 +62,8 @@ pub fn decode_response(key: ApiKey, version: i16, frame: Bytes) -> Result<(i32, 
     }
     let body = frame.slice(cursor.position()..);
     let length = check(shape, version, &body)?;
-    let response = ResponseKind::decode(key, &mut body.slice(..length), codec_version)
-        .map_err(|e| WireError::Decode(format!("{e:#}")))?;
+    let mut known_body = response_as_known(key, version, body.slice(..length))?;
+    let response =
+        ResponseKind::decode(key, &mut known_body, codec_version).map_err(|e| WireError::Decode(format!("{e:#}")))?;
     Ok((correlation, response))
 }

@@ -5,9 +5,9 @@ use super::field::*;
 use kafka_protocol::messages::{
     ApiKey, alter_configs_request, alter_partition_reassignments_request, create_partitions_request,
     create_topics_request, delete_records_request, delete_topics_request, describe_configs_request,
-    describe_topic_partitions_request, elect_leaders_request, fetch_request, incremental_alter_configs_request,
-    list_offsets_request, list_partition_reassignments_request, metadata_request, offset_for_leader_epoch_request,
-    produce_request,
+    describe_log_dirs_request, describe_quorum_request, describe_topic_partitions_request, elect_leaders_request,
+    fetch_request, incremental_alter_configs_request, list_offsets_request, list_partition_reassignments_request,
+    metadata_request, offset_for_leader_epoch_request, produce_request,
 };
 
 /// The shape of this API's requests, if its grammar is written down.
@@ -30,9 +30,12 @@ pub(crate) fn request_shape(key: ApiKey) -> Option<&'static Shape> {
         ApiKey::AlterConfigs => &ALTER_CONFIGS,
         ApiKey::CreatePartitions => &CREATE_PARTITIONS,
         ApiKey::DeleteRecords => &DELETE_RECORDS,
+        ApiKey::DescribeQuorum => &DESCRIBE_QUORUM,
+        ApiKey::UnregisterBroker => &UNREGISTER_BROKER,
         ApiKey::ElectLeaders => &ELECT_LEADERS,
         ApiKey::AlterPartitionReassignments => &ALTER_PARTITION_REASSIGNMENTS,
         ApiKey::ListPartitionReassignments => &LIST_PARTITION_REASSIGNMENTS,
+        ApiKey::DescribeLogDirs => &DESCRIBE_LOG_DIRS,
         _ => return None,
     })
 }
@@ -241,6 +244,22 @@ const DESCRIBE_CLUSTER: Shape = Shape {
     ],
 };
 
+const DESCRIBE_QUORUM: Shape = Shape {
+    flexible: 0,
+    fields: &[array::<describe_quorum_request::TopicData>(
+        "topics",
+        &[
+            string("topic_name"),
+            array::<describe_quorum_request::PartitionData>("partitions", &[int32("partition_index")]),
+        ],
+    )],
+};
+
+const UNREGISTER_BROKER: Shape = Shape {
+    flexible: 0,
+    fields: &[int32("broker_id")],
+};
+
 const DESCRIBE_TOPIC_PARTITIONS: Shape = Shape {
     flexible: 0,
     fields: &[
@@ -373,4 +392,13 @@ const LIST_PARTITION_REASSIGNMENTS: Shape = Shape {
         )
         .nullable(),
     ],
+};
+
+const DESCRIBE_LOG_DIRS: Shape = Shape {
+    flexible: 2,
+    fields: &[array::<describe_log_dirs_request::DescribableLogDirTopic>(
+        "topics",
+        &[string("topic"), int32_array("partitions")],
+    )
+    .nullable()],
 };

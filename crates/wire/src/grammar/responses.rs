@@ -5,9 +5,10 @@ use super::field::*;
 use kafka_protocol::messages::{
     ApiKey, alter_configs_response, alter_partition_reassignments_response, api_versions_response,
     create_partitions_response, create_topics_response, delete_records_response, delete_topics_response,
-    describe_cluster_response, describe_configs_response, describe_topic_partitions_response, elect_leaders_response,
-    fetch_response, find_coordinator_response, incremental_alter_configs_response, list_offsets_response,
-    list_partition_reassignments_response, metadata_response, offset_for_leader_epoch_response, produce_response,
+    describe_cluster_response, describe_configs_response, describe_log_dirs_response, describe_quorum_response,
+    describe_topic_partitions_response, elect_leaders_response, fetch_response, find_coordinator_response,
+    incremental_alter_configs_response, list_offsets_response, list_partition_reassignments_response,
+    metadata_response, offset_for_leader_epoch_response, produce_response,
 };
 
 /// The shape of this API's responses, if its grammar is written down.
@@ -30,9 +31,12 @@ pub(crate) fn response_shape(key: ApiKey) -> Option<&'static Shape> {
         ApiKey::AlterConfigs => &ALTER_CONFIGS,
         ApiKey::CreatePartitions => &CREATE_PARTITIONS,
         ApiKey::DeleteRecords => &DELETE_RECORDS,
+        ApiKey::DescribeQuorum => &DESCRIBE_QUORUM,
+        ApiKey::UnregisterBroker => &UNREGISTER_BROKER,
         ApiKey::ElectLeaders => &ELECT_LEADERS,
         ApiKey::AlterPartitionReassignments => &ALTER_PARTITION_REASSIGNMENTS,
         ApiKey::ListPartitionReassignments => &LIST_PARTITION_REASSIGNMENTS,
+        ApiKey::DescribeLogDirs => &DESCRIBE_LOG_DIRS,
         _ => return None,
     })
 }
@@ -375,6 +379,61 @@ const DESCRIBE_CLUSTER: Shape = Shape {
     ],
 };
 
+const QUORUM_REPLICA: &[Field] = &[
+    int32("replica_id"),
+    uuid("replica_directory_id").since(2),
+    int64("log_end_offset"),
+    int64("last_fetch_timestamp").since(1),
+    int64("last_caught_up_timestamp").since(1),
+];
+
+const DESCRIBE_QUORUM: Shape = Shape {
+    flexible: 0,
+    fields: &[
+        int16("error_code"),
+        string("error_message").nullable().since(2),
+        array::<describe_quorum_response::TopicData>(
+            "topics",
+            &[
+                string("topic_name"),
+                array::<describe_quorum_response::PartitionData>(
+                    "partitions",
+                    &[
+                        int32("partition_index"),
+                        int16("error_code"),
+                        string("error_message").nullable().since(2),
+                        int32("leader_id"),
+                        int32("leader_epoch"),
+                        int64("high_watermark"),
+                        array::<describe_quorum_response::ReplicaState>("current_voters", QUORUM_REPLICA),
+                        array::<describe_quorum_response::ReplicaState>("observers", QUORUM_REPLICA),
+                    ],
+                ),
+            ],
+        ),
+        array::<describe_quorum_response::Node>(
+            "nodes",
+            &[
+                int32("node_id"),
+                array::<describe_quorum_response::Listener>(
+                    "listeners",
+                    &[string("name"), string("host"), int16("port")],
+                ),
+            ],
+        )
+        .since(2),
+    ],
+};
+
+const UNREGISTER_BROKER: Shape = Shape {
+    flexible: 0,
+    fields: &[
+        int32("throttle_time_ms"),
+        int16("error_code"),
+        string("error_message").nullable(),
+    ],
+};
+
 const DESCRIBE_TOPIC_PARTITIONS: Shape = Shape {
     flexible: 0,
     fields: &[
@@ -556,6 +615,39 @@ const LIST_PARTITION_REASSIGNMENTS: Shape = Shape {
                         int32_array("removing_replicas"),
                     ],
                 ),
+            ],
+        ),
+    ],
+};
+
+const DESCRIBE_LOG_DIRS: Shape = Shape {
+    flexible: 2,
+    fields: &[
+        int32("throttle_time_ms"),
+        int16("error_code").since(3),
+        array::<describe_log_dirs_response::DescribeLogDirsResult>(
+            "results",
+            &[
+                int16("error_code"),
+                string("log_dir"),
+                array::<describe_log_dirs_response::DescribeLogDirsTopic>(
+                    "topics",
+                    &[
+                        string("name"),
+                        array::<describe_log_dirs_response::DescribeLogDirsPartition>(
+                            "partitions",
+                            &[
+                                int32("partition_index"),
+                                int64("partition_size"),
+                                int64("offset_lag"),
+                                boolean("is_future_key"),
+                            ],
+                        ),
+                    ],
+                ),
+                int64("total_bytes").since(4),
+                int64("usable_bytes").since(4),
+                boolean("is_cordoned").since(5),
             ],
         ),
     ],

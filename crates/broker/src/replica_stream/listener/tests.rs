@@ -17,6 +17,7 @@ fn image() -> Image {
         directories: Vec::new(),
         fenced: false,
         shutting_down: false,
+        silent: false,
     };
     let mut image = Image {
         cluster_id: Some("ours".into()),
