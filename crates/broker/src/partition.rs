@@ -197,6 +197,11 @@ impl Partition {
         }
     }
 
+    /// Of an idle replica: the last that it stated a position in.
+    pub fn generation(&self) -> StreamGeneration {
+        self.generation
+    }
+
     /// ◆ Above every generation that this broker used before, in earlier registrations too.
     pub fn raise_generation(&mut self, least: StreamGeneration) {
         self.generation = self.generation.max(least);

@@ -3,7 +3,7 @@ use crate::faults::{Fault, LOG_DIRS, RESERVE_BYTES, Schedule};
 use crate::history::History;
 use crate::sim_host::SimHost;
 use crate::trace::Trace;
-use crate::{check, workload};
+use crate::{check, reassign, workload};
 use host::sim_disk::{Failing, SimDisk};
 use host::{Disk, HostRef, OpenMode};
 use ottla::Node;
@@ -169,10 +169,24 @@ pub fn run(plan: &Plan) -> Outcome {
         workload::consume(client, mix(seed, 101, 0), seen, until).await;
         Ok(())
     });
+    let client = Client::new(names.clone(), KAFKA_PORT);
+    sim.client("m0", async move {
+        reassign::move_about(client, mix(seed, 105, 0), until).await;
+        Ok(())
+    });
     let content = Rc::new(RefCell::new(None));
     let (mut client, seen, found) = (Client::new(names, KAFKA_PORT), history.clone(), content.clone());
     sim.client("r0", async move {
-        tokio::time::sleep(until + CALM_AFTER).await;
+        let began = tokio::time::Instant::now();
+        tokio::time::sleep(until).await;
+        if tokio::time::timeout(CALM_AFTER, reassign::everywhere(&mut client))
+            .await
+            .is_err()
+        {
+            let problem = "not every replica is in sync after all has healed";
+            seen.borrow_mut().problems.push(problem.to_owned());
+        }
+        tokio::time::sleep_until(began + until + CALM_AFTER).await;
         let least = {
             let history = seen.borrow();
             let mut least: BTreeMap<i32, i64> = BTreeMap::new();

@@ -17,10 +17,12 @@ const EFFECTS: [&str; 5] = [
 fn seeds_find_nothing() {
     let mut failures = Vec::new();
     let mut seen = std::collections::BTreeSet::new();
+    let mut moved = 0;
     for seed in 1..=SEEDS {
         let outcome = run(&Plan::new(seed, 15));
         println!("{}", outcome.summary(seed));
         seen.extend(EFFECTS.into_iter().filter(|effect| outcome.trace.contains(effect)));
+        moved += outcome.trace.matches("deleting a replica").count();
         if outcome.acknowledged < 100 {
             failures.push(format!(
                 "seed {seed}: only {} records were acknowledged: the run proves nothing",
@@ -31,6 +33,7 @@ fn seeds_find_nothing() {
     }
     let missing: Vec<_> = EFFECTS.iter().filter(|effect| !seen.contains(*effect)).collect();
     assert!(missing.is_empty(), "the faults do not show it: {missing:?}");
+    assert!(moved > 20, "only {moved} replicas were moved away");
     assert!(
         failures.is_empty(),
         "replay with `make sim SEED=n`:\n{}",
