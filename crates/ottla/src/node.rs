@@ -270,6 +270,8 @@ impl Node {
             .map_err(|error| StartError::Broker(error.to_string()))?;
         self.broker = Some(broker.clone());
         self.state.serves(&broker);
+        let data_plane = broker.clone();
+        self.control.speaks_for(move || data_plane.silence());
         self.accepting = Some(tokio::task::spawn_local(async move {
             loop {
                 match listener.accept().await {

@@ -1,7 +1,7 @@
 use crate::call_handling;
 use crate::leadership::Leadership;
 use crate::log_storage::LogStorage;
-use crate::network::{Network, address};
+use crate::network::{AddressBook, Network, address, endpoint};
 use crate::pb;
 use crate::raft_error::{ProposeError, RaftError};
 use crate::raft_status::RaftStatus;
@@ -18,7 +18,7 @@ use openraft::errors::{
 use openraft::type_config::async_runtime::WatchReceiver;
 use openraft::{BasicNode, Config, ReadPolicy, SnapshotPolicy};
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 use tokio::sync::{Mutex, watch};
 use types::{LogIndex, Monotonic, RaftId, Timings, limits};
@@ -56,6 +56,8 @@ pub struct RaftNode {
     leadership: watch::Receiver<Leadership>,
     /// Why Raft has stopped. Metrics change with every tick: they are watched in one place only.
     failure: Arc<watch::Sender<Option<String>>>,
+    /// When a leader was last heard, and which.
+    heard: Arc<std::sync::Mutex<Option<(RaftId, Monotonic)>>>,
     /// Membership changes go one by one.
     pub(crate) changing: Arc<Mutex<()>>,
 }
@@ -122,7 +124,9 @@ impl RaftNode {
                 ..pb::Envelope::default()
             },
             append_ttl: options.timings.call_timeout / 2,
+            addresses: AddressBook::default(),
         };
+        let addresses = network.addresses.clone();
         let config = Arc::new(config(&options)?);
         let raft = Raft::new(options.raft_id.0, config, network, LogStorage(store), machine)
             .await
@@ -132,9 +136,20 @@ impl RaftNode {
         let failure = Arc::new(watch::Sender::new(None));
         let fails = failure.clone();
         runtime::spawn(async move {
+            let mut membership = None;
             while metrics.changed().await.is_ok() {
                 let (next, running) = {
                     let metrics = metrics.borrow_watched();
+                    let newest = metrics.membership_config.log_id();
+                    if membership != *newest {
+                        membership.clone_from(newest);
+                        let nodes = metrics.membership_config.membership().nodes();
+                        addresses.replace(
+                            nodes
+                                .filter_map(|(id, node)| Some((*id, endpoint(&node.addr)?)))
+                                .collect(),
+                        );
+                    }
                     (Leadership::of(&metrics), metrics.running_state.clone())
                 };
                 if let Err(problem) = running {
@@ -162,6 +177,7 @@ impl RaftNode {
             image,
             leadership: seen,
             failure,
+            heard: Arc::default(),
             changing: Arc::new(Mutex::new(())),
         })
     }
@@ -266,12 +282,27 @@ impl RaftNode {
     /// # Errors
     /// It is for another cluster or another member, or makes no sense, or the node has stopped.
     pub async fn handle(&self, request: pb::CallRequest) -> Result<pb::CallReply, String> {
+        let leader = match (&request.envelope, &request.call) {
+            (Some(envelope), Some(pb::call_request::Call::AppendEntries(_))) => Some(RaftId(envelope.sender_raft_id)),
+            _ => None,
+        };
+        let arrived = self.host.now();
         let answer = call_handling::answer(&self.raft, &self.cluster_id, self.id, request).await;
         if answer.as_ref().is_err_and(|why| why == call_handling::GIVEN_UP) {
             fail(&self.failure, call_handling::GIVEN_UP.to_owned());
             self.shutdown().await;
         }
-        answer
+        let reply = answer?;
+        if let Some(leader) = leader {
+            *self.heard.lock().unwrap_or_else(PoisonError::into_inner) = Some((leader, arrived));
+        }
+        Ok(reply)
+    }
+
+    /// The last member that this node has heard of as a leader, and when.
+    #[must_use]
+    pub fn last_heard(&self) -> Option<(RaftId, Monotonic)> {
+        *self.heard.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Returns why Raft has stopped, once it has: its store failed, or it was shut down.
