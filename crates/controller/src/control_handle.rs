@@ -3,8 +3,8 @@ use crate::forwarding::Forward;
 use crate::messages;
 use crate::shared::DataPlane;
 use crate::{
-    AlterConfigs, AlterPartition, AlteredPartition, ClusterStatus, CreatePartitions, CreateTopics, CreatedTopic,
-    DeletedTopic, ElectLeaders, MarkStrict, PartitionOutcomes, PlanError, TopicRef,
+    AlterConfigs, AlterPartition, AlterReassignments, AlteredPartition, ClusterStatus, CreatePartitions, CreateTopics,
+    CreatedTopic, DeletedTopic, ElectLeaders, MarkStrict, PartitionOutcomes, PlanError, TopicRef,
 };
 use host::HostRef;
 use metadata::Image;
@@ -113,6 +113,21 @@ impl ControlHandle {
         let request = Request::ElectLeaders(messages::elect_leaders(command));
         match self.call(request, DEADLINE).await? {
             Reply::ElectLeaders(reply) => {
+                self.applied(reply.index).await;
+                Ok(messages::partition_outcomes(reply.topics))
+            }
+            _ => Err(ErrorCode::UnknownServerError),
+        }
+    }
+
+    /// Starts, changes and cancels reassignments (KIP-455). Returns once this node's own image holds them.
+    ///
+    /// # Errors
+    /// As [`Self::create_topics`].
+    pub async fn alter_reassignments(&self, command: AlterReassignments) -> Result<PartitionOutcomes, ErrorCode> {
+        let request = Request::AlterReassignments(messages::alter_reassignments(command));
+        match self.call(request, DEADLINE).await? {
+            Reply::AlterReassignments(reply) => {
                 self.applied(reply.index).await;
                 Ok(messages::partition_outcomes(reply.topics))
             }

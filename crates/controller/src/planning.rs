@@ -2,7 +2,7 @@
 
 use crate::envelope::{endpoint, refusal};
 use crate::identity::remembers;
-use crate::messages::{bytes_of, config_change, outcomes_message, resource, resource_message, topic_id};
+use crate::messages::{bytes_of, config_change, outcomes_message, reassignments, resource, resource_message, topic_id};
 use crate::options::ControlOptions;
 use metadata::plan::{self, PlanError};
 use metadata::{BrokerRegistration, DirectoryOutcome, DirectoryReport, Endpoint, Image, Record};
@@ -62,6 +62,16 @@ pub(crate) fn plan(image: &Image, request: &Request, context: &Context<'_>) -> P
         Request::CreatePartitions(create) => create_partitions(image, create, context),
         Request::DeleteTopics(delete) => delete_topics(image, delete),
         Request::ElectLeaders(elect) => elect_leaders(image, elect),
+        Request::AlterReassignments(alter) => {
+            let plan = plan::alter_reassignments(image, &reassignments(alter));
+            Planned {
+                reply: Reply::AlterReassignments(pb::AlterReassignmentsReply {
+                    topics: outcomes_message(plan.response),
+                    index: 0,
+                }),
+                records: plan.records,
+            }
+        }
         Request::AlterPartitions(alter) => alter_partitions(image, alter),
         Request::AlterConfigs(alter) => alter_configs(image, alter),
         Request::AllocateProducerIds(allocate) => {

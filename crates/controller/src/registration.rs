@@ -193,7 +193,9 @@ async fn sessions(shared: &Shared, broker_epoch: BrokerEpoch, incarnation: u128)
     }
 }
 
-/// Heartbeats until the session ends. Whether the registration is stale.
+/// Heartbeats until the session ends, or nothing has come back for as long as fences a broker: what is sent on a connection
+/// that a broken network has lost fails late, if at all, and a new one stands as soon as the network does. Whether the
+/// registration is stale.
 async fn heartbeats(
     shared: &Shared,
     mut session: Session,
@@ -205,6 +207,7 @@ async fn heartbeats(
     timer.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     let at = leadership.borrow_and_update().leader.clone();
     let mut fenced = true;
+    let mut heard = shared.host.now();
     let mut hung = false;
     loop {
         tokio::select! {
@@ -219,7 +222,9 @@ async fn heartbeats(
                 if hangs {
                     continue;
                 }
-                if !heartbeat(shared, &session, broker_epoch).await {
+                if shared.host.now().since(heard) >= shared.options.timings.broker_session
+                    || !heartbeat(shared, &session, broker_epoch).await
+                {
                     return false;
                 }
             }
@@ -230,7 +235,10 @@ async fn heartbeats(
                 }
             }
             next = session.recv.recv() => match next.map(broker_message) {
-                Some(Some(Message::HeartbeatReply(reply))) => fenced = reply.fenced,
+                Some(Some(Message::HeartbeatReply(reply))) => {
+                    fenced = reply.fenced;
+                    heard = shared.host.now();
+                }
                 Some(Some(Message::Stale(stale))) => {
                     tracing::debug!(reason = stale.reason, "the controller ends the session");
                     return stale.register_again;

@@ -55,7 +55,7 @@ pub struct RaftNode {
     image: watch::Receiver<Arc<Image>>,
     leadership: watch::Receiver<Leadership>,
     /// Why Raft has stopped. Metrics change with every tick: they are watched in one place only.
-    failure: watch::Receiver<Option<String>>,
+    failure: Arc<watch::Sender<Option<String>>>,
     /// When a leader was last heard, and which.
     heard: Arc<std::sync::Mutex<Option<(RaftId, Monotonic)>>>,
     /// Membership changes go one by one.
@@ -82,6 +82,15 @@ fn config(options: &RaftOptions) -> Result<Config, RaftError> {
     }
     .validate()
     .map_err(|error| RaftError::Config(error.to_string()))
+}
+
+/// The first reason stands: what follows is its consequence.
+fn fail(failure: &watch::Sender<Option<String>>, why: String) {
+    failure.send_if_modified(|known| {
+        let first = known.is_none();
+        known.get_or_insert(why);
+        first
+    });
 }
 
 fn fatal(error: impl std::fmt::Display) -> RaftError {
@@ -124,7 +133,8 @@ impl RaftNode {
             .map_err(fatal)?;
         let mut metrics = raft.metrics();
         let (leads, seen) = watch::channel(Leadership::of(&metrics.borrow_watched()));
-        let (fails, failure) = watch::channel(None);
+        let failure = Arc::new(watch::Sender::new(None));
+        let fails = failure.clone();
         runtime::spawn(async move {
             let mut membership = None;
             while metrics.changed().await.is_ok() {
@@ -143,7 +153,7 @@ impl RaftNode {
                     (Leadership::of(&metrics), metrics.running_state.clone())
                 };
                 if let Err(problem) = running {
-                    fails.send_replace(Some(problem.to_string()));
+                    fail(&fails, problem.to_string());
                 }
                 leads.send_if_modified(|last| {
                     let differs = *last != next;
@@ -285,7 +295,12 @@ impl RaftNode {
             _ => None,
         };
         let arrived = self.host.now();
-        let reply = call_handling::answer(&self.raft, &self.cluster_id, self.id, request).await?;
+        let answer = call_handling::answer(&self.raft, &self.cluster_id, self.id, request).await;
+        if answer.as_ref().is_err_and(|why| why == call_handling::GIVEN_UP) {
+            fail(&self.failure, call_handling::GIVEN_UP.to_owned());
+            self.shutdown().await;
+        }
+        let reply = answer?;
         if let Some(leader) = leader {
             *self.heard.lock().unwrap_or_else(PoisonError::into_inner) = Some((leader, arrived));
         }
@@ -300,7 +315,7 @@ impl RaftNode {
 
     /// Returns why Raft has stopped, once it has: its store failed, or it was shut down.
     pub async fn failed(&self) -> String {
-        let mut failure = self.failure.clone();
+        let mut failure = self.failure.subscribe();
         match failure.wait_for(Option::is_some).await {
             Ok(why) => why.clone().unwrap_or_default(),
             Err(_) => "raft has ended".into(),

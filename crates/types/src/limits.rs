@@ -152,3 +152,6 @@ pub const SCRUB_PART_BYTES: u64 = 1024 * 1024;
 /// File handles that a node needs beside those of client connections and of the segments that it reads: listeners,
 /// peers, RocksDB, active segments.
 pub const FILE_HANDLES_BESIDE: u64 = 500;
+/// Of those, what neither segments that are kept open nor clients may take: for what needs a handle for a moment, a new
+/// file, the sync of a directory.
+pub const FILE_HANDLES_KEPT: u64 = 64;
