@@ -65,17 +65,19 @@ class Producer(threading.Thread):
             self.acks.append((message.partition(), sent, time.monotonic()))
 
 
-def measure(bootstrap, leads, kill, patience=60, topic=None):
-    """Gaps in seconds of the partitions in `leads` for one kill."""
+def measure(bootstrap, leads, kill, topic=None, takes_time=False):
+    """Gaps in seconds of the partitions in `leads` for one kill, which `takes_time` until it is done."""
     producer = Producer(bootstrap, topic or TOPIC)
     producer.start()
     # librdkafka looks for leaderless partitions once a second: the kill must not keep step with that.
     time.sleep(1.5 + PHASE.random())
     killed = time.monotonic()
     kill()
+    if takes_time:
+        killed = time.monotonic()
     gaps = {}
     seen = 0
-    while len(gaps) < len(leads) and time.monotonic() - killed < patience:
+    while len(gaps) < len(leads) and time.monotonic() - killed < 60:
         acks = producer.acks
         for partition, sent, acknowledged in acks[seen:]:
             if partition in leads and sent > killed:
@@ -142,7 +144,7 @@ def silence(machines):
                     healed = threading.Timer(12, lambda: cluster.signal(victim, signal.SIGCONT) if stopped else machines.heal())
                     healed.start()
                     hush = (lambda: cluster.signal(victim, signal.SIGSTOP)) if stopped else (lambda: machines.drop(victim))
-                    found = measure(cluster.bootstrap, leads, hush, topic=topic)
+                    found = measure(cluster.bootstrap, leads, hush, topic=topic, takes_time=True)
                     healed.join()
                     cluster.wait_in_sync(topic)
                     gaps += found
