@@ -25,13 +25,13 @@ impl Partitions {
     fn of(image: &Image, me: NodeId) -> Self {
         let mut counted = Self::default();
         for topic in image.topics.values() {
-            let min_isr = image.effective_min_isr(topic);
             for partition in &topic.partitions {
+                let min_isr = image.effective_min_isr(topic, partition);
                 counted.all += 1;
                 counted.offline += u64::from(partition.leader.is_none());
                 if partition.leader == Some(me) {
                     counted.led += 1;
-                    counted.under_replicated += u64::from(partition.isr.len() < partition.replicas.len());
+                    counted.under_replicated += u64::from(partition.isr.len() < partition.original_replicas().count());
                     counted.under_min_isr += u64::from(partition.isr.len() < min_isr);
                     let can_be_less = partition.replicas.len() > min_isr;
                     counted.at_min_isr += u64::from(partition.isr.len() == min_isr && can_be_less);

@@ -278,7 +278,8 @@ async fn run<S: AsyncRead + AsyncWrite + Unpin>(
                     step = reading => step?,
                     () = tokio::time::sleep_until(deadline), if queue.is_empty() || ended.is_some() => return Err(Closed::Idle),
                     Ok(()) = silence.changed(), if leaves_at.is_none() => {
-                        leaves_at = Some(Instant::now() + limits::SILENCE_SPREAD.mul_f64(fraction(services)));
+                        let turn = *silence.borrow_and_update();
+                        leaves_at = Some(Instant::now() + turn + limits::SILENCE_SPREAD.mul_f64(fraction(services)));
                         continue;
                     }
                     () = tokio::time::sleep_until(leaves_at.unwrap_or(deadline)), if leaves_at.is_some() && ended.is_none() => {

@@ -3,7 +3,7 @@
 use controller::ClusterStatus;
 use futures::future::LocalBoxFuture;
 use metadata::Image;
-use metadata::plan::{AlterConfigs, CreatePartitions, ElectLeaders, PartitionOutcomes, PlanError};
+use metadata::plan::{AlterConfigs, AlterReassignments, CreatePartitions, ElectLeaders, PartitionOutcomes, PlanError};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use types::{ErrorCode, NodeId, TopicId};
@@ -28,6 +28,12 @@ pub trait Control {
 
     /// Elects leaders.
     fn elect_leaders(&self, command: ElectLeaders) -> LocalBoxFuture<'static, Result<PartitionOutcomes, ErrorCode>>;
+
+    /// Starts, changes and cancels reassignments.
+    fn alter_reassignments(
+        &self,
+        command: AlterReassignments,
+    ) -> LocalBoxFuture<'static, Result<PartitionOutcomes, ErrorCode>>;
 
     /// One answer per resource, in order.
     fn alter_configs(&self, command: AlterConfigs) -> LocalBoxFuture<'static, Outcomes>;

@@ -3,9 +3,10 @@
 use crate::memory_budget::Fetched;
 use crate::produce::{self, Produced};
 use crate::{
-    Services, alter_configs, api_versions, create_partitions, create_topics, delete_records, delete_topics,
-    describe_cluster, describe_configs, describe_log_dirs, describe_quorum, describe_topic_partitions, elect_leaders,
-    fetch, find_coordinator, init_producer_id, list_offsets, metadata_api, offset_for_leader_epoch, unregister_broker,
+    Services, alter_configs, alter_partition_reassignments, api_versions, create_partitions, create_topics,
+    delete_records, delete_topics, describe_cluster, describe_configs, describe_log_dirs, describe_quorum,
+    describe_topic_partitions, elect_leaders, fetch, find_coordinator, init_producer_id, list_offsets,
+    list_partition_reassignments, metadata_api, offset_for_leader_epoch, unregister_broker,
 };
 use bytes::Bytes;
 use futures::future::LocalBoxFuture;
@@ -96,6 +97,12 @@ async fn answer(
         RequestKind::CreatePartitions(r) => {
             ResponseKind::CreatePartitions(create_partitions::answer(services, r).await)
         }
+        RequestKind::AlterPartitionReassignments(r) => {
+            ResponseKind::AlterPartitionReassignments(alter_partition_reassignments::answer(services, r).await)
+        }
+        RequestKind::ListPartitionReassignments(r) => {
+            ResponseKind::ListPartitionReassignments(list_partition_reassignments::answer(&image, &r))
+        }
         RequestKind::ElectLeaders(r) => ResponseKind::ElectLeaders(elect_leaders::answer(services, r).await),
         RequestKind::DeleteRecords(r) => ResponseKind::DeleteRecords(delete_records::answer(services, r).await),
         RequestKind::DescribeLogDirs(r) => ResponseKind::DescribeLogDirs(describe_log_dirs::answer(services, r).await),
@@ -154,6 +161,12 @@ mod tests {
                 RequestKind::IncrementalAlterConfigs(IncrementalAlterConfigsRequest::default())
             }
             ApiKey::CreatePartitions => RequestKind::CreatePartitions(CreatePartitionsRequest::default()),
+            ApiKey::AlterPartitionReassignments => {
+                RequestKind::AlterPartitionReassignments(AlterPartitionReassignmentsRequest::default())
+            }
+            ApiKey::ListPartitionReassignments => {
+                RequestKind::ListPartitionReassignments(ListPartitionReassignmentsRequest::default())
+            }
             ApiKey::ElectLeaders => RequestKind::ElectLeaders(ElectLeadersRequest::default()),
             ApiKey::DeleteRecords => RequestKind::DeleteRecords(DeleteRecordsRequest::default()),
             ApiKey::DescribeLogDirs => RequestKind::DescribeLogDirs(DescribeLogDirsRequest::default()),

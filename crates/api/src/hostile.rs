@@ -5,8 +5,8 @@ mod sockets;
 use crate::test_image::{cluster, topic_id};
 use crate::test_node::{TestNode, run};
 use crate::{
-    alter_configs, create_partitions, delete_records, describe_configs, elect_leaders, fetch, list_offsets,
-    metadata_api, produce,
+    alter_configs, alter_partition_reassignments, create_partitions, delete_records, describe_configs, elect_leaders,
+    fetch, list_offsets, metadata_api, produce,
 };
 use bytes::Bytes;
 use host::{Host, RealHost};
@@ -22,8 +22,9 @@ use wire::messages::list_offsets_request::{ListOffsetsPartition, ListOffsetsTopi
 use wire::messages::metadata_request::MetadataRequestTopic;
 use wire::messages::produce_request::{PartitionProduceData, TopicProduceData};
 use wire::messages::{
-    AlterConfigsRequest, CreatePartitionsRequest, DeleteRecordsRequest, DescribeConfigsRequest, ElectLeadersRequest,
-    FetchRequest, ListOffsetsRequest, MetadataRequest, ProduceRequest, alter_configs_request, elect_leaders_request,
+    AlterConfigsRequest, AlterPartitionReassignmentsRequest, CreatePartitionsRequest, DeleteRecordsRequest,
+    DescribeConfigsRequest, ElectLeadersRequest, FetchRequest, ListOffsetsRequest, MetadataRequest, ProduceRequest,
+    alter_configs_request, alter_partition_reassignments_request, elect_leaders_request,
 };
 
 const MIB: u64 = 1 << 20;
@@ -117,6 +118,15 @@ fn administration_of_very_much() {
     let topic = elect_leaders_request::TopicPartitions::default().with_partitions((0..100_000).collect());
     let request = ElectLeadersRequest::default().with_topic_partitions(Some(vec![topic; 2]));
     costs(MIB, "elect leaders", || run(elect_leaders::answer(services, request)));
+    let partition =
+        |index| alter_partition_reassignments_request::ReassignablePartition::default().with_partition_index(index);
+    let topic = alter_partition_reassignments_request::ReassignableTopic::default()
+        .with_partitions((0..100_000).map(partition).collect());
+    let request = AlterPartitionReassignmentsRequest::default().with_topics(vec![topic; 2]);
+    costs(MIB, "alter reassignments", || {
+        run(alter_partition_reassignments::answer(services, request))
+    });
+    assert!(node.control.reassignments.borrow().is_empty());
     assert!(node.control.elections.borrow().is_empty());
     assert!(node.control.growths.borrow().is_empty() && node.control.alterations.borrow().is_empty());
     let partition = |index| DeleteRecordsPartition::default().with_partition_index(index);

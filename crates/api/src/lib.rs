@@ -3,6 +3,7 @@
 //! plane through [`control::Control`].
 
 mod alter_configs;
+mod alter_partition_reassignments;
 mod api;
 mod api_metrics;
 mod api_versions;
@@ -33,6 +34,7 @@ mod hostile;
 mod init_producer_id;
 mod leader_hint;
 mod list_offsets;
+mod list_partition_reassignments;
 mod listed_brokers;
 pub mod memory_budget;
 mod metadata_api;

@@ -11,7 +11,7 @@ use controller::{ClusterStatus, ControlHandle};
 use futures::future::LocalBoxFuture;
 use host::Incoming;
 use metadata::Image;
-use metadata::plan::{AlterConfigs, CreatePartitions, ElectLeaders, PartitionOutcomes};
+use metadata::plan::{AlterConfigs, AlterReassignments, CreatePartitions, ElectLeaders, PartitionOutcomes};
 use records::BatchHeader;
 use std::rc::{Rc, Weak};
 use std::sync::Arc;
@@ -234,6 +234,14 @@ impl Control for NodeControl {
     fn elect_leaders(&self, command: ElectLeaders) -> LocalBoxFuture<'static, Result<PartitionOutcomes, ErrorCode>> {
         let handle = self.0.clone();
         Box::pin(async move { handle.elect_leaders(command).await })
+    }
+
+    fn alter_reassignments(
+        &self,
+        command: AlterReassignments,
+    ) -> LocalBoxFuture<'static, Result<PartitionOutcomes, ErrorCode>> {
+        let handle = self.0.clone();
+        Box::pin(async move { handle.alter_reassignments(command).await })
     }
 
     fn alter_configs(&self, command: AlterConfigs) -> LocalBoxFuture<'static, Outcomes> {

@@ -12,7 +12,9 @@ use futures::FutureExt;
 use futures::future::LocalBoxFuture;
 use host::RealHost;
 use metadata::Image;
-use metadata::plan::{AlterConfigs, CreatePartitions, ElectLeaders, PartitionOutcomes, PlanError};
+use metadata::plan::{
+    AlterConfigs, AlterReassignments, CreatePartitions, ElectLeaders, PartitionOutcomes, PlanError, ReassignedPartition,
+};
 use records::BatchHeader;
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
@@ -164,6 +166,7 @@ pub(crate) struct ScriptedControl {
     /// What the controller is made to see.
     pub(crate) status: RefCell<ClusterStatus>,
     pub(crate) elections: RefCell<Vec<ElectLeaders>>,
+    pub(crate) reassignments: RefCell<Vec<AlterReassignments>>,
 }
 
 impl ScriptedControl {
@@ -243,6 +246,17 @@ impl Control for ScriptedControl {
         std::future::ready(outcomes).boxed_local()
     }
 
+    fn alter_reassignments(
+        &self,
+        command: AlterReassignments,
+    ) -> LocalBoxFuture<'static, Result<PartitionOutcomes, ErrorCode>> {
+        let numbers = |of: &[ReassignedPartition]| of.iter().map(|asked| asked.partition).collect();
+        let topics = command.topics.iter().map(|(name, of)| (name.clone(), numbers(of)));
+        let outcomes = self.partition_outcomes(&topics.collect::<Vec<_>>());
+        self.reassignments.borrow_mut().push(command);
+        std::future::ready(outcomes).boxed_local()
+    }
+
     fn alter_configs(&self, command: AlterConfigs) -> LocalBoxFuture<'static, Outcomes> {
         let asked = command.resources.len();
         self.alterations.borrow_mut().push(command);
@@ -296,6 +310,7 @@ impl TestNode {
             alterations: RefCell::default(),
             status: RefCell::default(),
             elections: RefCell::default(),
+            reassignments: RefCell::default(),
         });
         let services = Services::new(
             NodeId(1),

@@ -9,7 +9,7 @@ use controller::ClusterStatus;
 use futures::FutureExt;
 use futures::future::LocalBoxFuture;
 use host::{Host, RealHost};
-use metadata::plan::{AlterConfigs, CreatePartitions, ElectLeaders, PartitionOutcomes};
+use metadata::plan::{AlterConfigs, AlterReassignments, CreatePartitions, ElectLeaders, PartitionOutcomes};
 use metadata::{Image, PartitionImage, TopicImage};
 use records::{BatchBuilder, BatchHeader, Compression};
 use std::cell::RefCell;
@@ -124,6 +124,13 @@ impl Control for Topics {
     }
 
     fn elect_leaders(&self, _: ElectLeaders) -> LocalBoxFuture<'static, Result<PartitionOutcomes, ErrorCode>> {
+        async { Err(ErrorCode::RequestTimedOut) }.boxed_local()
+    }
+
+    fn alter_reassignments(
+        &self,
+        _: AlterReassignments,
+    ) -> LocalBoxFuture<'static, Result<PartitionOutcomes, ErrorCode>> {
         async { Err(ErrorCode::RequestTimedOut) }.boxed_local()
     }
 

@@ -4,13 +4,15 @@ use crate::shard_stats::ShardStats;
 use host::HostRef;
 use logstore::{FlushFailed, FlushJob, Flushed, Flusher};
 use replica::ProposalId;
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{Notify, mpsc};
-use types::{BrokerEpoch, DirectoryId, LeaderEpoch, NodeId, PartitionEpoch, ReplicaIncarnation, TopicPartition};
+use types::{
+    BrokerEpoch, DirectoryId, LeaderEpoch, NodeId, PartitionEpoch, ReplicaIncarnation, StreamGeneration, TopicPartition,
+};
 
 /// An ISR that a leader wants (KIP-497), on its way to the controller.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -34,6 +36,8 @@ pub(crate) struct Links {
     pub host: HostRef,
     pub node_id: NodeId,
     pub lag_max: Duration,
+    /// The highest generation of the replicas that were here and are deleted.
+    pub retired_generation: Cell<StreamGeneration>,
     pub stats: Arc<ShardStats>,
     flushers: BTreeMap<DirectoryId, Flusher>,
     flushed: mpsc::UnboundedSender<FlushResult>,
@@ -64,6 +68,7 @@ impl Links {
             host,
             node_id,
             lag_max,
+            retired_generation: Cell::default(),
             stats,
             flushers,
             flushed,

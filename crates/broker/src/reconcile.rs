@@ -4,7 +4,7 @@
 use crate::offline;
 use crate::partition::{NewReplica, Partition};
 use crate::recovered;
-use crate::shard::ShardRef;
+use crate::shard::{PartitionRef, ShardRef};
 use crate::topic_settings::{rules_of, view_of};
 use host::PoolExt;
 use logstore::LogError;
@@ -43,8 +43,7 @@ fn stand_back(shard: &ShardRef) {
 async fn reconcile(shard: &ShardRef, image: &Arc<Image>) {
     // The image holds our registration, so everything older: what it does not name is gone.
     for (tp, partition) in shard.partitions() {
-        let incarnation = partition.borrow().incarnation;
-        if mine(shard, image, tp).is_none_or(|(_, record)| record.incarnation != incarnation) {
+        if mine(shard, image, tp).is_none_or(|(_, record)| is_another(shard, &partition, record)) {
             delete(shard, tp).await;
         }
     }
@@ -78,10 +77,23 @@ fn mine<'a>(shard: &ShardRef, image: &'a Image, tp: TopicPartition) -> Option<(&
         .then_some((topic, record))
 }
 
+/// Whether the record is of another replica than the one that is here. ◆ One that was taken away and given again, with
+/// the image between them skipped, may belong into another log directory: a failure of the one that it is in would go
+/// unnoticed. It is no member of anything before it has spoken in its new life.
+fn is_another(shard: &ShardRef, partition: &PartitionRef, record: &PartitionImage) -> bool {
+    let (partition, me) = (partition.borrow(), shard.links().node_id);
+    let wanted = record.directory(me).unwrap_or_default();
+    let elsewhere = partition.directory != wanted && shard.broker().directory(wanted).is_some();
+    let member = record.isr.contains(&me) || record.elr.contains(&me) || record.last_known_elr.contains(&me);
+    record.incarnation != partition.incarnation || (elsewhere && !wanted.is_zero() && !member)
+}
+
 async fn delete(shard: &ShardRef, tp: TopicPartition) {
     let Some(partition) = shard.partition(tp) else { return };
     let change = partition.borrow_mut().become_idle(ErrorCode::UnknownTopicOrPartition);
     shard.change(tp, change);
+    let retired = &shard.links().retired_generation;
+    retired.set(retired.get().max(partition.borrow().generation()));
     let (log, topic) = {
         let mut partition = partition.borrow_mut();
         (partition.take_log(), partition.topic.clone())
@@ -106,6 +118,7 @@ async fn create(shard: &ShardRef, image: &Arc<Image>, tp: TopicPartition, topic:
     let view = view_of(image, topic, record);
     let rules = rules_of(image, shard.broker().local(), topic, view.durability);
     let (name, incarnation, config) = (topic.name.clone(), record.incarnation, rules.log);
+    let id = directory.id();
     let created = shard
         .cold_pool()
         .run(move || directory.create_log(&name, tp, incarnation, config))
@@ -114,6 +127,7 @@ async fn create(shard: &ShardRef, image: &Arc<Image>, tp: TopicPartition, topic:
         Ok(log) => log,
         // The directory says so, once.
         Err(LogError::Offline) => return,
+        Err(LogError::Full) => return offline::wait_for_room(shard, id),
         Err(error) => {
             tracing::error!(topic = topic.name, partition = tp.partition, %error, "a replica cannot be created");
             return;
@@ -124,6 +138,8 @@ async fn create(shard: &ShardRef, image: &Arc<Image>, tp: TopicPartition, topic:
         producers: ProducerStates::new(recovered::PRODUCER_EXPIRATION_MS),
         high_watermark: Offset::ZERO,
     };
-    let generation = shard.broker_epoch().map(first_generation).unwrap_or_default();
+    // ◆ Above every generation of an earlier life: an answer to that is not taken for one to this.
+    let first = shard.broker_epoch().map(first_generation).unwrap_or_default();
+    let generation = first.max(shard.links().retired_generation.get());
     shard.add_partition(Partition::new(shard.links().clone(), replica, view, rules, generation));
 }

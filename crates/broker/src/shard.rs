@@ -502,6 +502,7 @@ impl ShardRef {
             self.0.broker.measure_room();
             offline::report_failed_directories(self);
         }
+        offline::make_where_there_is_room(self);
         self.leave_what_is_not_followed();
         self.restate_refused();
         isr::mark_strict(self);

@@ -44,7 +44,7 @@ pub(crate) fn view_of(image: &Image, topic: &TopicImage, partition: &PartitionIm
         replicas: partition.replicas.clone(),
         isr: partition.isr.clone(),
         elr: partition.elr.clone(),
-        min_isr: image.effective_min_isr(topic),
+        min_isr: image.effective_min_isr(topic, partition),
         durability: if strict {
             Durability::Strict
         } else {

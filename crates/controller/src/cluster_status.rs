@@ -172,9 +172,9 @@ fn problem(
 ) -> Option<pb::PartitionProblemMessage> {
     let (kind, what) = if p.leader.is_none() {
         (1, "no leader")
-    } else if p.isr.len() < image.effective_min_isr(topic) {
+    } else if p.isr.len() < image.effective_min_isr(topic, p) {
         (2, "fewer in sync than min.insync.replicas")
-    } else if p.isr.len() < p.replicas.len() {
+    } else if p.isr.len() < p.original_replicas().count() {
         (3, "not all replicas in sync")
     } else {
         return None;

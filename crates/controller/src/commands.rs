@@ -1,6 +1,6 @@
 pub use metadata::plan::{
-    AlterConfigs, AlterConfigsResource, ConfigChange, ConfigResource, CreatePartitions, ElectLeaders, MorePartitions,
-    PartitionOutcomes, PlanError,
+    AlterConfigs, AlterConfigsResource, AlterReassignments, ConfigChange, ConfigResource, CreatePartitions,
+    ElectLeaders, MorePartitions, PartitionOutcomes, PlanError,
 };
 use std::collections::BTreeMap;
 use types::{BrokerEpoch, ErrorCode, LeaderEpoch, NodeId, PartitionEpoch, TopicId, TopicPartition};

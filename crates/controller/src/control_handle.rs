@@ -1,9 +1,10 @@
 use crate::envelope::error_code;
 use crate::forwarding::Forward;
 use crate::messages;
+use crate::shared::DataPlane;
 use crate::{
-    AlterConfigs, AlterPartition, AlteredPartition, ClusterStatus, CreatePartitions, CreateTopics, CreatedTopic,
-    DeletedTopic, ElectLeaders, MarkStrict, PartitionOutcomes, PlanError, TopicRef,
+    AlterConfigs, AlterPartition, AlterReassignments, AlteredPartition, ClusterStatus, CreatePartitions, CreateTopics,
+    CreatedTopic, DeletedTopic, ElectLeaders, MarkStrict, PartitionOutcomes, PlanError, TopicRef,
 };
 use host::HostRef;
 use metadata::Image;
@@ -33,6 +34,7 @@ pub struct ControlHandle {
     pub(crate) image: watch::Receiver<Arc<Image>>,
     pub(crate) registration: watch::Receiver<Option<BrokerEpoch>>,
     pub(crate) raft: Arc<OnceLock<RaftNode>>,
+    pub(crate) data_plane: Arc<OnceLock<DataPlane>>,
     pub(crate) forward: mpsc::Sender<Forward>,
     pub(crate) stop: watch::Sender<bool>,
     pub(crate) ended: watch::Receiver<bool>,
@@ -42,6 +44,14 @@ impl ControlHandle {
     #[must_use]
     pub fn node_id(&self) -> NodeId {
         self.node_id
+    }
+
+    /// `silence` says how long nothing has moved on some shard. ◆ The control plane's own threads would go on telling that
+    /// this node lives while what it leads hangs on a disk: with [`types::Timings::flush_stall`] of it they say nothing, so that
+    /// the broker is fenced and others lead.
+    pub fn speaks_for(&self, silence: impl Fn() -> Duration + Send + Sync + 'static) {
+        // Once, when the data plane starts.
+        let _ = self.data_plane.set(Box::new(silence));
     }
 
     /// The newest image; a watch, so images may be skipped.
@@ -103,6 +113,21 @@ impl ControlHandle {
         let request = Request::ElectLeaders(messages::elect_leaders(command));
         match self.call(request, DEADLINE).await? {
             Reply::ElectLeaders(reply) => {
+                self.applied(reply.index).await;
+                Ok(messages::partition_outcomes(reply.topics))
+            }
+            _ => Err(ErrorCode::UnknownServerError),
+        }
+    }
+
+    /// Starts, changes and cancels reassignments (KIP-455). Returns once this node's own image holds them.
+    ///
+    /// # Errors
+    /// As [`Self::create_topics`].
+    pub async fn alter_reassignments(&self, command: AlterReassignments) -> Result<PartitionOutcomes, ErrorCode> {
+        let request = Request::AlterReassignments(messages::alter_reassignments(command));
+        match self.call(request, DEADLINE).await? {
+            Reply::AlterReassignments(reply) => {
                 self.applied(reply.index).await;
                 Ok(messages::partition_outcomes(reply.topics))
             }

@@ -31,9 +31,9 @@ mod voters;
 
 pub use cluster_status::{ClusterStatus, NodeStatus, PartitionProblem, ProblemKind, RaftRole};
 pub use commands::{
-    AlterConfigs, AlterConfigsResource, AlterPartition, AlteredPartition, ConfigChange, ConfigResource,
-    CreatePartitions, CreateTopics, CreatedTopic, DeletedTopic, ElectLeaders, MarkStrict, MorePartitions, NewTopic,
-    PartitionOutcomes, PlanError, TopicRef,
+    AlterConfigs, AlterConfigsResource, AlterPartition, AlterReassignments, AlteredPartition, ConfigChange,
+    ConfigResource, CreatePartitions, CreateTopics, CreatedTopic, DeletedTopic, ElectLeaders, MarkStrict,
+    MorePartitions, NewTopic, PartitionOutcomes, PlanError, TopicRef,
 };
 pub use control_handle::ControlHandle;
 pub use control_plane::{ControlError, ControlPlane, Failure};

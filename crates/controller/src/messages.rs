@@ -3,9 +3,11 @@
 
 use crate::envelope::error_code;
 use crate::{
-    AlterConfigs, AlterPartition, AlteredPartition, ConfigChange, ConfigResource, CreatePartitions, CreateTopics,
-    CreatedTopic, DeletedTopic, ElectLeaders, MarkStrict, MorePartitions, PartitionOutcomes, PlanError, TopicRef,
+    AlterConfigs, AlterPartition, AlterReassignments, AlteredPartition, ConfigChange, ConfigResource, CreatePartitions,
+    CreateTopics, CreatedTopic, DeletedTopic, ElectLeaders, MarkStrict, MorePartitions, PartitionOutcomes, PlanError,
+    TopicRef,
 };
+use metadata::plan::ReassignedPartition;
 use raft::pb;
 use types::{BrokerEpoch, ErrorCode, LeaderEpoch, NodeId, PartitionEpoch, TopicId, TopicPartition};
 use uuid::Uuid;
@@ -104,6 +106,37 @@ pub(crate) fn elect_leaders(command: ElectLeaders) -> pb::ElectLeadersRequest {
         unclean: command.unclean,
         all: command.topics.is_none(),
         topics: command.topics.into_iter().flatten().map(topic).collect(),
+    }
+}
+
+pub(crate) fn alter_reassignments(command: AlterReassignments) -> pb::AlterReassignmentsRequest {
+    let partition = |asked: ReassignedPartition| pb::ReassignedPartitionMessage {
+        partition: asked.partition,
+        cancel: asked.replicas.is_none(),
+        replicas: asked.replicas.into_iter().flatten().map(|node| node.0).collect(),
+    };
+    let topic = |(name, partitions): (String, Vec<ReassignedPartition>)| pb::ReassignedTopicMessage {
+        name,
+        partitions: partitions.into_iter().map(partition).collect(),
+    };
+    pb::AlterReassignmentsRequest {
+        topics: command.topics.into_iter().map(topic).collect(),
+        allow_factor_change: command.allow_factor_change,
+    }
+}
+
+pub(crate) fn reassignments(request: &pb::AlterReassignmentsRequest) -> AlterReassignments {
+    let partition = |asked: &pb::ReassignedPartitionMessage| ReassignedPartition {
+        partition: asked.partition,
+        replicas: (!asked.cancel).then(|| asked.replicas.iter().copied().map(NodeId).collect()),
+    };
+    let topic = |topic: &pb::ReassignedTopicMessage| {
+        let partitions = topic.partitions.iter().map(partition).collect();
+        (topic.name.clone(), partitions)
+    };
+    AlterReassignments {
+        allow_factor_change: request.allow_factor_change,
+        topics: request.topics.iter().map(topic).collect(),
     }
 }
 

@@ -2,7 +2,7 @@
 
 use crate::envelope::{endpoint, refusal};
 use crate::identity::remembers;
-use crate::messages::{bytes_of, config_change, outcomes_message, resource, resource_message, topic_id};
+use crate::messages::{bytes_of, config_change, outcomes_message, reassignments, resource, resource_message, topic_id};
 use crate::options::ControlOptions;
 use metadata::plan::{self, PlanError};
 use metadata::{BrokerRegistration, DirectoryOutcome, DirectoryReport, Endpoint, Image, Record};
@@ -47,7 +47,7 @@ fn invalid(message: &str) -> Planned {
 /// Plans one request on the image.
 pub(crate) fn plan(image: &Image, request: &Request, context: &Context<'_>) -> Planned {
     match request {
-        Request::Join(join) => join_member(image, join),
+        Request::Join(join) => join_member(image, join, context),
         Request::RegisterBroker(register) => register_broker(image, register, context),
         Request::ControlledShutdown(shutdown) => {
             match plan::controlled_shutdown(image, NodeId(shutdown.node_id), BrokerEpoch(shutdown.broker_epoch)) {
@@ -62,6 +62,16 @@ pub(crate) fn plan(image: &Image, request: &Request, context: &Context<'_>) -> P
         Request::CreatePartitions(create) => create_partitions(image, create, context),
         Request::DeleteTopics(delete) => delete_topics(image, delete),
         Request::ElectLeaders(elect) => elect_leaders(image, elect),
+        Request::AlterReassignments(alter) => {
+            let plan = plan::alter_reassignments(image, &reassignments(alter));
+            Planned {
+                reply: Reply::AlterReassignments(pb::AlterReassignmentsReply {
+                    topics: outcomes_message(plan.response),
+                    index: 0,
+                }),
+                records: plan.records,
+            }
+        }
         Request::AlterPartitions(alter) => alter_partitions(image, alter),
         Request::AlterConfigs(alter) => alter_configs(image, alter),
         Request::AllocateProducerIds(allocate) => {
@@ -108,7 +118,26 @@ fn place(address: Option<&pb::Address>) -> Endpoint {
     address.cloned().and_then(endpoint).unwrap_or_default()
 }
 
-fn join_member(image: &Image, join: &pb::JoinRequest) -> Planned {
+/// What a node is told whose number another has.
+pub(crate) fn in_use(image: &Image, node: NodeId) -> String {
+    let at = image.broker(node).map(|broker| format!(" at {}", broker.control));
+    format!(
+        "node.id={node} is in use by a node that is alive{}. Give this node a number and directories of its own, or stop \
+         the other",
+        at.unwrap_or_default()
+    )
+}
+
+fn join_member(image: &Image, join: &pb::JoinRequest, context: &Context<'_>) -> Planned {
+    let node = NodeId(join.node_id);
+    // ◆ Another directory under this number replaces its voter: not while the node itself is alive.
+    let other = |member: &std::sync::Arc<metadata::Member>| member.directory != directory(&join.directory_id);
+    if image.member_of(node).is_some_and(other) && (context.session_alive)(node) {
+        return Planned {
+            records: Vec::new(),
+            reply: refusal(ErrorCode::DuplicateBrokerRegistration, in_use(image, node)),
+        };
+    }
     let command = plan::JoinMember {
         node_id: NodeId(join.node_id),
         directory: directory(&join.directory_id),

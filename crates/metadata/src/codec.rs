@@ -125,6 +125,8 @@ fn to_arm(record: &Record) -> Arm {
             leader_epoch: partition.leader_epoch.0,
             partition_epoch: partition.partition_epoch.0,
             strict: numbers(&partition.strict),
+            adding_replicas: numbers(&partition.adding_replicas),
+            removing_replicas: numbers(&partition.removing_replicas),
         }),
         Record::TopicRemoved { id } => Arm::TopicRemoved(pb::TopicRemoved { id: uuid(id.0) }),
         Record::TopicConfig { id, name, value } => Arm::TopicConfig(pb::TopicConfig {
@@ -277,6 +279,8 @@ fn parse_partition(m: pb::Partition) -> Result<Record, CodecError> {
             leader_epoch: LeaderEpoch(m.leader_epoch),
             partition_epoch: PartitionEpoch(m.partition_epoch),
             strict: nodes(m.strict),
+            adding_replicas: nodes(m.adding_replicas),
+            removing_replicas: nodes(m.removing_replicas),
         }),
     })
 }

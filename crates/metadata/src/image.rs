@@ -125,14 +125,15 @@ impl Image {
         partition.replicas.iter().filter_map(registered).collect()
     }
 
-    /// The lesser of `min.insync.replicas` and the replication factor, at least 1.
+    /// The lesser of `min.insync.replicas` and the partition's replication factor, at least 1. A reassignment changes the
+    /// factor when it is complete: what it adds asks for nothing before.
     #[must_use]
-    pub fn effective_min_isr(&self, topic: &TopicImage) -> usize {
+    pub fn effective_min_isr(&self, topic: &TopicImage, partition: &PartitionImage) -> usize {
         let wanted = self
             .topic_config(topic, "min.insync.replicas")
             .parse()
             .unwrap_or(1usize);
-        wanted.min(topic.replication_factor()).max(1)
+        wanted.min(partition.original_replicas().count()).max(1)
     }
 
     /// Whether an acks=all acknowledgement of this topic waits for the disk: `flush.messages=1`.

@@ -5,6 +5,7 @@
 mod allocate_producer_ids;
 mod alter_configs;
 mod alter_partitions;
+mod alter_reassignments;
 mod balance_leaders;
 mod brokers;
 mod controlled_shutdown;
@@ -22,6 +23,7 @@ mod members;
 mod new_partition;
 mod offline_directories;
 mod placement;
+mod reassignment;
 mod register_broker;
 mod resign_leaders;
 mod rules;
@@ -35,6 +37,7 @@ pub use alter_configs::{
     AlterConfigs, AlterConfigsResource, AlteredConfigs, ConfigChange, ConfigResource, alter_configs,
 };
 pub use alter_partitions::{AlterPartition, AlterPartitions, AlteredPartition, alter_partitions};
+pub use alter_reassignments::{AlterReassignments, ReassignedPartition, alter_reassignments};
 pub use balance_leaders::balance_leaders;
 pub use controlled_shutdown::controlled_shutdown;
 pub use create_partitions::{CreatePartitions, MorePartitions, create_partitions};

@@ -16,10 +16,12 @@ pub struct TopicImage {
 }
 
 impl TopicImage {
-    /// Replicas per partition; 0 without partitions.
+    /// Replicas per partition, of one that is being reassigned those that it will have; 0 without partitions.
     #[must_use]
     pub fn replication_factor(&self) -> usize {
-        self.partitions.first().map_or(0, |partition| partition.replicas.len())
+        self.partitions
+            .first()
+            .map_or(0, |partition| partition.target_replicas().count())
     }
 }
 
@@ -45,6 +47,10 @@ pub struct PartitionImage {
     pub partition_epoch: PartitionEpoch,
     /// Replicas whose acknowledged data is known to be durable.
     pub strict: Vec<NodeId>,
+    /// Replicas that a reassignment adds (KIP-455). None without one.
+    pub adding_replicas: Vec<NodeId>,
+    /// Replicas that it removes, once all others are in sync.
+    pub removing_replicas: Vec<NodeId>,
 }
 
 impl PartitionImage {
@@ -53,6 +59,24 @@ impl PartitionImage {
     pub fn directory(&self, node: NodeId) -> Option<DirectoryId> {
         let at = self.replicas.iter().position(|replica| *replica == node)?;
         self.directories.get(at).copied()
+    }
+
+    /// Whether a reassignment is under way (KIP-455).
+    #[must_use]
+    pub fn is_reassigned(&self) -> bool {
+        !self.adding_replicas.is_empty() || !self.removing_replicas.is_empty()
+    }
+
+    /// The replicas once the reassignment is complete.
+    pub fn target_replicas(&self) -> impl Iterator<Item = NodeId> {
+        let stays = |node: &NodeId| !self.removing_replicas.contains(node);
+        self.replicas.iter().copied().filter(stays)
+    }
+
+    /// The replicas from before the reassignment.
+    pub fn original_replicas(&self) -> impl Iterator<Item = NodeId> {
+        let was_there = |node: &NodeId| !self.adding_replicas.contains(node);
+        self.replicas.iter().copied().filter(was_there)
     }
 
     /// # Errors
@@ -83,6 +107,16 @@ impl PartitionImage {
                 "the last known ELR is not a set of replicas",
             ),
             (!subset(&self.strict), "the strict replicas are not a set of replicas"),
+            (
+                !subset(&self.adding_replicas) || !subset(&self.removing_replicas),
+                "adding or removing replicas are not a set of replicas",
+            ),
+            (
+                self.adding_replicas
+                    .iter()
+                    .any(|node| self.removing_replicas.contains(node)),
+                "a replica is both added and removed",
+            ),
             (
                 self.elr.iter().any(|node| self.isr.contains(node)),
                 "ISR and ELR overlap",

@@ -50,7 +50,12 @@ fn another_effective_minimum_clears_the_elr() {
         assert_eq!(cluster.state(), "1@0 isr 1 elr 3", "the same minimum");
         assert_eq!(alter(&mut cluster, resource, "min.insync.replicas", set("9")), None);
         assert_eq!(cluster.state(), "1@0 isr 1 elr ");
-        assert_eq!(cluster.image.effective_min_isr(cluster.image.topic("t").unwrap()), 3);
+        assert_eq!(
+            cluster
+                .image
+                .effective_min_isr(cluster.image.topic("t").unwrap(), cluster.partition()),
+            3
+        );
     }
 }
 

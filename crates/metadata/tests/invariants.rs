@@ -3,10 +3,15 @@
 mod fixture;
 
 use fixture::{Cluster, TP};
-use metadata::plan::{self, AlterPartition, AlterPartitions, OfflineDirectories, ResignLeaders};
+use metadata::plan::{
+    self, AlterPartition, AlterPartitions, AlterReassignments, OfflineDirectories, ReassignedPartition, ResignLeaders,
+};
 use metadata::{DirectoryOutcome, Image, PartitionImage, decode_records, encode_records};
 use proptest::prelude::*;
+use std::collections::BTreeSet;
 use types::NodeId;
+
+const NODES: i32 = 5;
 
 #[derive(Debug, Clone)]
 enum Step {
@@ -20,10 +25,13 @@ enum Step {
     Restart(i32, bool, bool),
     /// An ISR by bit mask.
     Alter(u8),
+    /// The replicas are to be these, by bit mask, from this one on; none: the reassignment is cancelled.
+    Reassign(u8, usize),
+    Prefer,
 }
 
 fn step() -> impl Strategy<Value = Step> {
-    let node = 1..=3i32;
+    let node = 1..=NODES;
     prop_oneof![
         node.clone().prop_map(Step::Fence),
         node.clone().prop_map(Step::Unfence),
@@ -32,7 +40,11 @@ fn step() -> impl Strategy<Value = Step> {
         node.clone().prop_map(Step::FailDirectory),
         (node, any::<bool>(), prop::bool::weighted(0.2))
             .prop_map(|(node, clean, wiped)| Step::Restart(node, clean, wiped)),
-        (0u8..8).prop_map(Step::Alter),
+        (0u8..1 << NODES).prop_map(Step::Alter),
+        // Most proposals bring everybody in.
+        Just(Step::Alter(u8::MAX)),
+        (0u8..1 << NODES, 0usize..4).prop_map(|(mask, first)| Step::Reassign(mask, first)),
+        Just(Step::Prefer),
     ]
 }
 
@@ -77,7 +89,9 @@ fn take(cluster: &mut Cluster, step: &Step) {
             let Some(leader) = cluster.partition().leader else {
                 return;
             };
-            let members = (1..=3).filter(|node| mask & (1 << (node - 1)) != 0);
+            let live = |node: &NodeId| mask != u8::MAX || cluster.image.may_lead(*node);
+            let replicas = cluster.partition().replicas.iter().copied().filter(live);
+            let members = replicas.map(|node| node.0).filter(|node| mask & (1 << (node - 1)) != 0);
             let asked = AlterPartition {
                 tp: TP,
                 leader_epoch: cluster.partition().leader_epoch,
@@ -91,6 +105,28 @@ fn take(cluster: &mut Cluster, step: &Step) {
                 partitions: vec![asked],
             };
             let records = plan::alter_partitions(&cluster.image, &command).unwrap().records;
+            cluster.apply(&records);
+        }
+        Step::Reassign(mask, first) => {
+            let mut replicas: Vec<NodeId> = (1..=NODES)
+                .filter(|node| mask & (1 << (node - 1)) != 0)
+                .map(NodeId)
+                .collect();
+            let turn = first.checked_rem(replicas.len()).unwrap_or(0);
+            replicas.rotate_left(turn);
+            let asked = ReassignedPartition {
+                partition: 0,
+                replicas: (!replicas.is_empty()).then_some(replicas),
+            };
+            let command = AlterReassignments {
+                allow_factor_change: true,
+                topics: vec![("t".into(), vec![asked])],
+            };
+            let records = plan::alter_reassignments(&cluster.image, &command).records;
+            cluster.apply(&records);
+        }
+        Step::Prefer => {
+            let records = plan::balance_leaders(&cluster.image, 0).records;
             cluster.apply(&records);
         }
     }
@@ -110,6 +146,8 @@ fn check(
             .chain(&after.elr)
             .all(|node| after.replicas.contains(node))
     );
+    // An ISR that completes a reassignment may be all new, and so its leader.
+    let joined = matches!(step, Step::Alter(_)) && before.is_reassigned() && !after.is_reassigned();
     prop_assert!(!after.elr.iter().any(|node| after.isr.contains(node)));
     if let Some(leader) = after.leader {
         prop_assert!(after.isr.contains(&leader) && image.alive(leader));
@@ -122,7 +160,7 @@ fn check(
                 .iter()
                 .any(|list| list.contains(&leader))
         });
-        prop_assert!(clean, "an unclean election");
+        prop_assert!(clean || joined, "an unclean election");
     }
     if after != before {
         prop_assert_eq!(after.partition_epoch.0, before.partition_epoch.0 + 1);
@@ -142,8 +180,42 @@ fn check(
             .iter()
             .chain(&before.elr)
             .any(|node| after.isr.contains(node) || after.elr.contains(node));
-        prop_assert!(eligible || (before.isr.is_empty() && before.elr.is_empty()));
+        prop_assert!(eligible || joined || (before.isr.is_empty() && before.elr.is_empty()));
         prop_assert!(before.isr.is_empty() || !after.isr.is_empty());
+    }
+    Ok(())
+}
+
+/// Whoever is in the ISR or eligible holds all that was ever committed: by whoever leads, while enough are in sync.
+fn hold(
+    holders: &mut BTreeSet<NodeId>,
+    step: &Step,
+    before: &PartitionImage,
+    cluster: &Cluster,
+) -> Result<(), TestCaseError> {
+    let after = cluster.partition();
+    match *step {
+        // They have caught up, or would not be proposed.
+        Step::Alter(_) => holders.extend(after.isr.iter().filter(|node| !before.isr.contains(node))),
+        Step::Restart(node, _, true) => {
+            holders.remove(&NodeId(node));
+        }
+        _ => {}
+    }
+    // What is no replica any more is deleted.
+    holders.retain(|node| after.replicas.contains(node));
+    for node in after.isr.iter().chain(&after.elr) {
+        prop_assert!(
+            holders.contains(node),
+            "{:?}: {} of {:?} may lack committed records",
+            step,
+            node,
+            after
+        );
+    }
+    let topic = cluster.image.topic("t").unwrap();
+    if after.leader.is_some() && after.isr.len() >= cluster.image.effective_min_isr(topic, after) {
+        holders.retain(|node| after.isr.contains(node));
     }
     Ok(())
 }
@@ -152,11 +224,16 @@ proptest! {
     #[test]
     fn partitions_keep_their_invariants(steps in prop::collection::vec(step(), 1..60), strict: bool) {
         let configs: &[(&str, &str)] = if strict { &[] } else { &[("flush.messages", "9")] };
-        let mut cluster = Cluster::with_topic(configs);
+        let mut cluster = Cluster::of(NODES);
+        cluster.create(configs, &[1, 2, 3]);
+        let mut holders: BTreeSet<NodeId> = cluster.partition().replicas.iter().copied().collect();
         for step in &steps {
             let before = cluster.partition().clone();
             take(&mut cluster, step);
             check(step, &cluster.image, &before, cluster.partition(), strict)?;
+            if strict {
+                hold(&mut holders, step, &before, &cluster)?;
+            }
         }
         let bytes = encode_records(&cluster.image.to_snapshot());
         let restored = Image::from_snapshot(cluster.image.index, &decode_records(&bytes).unwrap()).unwrap();

@@ -23,6 +23,13 @@ fn samples() -> Vec<Record> {
         leader_epoch: LeaderEpoch(4),
         partition_epoch: PartitionEpoch(5),
         strict: nodes(&[1, 2]),
+        adding_replicas: Vec::new(),
+        removing_replicas: Vec::new(),
+    };
+    let reassigned = PartitionImage {
+        adding_replicas: nodes(&[3]),
+        removing_replicas: nodes(&[2]),
+        ..partition.clone()
     };
     let endpoint = Endpoint {
         host: "node-7".into(),
@@ -77,6 +84,11 @@ fn samples() -> Vec<Record> {
             value: Some("2".into()),
         },
         Record::NextProducerId { next: 1000 },
+        // Since metadata.version 1 was first written.
+        Record::Partition {
+            tp: TP,
+            partition: Box::new(reassigned),
+        },
     ]
 }
 

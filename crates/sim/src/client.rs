@@ -5,7 +5,7 @@ use std::time::Duration;
 use tokio::io::AsyncWriteExt;
 use wire::StrBytes;
 use wire::messages::metadata_request::MetadataRequestTopic;
-use wire::messages::{MetadataRequest, RequestKind, ResponseKind, TopicName};
+use wire::messages::{MetadataRequest, MetadataResponse, RequestKind, ResponseKind, TopicName};
 use wire::{ApiKey, FrameReader};
 
 const ANSWER: Duration = Duration::from_millis(1_500);
@@ -79,11 +79,17 @@ impl Client {
         Ok(response)
     }
 
-    /// Asks `node` where the partitions of `topic` are led.
+    /// How many replicas of each partition of `topic` are in sync, as `node` sees it.
     ///
     /// # Errors
     /// As [`Client::call`].
-    pub async fn refresh(&mut self, node: usize, topic: &str) -> anyhow::Result<()> {
+    pub async fn in_sync(&mut self, node: usize, topic: &str) -> anyhow::Result<Vec<usize>> {
+        let answer = self.metadata(node, topic).await?;
+        let partitions = answer.topics.iter().flat_map(|topic| &topic.partitions);
+        Ok(partitions.map(|partition| partition.isr_nodes.len()).collect())
+    }
+
+    async fn metadata(&mut self, node: usize, topic: &str) -> anyhow::Result<MetadataResponse> {
         let wanted =
             MetadataRequestTopic::default().with_name(Some(TopicName(StrBytes::from_string(topic.to_owned()))));
         let request = MetadataRequest::default()
@@ -92,9 +98,18 @@ impl Client {
         let answer = self
             .call(node, ApiKey::Metadata, 9, &RequestKind::Metadata(request))
             .await?;
-        let ResponseKind::Metadata(answer) = answer else {
-            anyhow::bail!("a wrong answer")
-        };
+        match answer {
+            ResponseKind::Metadata(answer) => Ok(answer),
+            _ => anyhow::bail!("a wrong answer"),
+        }
+    }
+
+    /// Asks `node` where the partitions of `topic` are led.
+    ///
+    /// # Errors
+    /// As [`Client::call`].
+    pub async fn refresh(&mut self, node: usize, topic: &str) -> anyhow::Result<()> {
+        let answer = self.metadata(node, topic).await?;
         for partition in answer.topics.iter().flat_map(|topic| &topic.partitions) {
             match usize::try_from(partition.leader_id.0) {
                 Ok(leader) if leader < self.nodes.len() => self.leaders.insert(partition.partition_index, leader),

@@ -8,6 +8,7 @@ mod check;
 mod client;
 mod faults;
 mod history;
+mod reassign;
 mod run;
 mod sim_host;
 mod sim_net;

@@ -114,6 +114,12 @@ async fn entry(shard: &ShardRef, out: &StreamOut, tp: TopicPartition, room: usiz
             shard.suspect(tp, rot);
             return Ok(Sent::Nothing);
         }
+        Err(LogError::OffsetOutOfRange { .. }) => {
+            out.refuse(tp, ErrorCode::OffsetOutOfRange);
+            return Ok(Sent::Nothing);
+        }
+        // It is led, or there, no more.
+        Err(LogError::Gone) => return Ok(Sent::Nothing),
         Err(error) => return Err(std::io::Error::other(error.to_string()).into()),
     };
     let headers: Vec<BatchHeader> = split_batches(&records)

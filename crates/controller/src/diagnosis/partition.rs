@@ -46,7 +46,7 @@ impl About<'_> {
     /// The same for every state.
     fn evidence(&self) -> Vec<Finding> {
         let p = self.partition;
-        let min_isr = self.facts.image.effective_min_isr(self.topic);
+        let min_isr = self.facts.image.effective_min_isr(self.topic, p);
         let text = format!(
             "replicas {}; in sync {}; ELR {}; min.insync.replicas {min_isr}; leader epoch {}",
             words::list(&p.replicas),
@@ -189,7 +189,7 @@ impl About<'_> {
 
     fn led(&self, leader: NodeId) -> Diagnosis {
         let (facts, p) = (self.facts, self.partition);
-        let min_isr = facts.image.effective_min_isr(self.topic);
+        let min_isr = facts.image.effective_min_isr(self.topic, p);
         let out: Vec<NodeId> = p
             .replicas
             .iter()

@@ -74,7 +74,7 @@ fn partitions(facts: &Facts, node: NodeId) -> Vec<Finding> {
             .filter(|other| *other != node && facts.can_lead(partition, *other))
             .collect();
         let name = format!("{}/{}", topic.name, tp.partition);
-        let min_isr = facts.image.effective_min_isr(topic);
+        let min_isr = facts.image.effective_min_isr(topic, partition);
         if left.is_empty() {
             let alone = if partition.replicas.len() == 1 {
                 "it is the only replica".to_owned()

@@ -186,6 +186,7 @@ fn finish(done: Done, index: LogIndex) {
         Reply::RegisterBroker(reply) if reply.broker_epoch == 0 => reply.broker_epoch = index.0,
         Reply::AlterPartitions(reply) => reply.index = index.0,
         Reply::ElectLeaders(reply) => reply.index = index.0,
+        Reply::AlterReassignments(reply) => reply.index = index.0,
         _ => {}
     }
     answer(command.reply, reply);

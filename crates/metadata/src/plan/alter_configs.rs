@@ -98,11 +98,14 @@ pub fn alter_configs(image: &Image, command: &AlterConfigs) -> Plan<Vec<AlteredC
 
 fn consequences(before: &Image, after: &Image) -> Vec<Record> {
     let mut draft = Draft::new(before);
-    for (tp, topic, _) in before.partitions() {
+    for (tp, topic, partition) in before.partitions() {
         let Some(topic_after) = after.topic_by_id(topic.id) else {
             continue;
         };
-        let (old, new) = (Rules::of(before, topic), Rules::of(after, topic_after));
+        let (old, new) = (
+            Rules::of(before, topic, partition),
+            Rules::of(after, topic_after, partition),
+        );
         if old == new {
             continue;
         }

@@ -1,5 +1,5 @@
 use super::draft::Draft;
-use super::rules::Rules;
+use super::rules::{Candidates, Rules};
 use super::{Plan, PlanError, brokers};
 use crate::{Image, PartitionImage};
 use std::collections::BTreeSet;
@@ -139,12 +139,14 @@ fn alter(
     // ◆ Also where the ISR is already this: the leader asks so because it does not know what became of an earlier
     // proposal. The new partition epoch tells it, and refuses that proposal should it still arrive.
     draft.touch(asked.tp);
-    if isr.len() != recorded.isr.len() || !recorded.isr.iter().all(|node| members.contains(node)) {
-        draft.change(asked.tp, |partition| {
-            Rules::of(image, topic).set_isr(partition, isr);
-            after = AlteredPartition::of(partition);
-        });
-    }
+    let rules = Rules::of(image, topic, recorded);
+    draft.change(asked.tp, |partition| {
+        if isr.len() != recorded.isr.len() || !recorded.isr.iter().all(|node| members.contains(node)) {
+            rules.set_isr(partition, isr);
+        }
+        rules.complete_reassignment(partition, Candidates::all(image));
+        after = AlteredPartition::of(partition);
+    });
     after.partition_epoch = PartitionEpoch(after.partition_epoch.0.saturating_add(1));
     Ok(after)
 }

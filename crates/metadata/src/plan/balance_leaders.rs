@@ -34,7 +34,7 @@ pub fn balance_leaders(image: &Image, imbalance_percentage: u32) -> Plan<usize> 
             break;
         }
         elections += 1;
-        let rules = Rules::of(image, topic);
+        let rules = Rules::of(image, topic, partition);
         draft.change(tp, |partition| rules.elect_preferred(partition, candidates));
     }
     Plan {

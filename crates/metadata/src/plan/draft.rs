@@ -51,9 +51,9 @@ impl<'a> Draft<'a> {
     ) {
         let image = self.image;
         for topic in image.topics.values() {
-            let rules = Rules::of(image, topic);
             for (number, partition) in (0i32..).zip(&topic.partitions) {
                 if partition.replicas.contains(&node) {
+                    let rules = Rules::of(image, topic, partition);
                     let tp = TopicPartition {
                         topic: topic.id,
                         partition: number,

@@ -77,7 +77,7 @@ fn elect(image: &Image, draft: &mut Draft<'_>, unclean: bool, name: &str, number
     }
     let rules = Rules {
         unclean,
-        ..Rules::of(image, topic)
+        ..Rules::of(image, topic, recorded)
     };
     let mut elected: Option<PartitionImage> = None;
     draft.change(tp, |partition| {

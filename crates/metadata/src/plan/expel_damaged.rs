@@ -51,7 +51,7 @@ pub fn expel_damaged(
             ErrorCode::None
         };
         if error.is_none() {
-            let rules = Rules::of(image, topic);
+            let rules = Rules::of(image, topic, partition);
             draft.change(*tp, |partition| {
                 rules.expel(partition, node, true);
                 rules.elect(partition, others);

@@ -35,7 +35,7 @@ pub fn heartbeat(image: &Image, command: Heartbeat) -> Result<Plan<HeartbeatAnsw
     let mut draft = Draft::new(image);
     for (tp, topic, partition) in image.partitions() {
         if partition.leader.is_none() && partition.replicas.contains(&node) {
-            let rules = Rules::of(image, topic);
+            let rules = Rules::of(image, topic, partition);
             draft.change(tp, |partition| rules.elect(partition, Candidates::with(image, node)));
         }
     }

@@ -8,7 +8,28 @@ use types::{ErrorCode, NodeId};
 /// # Errors
 /// `INVALID_REPLICA_ASSIGNMENT`, with Kafka's messages.
 pub(super) fn check(image: &Image, partition: i32, replicas: &[NodeId], factor: usize) -> Result<(), PlanError> {
-    let invalid = |message: String| Err(PlanError::new(ErrorCode::InvalidReplicaAssignment, message));
+    check_brokers(image, replicas)?;
+    if replicas.len() != factor {
+        return invalid(format!(
+            "The manual partition assignment includes a partition with {} replica(s), but this is not consistent with \
+             previous partitions, which have {factor} replica(s).",
+            replicas.len()
+        ));
+    }
+    if !replicas.iter().any(|node| image.may_lead(*node)) {
+        return invalid(format!(
+            "All brokers specified in the manual partition assignment for partition {partition} are fenced or in \
+             controlled shutdown."
+        ));
+    }
+    Ok(())
+}
+
+/// Checks that replicas which a client chose are on brokers that there are.
+///
+/// # Errors
+/// As [`check`].
+pub(super) fn check_brokers(image: &Image, replicas: &[NodeId]) -> Result<(), PlanError> {
     if replicas.is_empty() {
         return invalid("The manual partition assignment includes an empty replica list.".into());
     }
@@ -27,18 +48,9 @@ pub(super) fn check(image: &Image, partition: i32, replicas: &[NodeId], factor: 
             ));
         }
     }
-    if replicas.len() != factor {
-        return invalid(format!(
-            "The manual partition assignment includes a partition with {} replica(s), but this is not consistent with \
-             previous partitions, which have {factor} replica(s).",
-            replicas.len()
-        ));
-    }
-    if !replicas.iter().any(|node| image.may_lead(*node)) {
-        return invalid(format!(
-            "All brokers specified in the manual partition assignment for partition {partition} are fenced or in \
-             controlled shutdown."
-        ));
-    }
     Ok(())
+}
+
+fn invalid(message: String) -> Result<(), PlanError> {
+    Err(PlanError::new(ErrorCode::InvalidReplicaAssignment, message))
 }

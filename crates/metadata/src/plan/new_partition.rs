@@ -25,5 +25,7 @@ pub(super) fn new_partition(
         partition_epoch: PartitionEpoch(0),
         strict: if strict { replicas.clone() } else { Vec::new() },
         replicas,
+        adding_replicas: Vec::new(),
+        removing_replicas: Vec::new(),
     }
 }

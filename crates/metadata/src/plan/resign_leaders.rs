@@ -30,7 +30,7 @@ pub fn resign_leaders(image: &Image, command: &ResignLeaders) -> Result<Plan<usi
             continue;
         };
         if partition.leader == Some(node) && partition.leader_epoch == *leader_epoch {
-            let rules = Rules::of(image, topic);
+            let rules = Rules::of(image, topic, partition);
             draft.change(*tp, |partition| rules.hand_over(partition, node, others));
         }
     }

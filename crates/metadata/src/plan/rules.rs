@@ -1,7 +1,7 @@
 use crate::{Image, PartitionImage, TopicImage};
 use types::{LeaderEpoch, NodeId};
 
-/// What a topic's configs say about ISR, ELR and elections (KIP-966).
+/// What a topic's configs say of one of its partitions about ISR, ELR and elections (KIP-966).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Rules {
     /// Effective.
@@ -64,9 +64,9 @@ impl<'a> Candidates<'a> {
 }
 
 impl Rules {
-    pub(crate) fn of(image: &Image, topic: &TopicImage) -> Self {
+    pub(crate) fn of(image: &Image, topic: &TopicImage, partition: &PartitionImage) -> Self {
         Self {
-            min_isr: image.effective_min_isr(topic),
+            min_isr: image.effective_min_isr(topic, partition),
             unclean: image
                 .topic_config(topic, "unclean.leader.election.enable")
                 .eq_ignore_ascii_case("true"),

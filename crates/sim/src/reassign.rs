@@ -1,0 +1,82 @@
+use crate::client::Client;
+use crate::workload::{PARTITIONS, TOPIC};
+use rand::rngs::SmallRng;
+use rand::seq::SliceRandom;
+use rand::{RngExt, SeedableRng};
+use std::time::Duration;
+use wire::messages::alter_partition_reassignments_request::{ReassignablePartition, ReassignableTopic};
+use wire::messages::{
+    AlterPartitionReassignmentsRequest, BrokerId, ElectLeadersRequest, ListPartitionReassignmentsRequest, RequestKind,
+    ResponseKind, TopicName,
+};
+use wire::{ApiKey, StrBytes};
+
+/// Somebody who moves replicas about: any replicas to any nodes, cancelled now and then, leaders elected.
+pub async fn move_about(mut client: Client, seed: u64, until: Duration) {
+    let mut random = SmallRng::seed_from_u64(seed);
+    loop {
+        tokio::time::sleep(Duration::from_millis(random.random_range(200..2_500))).await;
+        if turmoil::sim_elapsed().unwrap_or_default() >= until {
+            return;
+        }
+        let node = random.random_range(0..client.nodes());
+        // An error is nobody's problem here: the next one comes.
+        if random.random_bool(0.2) {
+            let every = ElectLeadersRequest::default().with_topic_partitions(None);
+            let _ = client
+                .call(node, ApiKey::ElectLeaders, 2, &RequestKind::ElectLeaders(every))
+                .await;
+            continue;
+        }
+        let mut nodes: Vec<i32> = (0i32..).take(client.nodes()).collect();
+        nodes.shuffle(&mut random);
+        nodes.truncate(random.random_range(1..=client.nodes()));
+        let replicas = (!random.random_bool(0.2)).then_some(nodes);
+        let _ = alter(&mut client, node, random.random_range(0..PARTITIONS), replicas).await;
+    }
+}
+
+async fn alter(client: &mut Client, node: usize, partition: i32, replicas: Option<Vec<i32>>) -> anyhow::Result<i16> {
+    let replicas = replicas.map(|replicas| replicas.into_iter().map(BrokerId).collect());
+    let asked = ReassignablePartition::default()
+        .with_partition_index(partition)
+        .with_replicas(replicas);
+    let topic = ReassignableTopic::default()
+        .with_name(TopicName(StrBytes::from_static_str(TOPIC)))
+        .with_partitions(vec![asked]);
+    let request = AlterPartitionReassignmentsRequest::default().with_topics(vec![topic]);
+    let request = RequestKind::AlterPartitionReassignments(request);
+    let answer = client
+        .call(node, ApiKey::AlterPartitionReassignments, 1, &request)
+        .await?;
+    let ResponseKind::AlterPartitionReassignments(answer) = answer else {
+        anyhow::bail!("a wrong answer")
+    };
+    let outcomes = answer.responses.iter().flat_map(|topic| &topic.partitions);
+    let code = outcomes.map(|partition| partition.error_code).next();
+    Ok(code.unwrap_or(answer.error_code))
+}
+
+/// Gives every partition a replica on every node, and returns when that is done and all are in sync.
+pub async fn everywhere(client: &mut Client) {
+    let nodes: Vec<i32> = (0i32..).take(client.nodes()).collect();
+    for node in (0..client.nodes()).cycle() {
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        let mut asked = true;
+        for partition in 0..PARTITIONS {
+            asked &= matches!(alter(client, node, partition, Some(nodes.clone())).await, Ok(0));
+        }
+        if asked && is_settled(client, node).await {
+            return;
+        }
+    }
+}
+
+async fn is_settled(client: &mut Client, node: usize) -> bool {
+    let every = ListPartitionReassignmentsRequest::default().with_topics(None);
+    let request = RequestKind::ListPartitionReassignments(every);
+    let answer = client.call(node, ApiKey::ListPartitionReassignments, 0, &request).await;
+    let over = matches!(answer, Ok(ResponseKind::ListPartitionReassignments(answer)) if answer.topics.is_empty());
+    let in_sync = client.in_sync(node, TOPIC).await.unwrap_or_default();
+    over && in_sync.len() == PARTITIONS.unsigned_abs() as usize && in_sync.iter().all(|count| *count == client.nodes())
+}
