@@ -21,6 +21,9 @@ help: ## This list
 
 deps: ## Check for compiler, make and libclang; install them where that is allowed
 	@deploy/preflight.sh
+	@# Cargo names the crates of every clone alike: what another clone built here must not pass for this one's.
+	@mkdir -p "$(CARGO_TARGET_DIR)"; if [ "$$(cat "$(CARGO_TARGET_DIR)/clone" 2>/dev/null)" != "$(CURDIR)" ]; then \
+	  find crates proto -type f -exec touch {} + && echo "$(CURDIR)" > "$(CARGO_TARGET_DIR)/clone"; fi
 
 build: deps ## Build the release binary
 	@$(CARGO) build --release --locked -p ottla
