@@ -51,7 +51,8 @@ impl Readiness {
 fn behind(image: &Image, me: NodeId) -> Option<String> {
     let out = |partition: &PartitionImage| {
         let led = partition.leader.is_some_and(|leader| image.alive(leader));
-        led && partition.replicas.contains(&me) && !partition.isr.contains(&me)
+        let mine = partition.replicas.contains(&me) && !partition.adding_replicas.contains(&me);
+        led && mine && !partition.isr.contains(&me)
     };
     let mut out: Vec<(String, i32, Option<NodeId>)> = image
         .partitions()
@@ -139,6 +140,15 @@ mod tests {
                 Err(why) => assert!(!expected.is_empty() && why.contains(expected), "step {step}: {why}"),
             }
         }
+    }
+
+    /// What is being moved to a node was not here before it started.
+    #[test]
+    fn a_replica_that_is_being_added_is_not_waited_for() {
+        let mut image = image(UP, Some(2), &[2]);
+        let topic = Arc::make_mut(image.topics.get_mut(&TopicId::ZERO).unwrap());
+        Arc::make_mut(&mut topic.partitions[0]).adding_replicas = vec![ME];
+        assert_eq!(Readiness::default().look(&image, EPOCH, ME), Ok(()));
     }
 
     /// ◆ Started beside a dead node, whose partitions nobody leads.

@@ -52,7 +52,7 @@ pub struct Diagnosis {
 /// A piece of evidence.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Finding {
-    /// A word for programs: `replicas`, `replica`, `leader`, `controller`, `node`, `quorum`, `offline`, `under-min-isr`,
+    /// A word for programs: `replicas`, `replica`, `leader`, `controller`, `node`, `quorum`, `offline`, `under-min-isr`, `moving`,
     /// `directory`, `broker`.
     pub kind: String,
     pub text: String,

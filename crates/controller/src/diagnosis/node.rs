@@ -41,6 +41,8 @@ struct Replicas {
     behind: Vec<String>,
     /// Offline for want of this node: it is in their ISR or ELR.
     waited_for: Vec<String>,
+    /// Being moved to this node, or away from it.
+    moving: Vec<String>,
     /// In a log directory that cannot be used.
     without_disk: Vec<String>,
 }
@@ -53,7 +55,12 @@ impl Replicas {
                 found.add(facts, node, tp.partition, topic, partition);
             }
         }
-        for names in [&mut found.behind, &mut found.waited_for, &mut found.without_disk] {
+        for names in [
+            &mut found.behind,
+            &mut found.waited_for,
+            &mut found.moving,
+            &mut found.without_disk,
+        ] {
             names.sort();
         }
         found
@@ -66,7 +73,13 @@ impl Replicas {
         if !facts.image.replica_is_online(p, node) {
             self.without_disk.push(name());
         }
+        let added = p.adding_replicas.contains(&node);
+        if added || p.removing_replicas.contains(&node) {
+            self.moving.push(name());
+        }
         match p.leader {
+            // What is only coming is missed by nobody.
+            Some(_) if added => {}
             Some(leader) if facts.image.alive(leader) && !p.isr.contains(&node) => self.behind.push(name()),
             None if p.isr.contains(&node) || (p.isr.is_empty() && p.elr.contains(&node)) => {
                 self.waited_for.push(name())
@@ -107,6 +120,7 @@ fn registered(facts: &Facts, broker: &BrokerRegistration) -> Diagnosis {
     for (kind, names, what) in [
         ("behind", &replicas.behind, "out of the ISR of a leader that is alive"),
         ("waited-for", &replicas.waited_for, "offline until this node is back"),
+        ("moving", &replicas.moving, "being moved to this node or away from it"),
         (
             "directory",
             &replicas.without_disk,
@@ -314,6 +328,18 @@ mod tests {
         cluster.partition(Some(1), &[1], &[]);
         cluster.down(1, Some(14));
         assert!(cluster.ask(|facts| diagnose(facts, NodeId(2))).well);
+    }
+
+    #[test]
+    fn what_is_moved_to_a_node_does_not_make_it_unready() {
+        let mut cluster = TestCluster::new();
+        cluster.moving(&[1, 3], 2, 3);
+        let diagnosis = cluster.ask(|facts| diagnose(facts, NodeId(2)));
+        assert!(
+            diagnosis.findings.iter().any(|finding| finding.kind == "moving"),
+            "{diagnosis:?}"
+        );
+        assert!(diagnosis.to_do.is_empty(), "{diagnosis:?}");
     }
 
     #[test]

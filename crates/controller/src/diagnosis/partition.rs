@@ -55,6 +55,14 @@ impl About<'_> {
             p.leader_epoch
         );
         let mut findings = vec![Finding::new("replicas", text)];
+        if p.is_reassigned() {
+            let text = format!(
+                "being moved: added {}, to be removed {}; these go once all that stay are in sync",
+                words::list(&p.adding_replicas),
+                words::list(&p.removing_replicas)
+            );
+            findings.push(Finding::new("moving", text));
+        }
         findings.extend(self.facts.no_controller());
         findings.extend(
             p.replicas
@@ -221,6 +229,9 @@ impl About<'_> {
             )
         } else if out.is_empty() {
             "has a leader that does not answer".to_owned()
+        } else if out.iter().all(|node| p.adding_replicas.contains(node)) {
+            let target: Vec<NodeId> = p.target_replicas().collect();
+            format!("is being moved to {} and takes writes", words::nodes(&target))
         } else {
             format!(
                 "is under-replicated and takes writes: {} in sync of {}",
@@ -404,6 +415,33 @@ mod tests {
                 diagnosis.to_do
             );
         }
+    }
+
+    /// What is added is copied first; it waits for a node that is down, and says so.
+    #[test]
+    fn a_partition_that_is_moved_says_for_whom_it_waits() {
+        let mut cluster = TestCluster::new();
+        cluster.moving(&[1, 2], 3, 1);
+        let moved = cluster.ask(|facts| diagnose(facts, "orders", 0));
+        assert_eq!(
+            moved.sentence,
+            "orders/0 is being moved to nodes 2 and 3 and takes writes; node 3 is alive and catches up with its leader, node 1."
+        );
+        let moving = moved.findings.iter().find(|finding| finding.kind == "moving");
+        assert!(
+            moving.is_some_and(|finding| finding.text.contains("added 3, to be removed 1")),
+            "{moved:?}"
+        );
+        cluster.down(3, Some(14));
+        let stuck = cluster.ask(|facts| diagnose(facts, "orders", 0));
+        assert!(
+            stuck
+                .sentence
+                .ends_with("node 3 is fenced and has been silent for 14 s."),
+            "{}",
+            stuck.sentence
+        );
+        assert!(stuck.to_do[0].starts_with("start node 3 again"), "{stuck:?}");
     }
 
     /// Losing data is offered only where nothing else is left to try at once, and says so.

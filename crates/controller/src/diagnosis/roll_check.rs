@@ -35,6 +35,14 @@ pub(super) fn check(facts: &Facts, node: NodeId) -> Diagnosis {
             words::count(under_min_isr, "partition")
         ));
     }
+    let moving = count("moving");
+    if moving > 0 {
+        let are = if moving == 1 { "is" } else { "are" };
+        why.push(format!(
+            "{} {are} being moved to or from it",
+            words::count(moving, "partition")
+        ));
+    }
     blockers.extend(partitions);
     let well = blockers.is_empty();
     let to_do = to_do(facts, node, &blockers);
@@ -63,6 +71,14 @@ pub(super) fn check(facts: &Facts, node: NodeId) -> Diagnosis {
 fn partitions(facts: &Facts, node: NodeId) -> Vec<Finding> {
     let mut found = Vec::new();
     for (tp, topic, partition) in facts.image.partitions() {
+        let name = format!("{}/{}", topic.name, tp.partition);
+        let moved = [&partition.adding_replicas, &partition.removing_replicas];
+        if moved.iter().any(|replicas| replicas.contains(&node)) {
+            found.push(Finding::new(
+                "moving",
+                format!("{name} is being moved to the node or away from it"),
+            ));
+        }
         // Out of the ISR it is not relied on.
         if !partition.isr.contains(&node) {
             continue;
@@ -73,7 +89,6 @@ fn partitions(facts: &Facts, node: NodeId) -> Vec<Finding> {
             .copied()
             .filter(|other| *other != node && facts.can_lead(partition, *other))
             .collect();
-        let name = format!("{}/{}", topic.name, tp.partition);
         let min_isr = facts.image.effective_min_isr(topic, partition);
         if left.is_empty() {
             let alone = if partition.replicas.len() == 1 {
@@ -193,6 +208,16 @@ mod tests {
                 },
                 &["under-min-isr", "under-min-isr"],
                 "2 partitions would go below",
+            ),
+            (
+                |c| c.moving(&[1, 2, 3], 2, 3),
+                &["moving"],
+                "1 partition is being moved to or from it",
+            ),
+            (
+                |c| c.moving(&[1, 3], 2, 3),
+                &["moving"],
+                "1 partition is being moved to or from it",
             ),
             (|c| c.no_controller(), &["controller"], "no controller"),
             (|c| c.down(2, Some(14)), &[], "it is fenced, and nothing relies on it"),

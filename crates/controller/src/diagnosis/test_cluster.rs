@@ -98,6 +98,15 @@ impl TestCluster {
         self.image.names.insert("orders".to_owned(), TopicId::ZERO);
     }
 
+    /// One that is led by node 1 and moved: `added` comes, `removed` goes.
+    pub fn moving(&mut self, isr: &[i32], added: i32, removed: i32) {
+        self.partition(Some(1), isr, &[]);
+        let topic = self.image.topics.get_mut(&TopicId::ZERO).unwrap();
+        let partition = Arc::make_mut(Arc::make_mut(topic).partitions.last_mut().unwrap());
+        partition.adding_replicas = nodes(&[added]);
+        partition.removing_replicas = nodes(&[removed]);
+    }
+
     /// A partition of `orders` on one node alone.
     pub fn lone_partition(&mut self, node: i32) {
         self.partition(Some(node), &[node], &[]);
