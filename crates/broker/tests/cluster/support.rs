@@ -534,7 +534,8 @@ impl Cluster {
             script,
             timings: Timings::LAN,
             shards,
-            reserve_bytes: None,
+            // Whatever room this machine has.
+            reserve_bytes: Some(0),
             secrets: [Some(SECRET); 3],
             flush,
             config: BTreeMap::new(),
