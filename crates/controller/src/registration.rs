@@ -170,7 +170,8 @@ async fn sessions(shared: &Shared, broker_epoch: BrokerEpoch, incarnation: u128)
     }
 }
 
-/// Heartbeats until the session ends. Whether the registration is stale.
+/// Heartbeats until the session ends, or nobody answers on it any more: a connection that lost something on the way may
+/// stay open and silent for minutes, and this broker fenced. Whether the registration is stale.
 async fn heartbeats(
     shared: &Shared,
     mut session: Session,
@@ -182,21 +183,30 @@ async fn heartbeats(
     timer.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     let at = leadership.borrow_and_update().leader.clone();
     let mut fenced = true;
+    let silence = shared.options.timings.stream_silence;
+    let mut answered = tokio::time::Instant::now();
     loop {
         tokio::select! {
+            () = tokio::time::sleep_until(answered + silence) => {
+                tracing::debug!("the controller is silent on this session: it is opened anew");
+                return false;
+            }
             _ = timer.tick() => {
-                if !heartbeat(shared, &session, broker_epoch).await {
+                if !heartbeat(shared, &session, broker_epoch, answered + silence).await {
                     return false;
                 }
             }
             // A fenced broker says at once how far it has come.
             changed = image.changed(), if fenced => {
-                if changed.is_err() || !heartbeat(shared, &session, broker_epoch).await {
+                if changed.is_err() || !heartbeat(shared, &session, broker_epoch, answered + silence).await {
                     return false;
                 }
             }
             next = session.recv.recv() => match next.map(broker_message) {
-                Some(Some(Message::HeartbeatReply(reply))) => fenced = reply.fenced,
+                Some(Some(Message::HeartbeatReply(reply))) => {
+                    fenced = reply.fenced;
+                    answered = tokio::time::Instant::now();
+                }
                 Some(Some(Message::Stale(stale))) => {
                     tracing::debug!(reason = stale.reason, "the controller ends the session");
                     return stale.register_again;
@@ -213,11 +223,13 @@ async fn heartbeats(
     }
 }
 
-async fn heartbeat(shared: &Shared, session: &Session, broker_epoch: BrokerEpoch) -> bool {
+/// False if the session has ended, or takes nothing more until `by`.
+async fn heartbeat(shared: &Shared, session: &Session, broker_epoch: BrokerEpoch, by: tokio::time::Instant) -> bool {
     let applied = shared.image().index.0;
     let heartbeat = pb::BrokerHeartbeat {
         broker_epoch: broker_epoch.0,
         applied,
     };
-    session.send.send(message(Message::Heartbeat(heartbeat))).await.is_ok()
+    let sent = session.send.send(message(Message::Heartbeat(heartbeat)));
+    matches!(tokio::time::timeout_at(by, sent).await, Ok(Ok(())))
 }
