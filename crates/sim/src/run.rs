@@ -26,6 +26,9 @@ const CALM_AFTER: Duration = Duration::from_secs(12);
 /// Time to read everything back.
 const READING: Duration = Duration::from_secs(90);
 
+/// What a node may write to a disk that it knows to be full: checkpoints.
+const FULL_BYTES_MAX: u64 = 2 * 1024;
+
 /// What is simulated.
 #[derive(Debug, Clone)]
 pub struct Plan {
@@ -122,6 +125,36 @@ struct Machine {
     store: Arc<SimStore>,
 }
 
+/// Watches what a full disk is still used for.
+struct Reserve {
+    disk: Arc<SimDisk>,
+    /// By then the node knows that its disk is full.
+    known_at: Duration,
+    used_bytes: Option<u64>,
+}
+
+impl Reserve {
+    fn new(disk: Arc<SimDisk>, now: Duration) -> Self {
+        Self {
+            disk,
+            known_at: now + Duration::from_secs(1),
+            used_bytes: None,
+        }
+    }
+
+    fn look(&mut self, now: Duration) {
+        if now >= self.known_at {
+            self.used_bytes.get_or_insert_with(|| self.disk.used_bytes());
+        }
+    }
+
+    /// The reserve is not for records.
+    fn problem(self) -> Option<String> {
+        let taken = self.disk.used_bytes().saturating_sub(self.used_bytes?);
+        (taken > FULL_BYTES_MAX).then(|| format!("a full disk was used for {taken} bytes more"))
+    }
+}
+
 /// Runs one seed.
 #[must_use]
 pub fn run(plan: &Plan) -> Outcome {
@@ -205,12 +238,17 @@ pub fn run(plan: &Plan) -> Outcome {
     let mut problems = Vec::new();
     let mut pending: Vec<_> = schedule.0.iter().rev().cloned().collect();
     let mut current: Option<(Duration, Fault)> = None;
+    let mut reserve: Option<Reserve> = None;
     loop {
         let now = sim.elapsed();
         trace.stand(now);
+        if let Some(reserve) = &mut reserve {
+            reserve.look(now);
+        }
         if let Some((end, fault)) = &current
             && now >= *end
         {
+            problems.extend(reserve.take().and_then(|reserve| reserve.problem()));
             heal(&mut sim, &machines, fault, mix(seed, 105, pending.len() as u64));
             current = None;
         }
@@ -220,6 +258,9 @@ pub fn run(plan: &Plan) -> Outcome {
         {
             tracing::info!(?fault, "fault");
             strike(&mut sim, &machines, &fault, mix(seed, 104, pending.len() as u64));
+            if let Fault::Fill { node, .. } = fault {
+                reserve = Some(Reserve::new(machines[node].disk.clone(), now));
+            }
             current = Some((end, fault));
         }
         match trace.stepping(|| sim.step()) {
