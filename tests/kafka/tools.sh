@@ -7,7 +7,7 @@ work=$(mktemp -d)
 trap 'kill "$demo" 2>/dev/null; wait "$demo" 2>/dev/null; ROOT=$work/kafka "$here/cluster.sh" down; rm -rf "$work"' EXIT
 here=$(cd "$(dirname "$0")" && pwd)
 
-"$ottla" demo --data-dir "$work/ottla" --ports 18092,18095,18098 > "$work/demo.log" 2>&1 &
+"$ottla" demo --data-dir "$work/ottla" --ports 17092,17095,17098 > "$work/demo.log" 2>&1 &
 demo=$!
 echo "starting Apache Kafka (about 20 s)" >&2
 HEAP=512M ROOT=$work/kafka "$here/cluster.sh" up || { echo "Apache Kafka did not start"; exit 1; }
@@ -22,7 +22,7 @@ both() { # name, input, tool, arguments…
     local name=$1 input=$2 tool=$3
     shift 3
     [[ $name =~ ${ONLY:-.} ]] || return
-    printf '%s' "$input" | timeout 60 "$kafka/bin/$tool.sh" --bootstrap-server localhost:18092 "$@" > "$work/a.raw" 2>&1
+    printf '%s' "$input" | timeout 60 "$kafka/bin/$tool.sh" --bootstrap-server localhost:17092 "$@" > "$work/a.raw" 2>&1
     printf 'exit %s\n' $? >> "$work/a.raw"
     printf '%s' "$input" | timeout 60 "$kafka/bin/$tool.sh" --bootstrap-server localhost:19092 "$@" > "$work/b.raw" 2>&1
     printf 'exit %s\n' $? >> "$work/b.raw"
@@ -137,7 +137,7 @@ both "delete" "" kafka-topics --delete --topic u
 both "delete unknown" "" kafka-topics --delete --topic nothing
 both "list after delete" "" kafka-topics --list
 if [ -z "${ONLY:-}" ]; then
-    python3 "$here/produce.py" "$kafka" 18092 "$work/ottla" 19092 "$work/kafka" || failed=$((failed + 1))
+    python3 "$here/produce.py" "$kafka" 17092 "$work/ottla" 19092 "$work/kafka" || failed=$((failed + 1))
 fi
 echo "$passed passed, $failed failed"
 [ "$failed" = 0 ]
