@@ -92,6 +92,8 @@ def measure(bootstrap, leads, kill, topic=None, takes_time=False):
 
 
 def report(name, gaps):
+    if not gaps:
+        return
     gaps = sorted(gaps)
     print(f"{name}: {len(gaps)} partitions, p50 {statistics.median(gaps):.3f} s, p90 {gaps[int(len(gaps) * 0.9)]:.3f} s, worst {gaps[-1]:.3f} s", flush=True)
 

@@ -1,9 +1,9 @@
-use crate::complaints::Complaints;
 use crate::connection::{self, Client};
 use crate::connection_limits::ConnectionLimits;
 use crate::request_stats::RequestStats;
 use crate::{ApiSettings, MemoryBudget, Services};
 use host::Incoming;
+use security::Complaints;
 use std::rc::Rc;
 use std::sync::{Arc, Mutex, PoisonError};
 use types::limits;

@@ -58,7 +58,7 @@ pub(crate) async fn answer(services: &Services, request: &DescribeQuorumRequest)
     DescribeQuorumResponse::default()
         .with_error_message(Some(StrBytes::default()))
         .with_topics(topics.collect())
-        .with_nodes(status.nodes.iter().filter(|node| votes(node)).map(listener).collect())
+        .with_nodes(status.nodes.iter().filter(|node| node.votes()).map(listener).collect())
 }
 
 fn refused(index: i32, error: ErrorCode, message: &'static str) -> PartitionData {
@@ -77,7 +77,7 @@ fn quorum(status: &ClusterStatus, image: &Image, now_ms: i64) -> PartitionData {
         .nodes
         .iter()
         .filter(|node| node.raft_role != RaftRole::None)
-        .partition(|node| votes(node));
+        .partition(|node| node.votes());
     PartitionData::default()
         .with_error_message(Some(StrBytes::default()))
         .with_leader_id(leader.0.into())
@@ -85,10 +85,6 @@ fn quorum(status: &ClusterStatus, image: &Image, now_ms: i64) -> PartitionData {
         .with_high_watermark(offset(status.committed.0))
         .with_current_voters(voters.into_iter().map(member).collect())
         .with_observers(observers.into_iter().map(member).collect())
-}
-
-fn votes(node: &NodeStatus) -> bool {
-    matches!(node.raft_role, RaftRole::Voter | RaftRole::Leader)
 }
 
 /// Kafka counts the next offset, Raft the last index.

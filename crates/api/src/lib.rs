@@ -7,7 +7,6 @@ mod alter_partition_reassignments;
 mod api;
 mod api_metrics;
 mod api_versions;
-mod complaints;
 mod config_resource;
 pub mod connection;
 mod connection_limits;

@@ -58,6 +58,27 @@ pub enum RaftRole {
     Leader,
 }
 
+impl RaftRole {
+    /// The word for it.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::None => "none",
+            Self::Learner => "learner",
+            Self::Voter => "voter",
+            Self::Leader => "leader",
+        }
+    }
+}
+
+impl NodeStatus {
+    /// Whether it votes in the Raft group; who leads does.
+    #[must_use]
+    pub fn votes(&self) -> bool {
+        matches!(self.raft_role, RaftRole::Voter | RaftRole::Leader)
+    }
+}
+
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PartitionProblem {
     pub topic: String,

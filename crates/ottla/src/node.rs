@@ -219,13 +219,7 @@ impl Node {
 
     async fn quorum_is_complete(&self, wanted: usize) -> bool {
         let status = self.control.cluster_status().await;
-        let voters = status.nodes.iter().filter(|node| {
-            matches!(
-                node.raft_role,
-                controller::RaftRole::Voter | controller::RaftRole::Leader
-            )
-        });
-        voters.count() >= wanted && status.leader.is_some()
+        status.nodes.iter().filter(|node| node.votes()).count() >= wanted && status.leader.is_some()
     }
 
     async fn serve(&mut self, waiting: Waiting, cluster_id: &str) -> Result<(), StartError> {

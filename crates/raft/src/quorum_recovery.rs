@@ -63,7 +63,7 @@ pub async fn stored_quorum(store: &Arc<dyn RaftStore>) -> io::Result<StoredQuoru
 /// groups: they must not be started before this node leads, or must be wiped.
 ///
 /// # Errors
-/// The store cannot be read or written; `me` is not one of its voters.
+/// The store cannot be read or written; `me` is not one of its members.
 pub async fn make_sole_voter(store: &Arc<dyn RaftStore>, me: RaftId, at: &Endpoint) -> io::Result<StoredQuorum> {
     let found = find(store).await?;
     if !found.quorum.members.contains_key(&me) {

@@ -10,7 +10,7 @@ use security::{AuthError, Complaints, Gate};
 use std::io;
 use std::net::SocketAddr;
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
@@ -20,7 +20,7 @@ use tokio_stream::wrappers::ReceiverStream;
 use tonic::transport::Server;
 use tonic::transport::server::Connected;
 use tonic::{Request, Response, Status, Streaming};
-use types::{Timings, limits};
+use types::{Monotonic, Timings, limits};
 
 /// Calls and sessions under way on one connection.
 const STREAMS_MAX: u32 = 1_024;
@@ -144,7 +144,7 @@ async fn accept(
     admitted: mpsc::Sender<Served>,
 ) {
     let at_the_gate = Arc::new(Semaphore::new(AT_THE_GATE_MAX));
-    let (complaints, began) = (Arc::new(Mutex::new(Complaints::default())), Instant::now());
+    let (complaints, began) = (Arc::new(Complaints::default()), Instant::now());
     loop {
         let accepted = tokio::select! {
             accepted = listener.accept() => accepted.and_then(host::Incoming::attach),
@@ -159,7 +159,17 @@ async fn accept(
                 continue;
             }
         };
+        let refuse = move |complaints: &Complaints, peer: SocketAddr, why: &str| {
+            if let Some(kept_back) = complaints.tell(peer.ip(), Monotonic(began.elapsed())) {
+                tracing::warn!(%peer, why, kept_back, "connections to the control plane are refused");
+            }
+        };
         let Ok(permit) = at_the_gate.clone().try_acquire_owned() else {
+            refuse(
+                &complaints,
+                stream.peer_addr(),
+                "too many have not authenticated themselves yet",
+            );
             continue;
         };
         let (gate, stop, admitted) = (gate.clone(), stop.clone(), admitted.clone());
@@ -183,10 +193,7 @@ async fn accept(
                         Ok(Err(error)) => error.to_string(),
                         _ => "it did not authenticate itself in time".to_owned(),
                     };
-                    let mut complaints = complaints.lock().unwrap_or_else(PoisonError::into_inner);
-                    if complaints.due(peer.ip(), began.elapsed()) {
-                        tracing::warn!(%peer, why, "connections to the control plane are refused");
-                    }
+                    refuse(&complaints, peer, &why);
                 }
             }
         });

@@ -5,9 +5,8 @@ use crate::shard::ShardRef;
 use host::{Incoming, Listener, Stream};
 use metadata::Image;
 use security::{AuthError, Complaints};
-use std::cell::RefCell;
 use std::rc::Rc;
-use types::{BrokerEpoch, ErrorCode, Monotonic, NodeId};
+use types::{BrokerEpoch, ErrorCode, NodeId};
 
 /// Streams whose hello is being read.
 const GREETING_MAX: usize = 256;
@@ -15,7 +14,7 @@ const GREETING_MAX: usize = 256;
 /// Accepts streams: shard 0 reads the hello, and nothing after it, then hands the socket to the shard that it names.
 pub(crate) async fn listen(shard: ShardRef, mut listener: Box<dyn Listener>) {
     let greeting = std::sync::Arc::new(tokio::sync::Semaphore::new(GREETING_MAX));
-    let complaints = Rc::new(RefCell::new(Complaints::default()));
+    let complaints = Rc::new(Complaints::default());
     loop {
         let incoming = match listener.accept().await {
             Ok(incoming) => incoming,
@@ -33,11 +32,10 @@ pub(crate) async fn listen(shard: ShardRef, mut listener: Box<dyn Listener>) {
         tokio::task::spawn_local(async move {
             let _permit = permit;
             let peer = incoming.peer_addr();
-            if let Err(error) = greet(&shard, incoming).await {
-                let now = shard.links().host.now().since(Monotonic::default());
-                if complaints.borrow_mut().due(peer.ip(), now) {
-                    tracing::warn!(%peer, %error, "replica streams are refused");
-                }
+            if let Err(error) = greet(&shard, incoming).await
+                && let Some(kept_back) = complaints.tell(peer.ip(), shard.links().host.now())
+            {
+                tracing::warn!(%peer, %error, kept_back, "replica streams are refused");
             }
         });
     }

@@ -2,7 +2,7 @@ use super::control_client::ControlClient;
 use super::table::{list, table};
 use super::{Common, Format, why};
 use clap::{Args, Subcommand};
-use controller::{ClusterStatus, NodeStatus, ProblemKind, RaftRole};
+use controller::{ClusterStatus, NodeStatus, ProblemKind};
 use serde_json::{Value, json};
 use std::process::ExitCode;
 
@@ -71,15 +71,6 @@ impl NodeCommand {
     }
 }
 
-fn role(node: &NodeStatus) -> &'static str {
-    match node.raft_role {
-        RaftRole::None => "none",
-        RaftRole::Learner => "learner",
-        RaftRole::Voter => "voter",
-        RaftRole::Leader => "leader",
-    }
-}
-
 fn state(node: &NodeStatus) -> &'static str {
     match (node.registered, node.fenced, node.shutting_down) {
         (false, _, _) => "not registered",
@@ -135,7 +126,7 @@ fn nodes(status: &ClusterStatus) -> String {
                 state(node).to_owned(),
                 node.kafka.to_string(),
                 node.rack.clone().unwrap_or_default(),
-                role(node).to_owned(),
+                node.raft_role.name().to_owned(),
                 node.raft_id.to_string(),
                 node.leads.to_string(),
                 node.broker_epoch.to_string(),
@@ -203,7 +194,7 @@ fn to_json(status: &ClusterStatus) -> Value {
         "partitions": status.partitions,
         "nodes": status.nodes.iter().map(|node| json!({
             "node_id": node.node_id.0, "state": state(node), "kafka": node.kafka.to_string(), "control": node.control.to_string(),
-            "replica": node.replica.to_string(), "rack": node.rack, "raft_role": role(node), "raft_id": node.raft_id.0,
+            "replica": node.replica.to_string(), "rack": node.rack, "raft_role": node.raft_role.name(), "raft_id": node.raft_id.0,
             "fenced": node.fenced, "leads": node.leads, "broker_epoch": node.broker_epoch.0, "shards": node.shards,
             "last_seen_ms": node.last_seen_ms,
         })).collect::<Vec<_>>(),

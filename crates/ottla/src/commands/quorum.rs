@@ -92,20 +92,16 @@ fn show(status: &ClusterStatus, format: Format) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn votes(node: &NodeStatus) -> bool {
-    matches!(node.raft_role, RaftRole::Voter | RaftRole::Leader)
-}
-
 /// Voters that may fail, beside those that have.
 fn may_fail(status: &ClusterStatus) -> usize {
-    let voters: Vec<&NodeStatus> = status.nodes.iter().filter(|node| votes(node)).collect();
+    let voters: Vec<&NodeStatus> = status.nodes.iter().filter(|node| node.votes()).collect();
     let live = voters.iter().filter(|node| node.registered && !node.fenced).count();
     live.saturating_sub(voters.len() / 2 + 1)
 }
 
 /// The quorum in one sentence.
 fn sentence(status: &ClusterStatus) -> String {
-    let voters = status.nodes.iter().filter(|node| votes(node)).count();
+    let voters = status.nodes.iter().filter(|node| node.votes()).count();
     let Some(leader) = status.leader else {
         return format!(
             "NO LEADER: of {voters} voters no majority is there. Start those that are down; if they are gone for good: ottla quorum recover."
@@ -124,14 +120,9 @@ fn sentence(status: &ClusterStatus) -> String {
     )
 }
 
-fn role(node: &NodeStatus) -> &'static str {
-    match node.raft_role {
-        RaftRole::None => "none",
-        RaftRole::Learner if node.vote_withheld => "learner (vote taken)",
-        RaftRole::Learner => "learner",
-        RaftRole::Voter => "voter",
-        RaftRole::Leader => "leader",
-    }
+fn role(node: &NodeStatus) -> String {
+    let taken = node.raft_role == RaftRole::Learner && node.vote_withheld;
+    format!("{}{}", node.raft_role.name(), if taken { " (vote taken)" } else { "" })
 }
 
 fn lag(node: &NodeStatus, status: &ClusterStatus) -> Option<u64> {
@@ -146,7 +137,7 @@ fn members(status: &ClusterStatus) -> String {
         .map(|node| {
             vec![
                 node.node_id.to_string(),
-                role(node).to_owned(),
+                role(node),
                 node.raft_id.to_string(),
                 node.rack.clone().unwrap_or_default(),
                 node.control.to_string(),
@@ -165,12 +156,7 @@ fn to_json(status: &ClusterStatus) -> Value {
         .map(|node| {
             json!({
                 "node": node.node_id.0,
-                "role": match node.raft_role {
-                    RaftRole::None => "none",
-                    RaftRole::Learner => "learner",
-                    RaftRole::Voter => "voter",
-                    RaftRole::Leader => "leader",
-                },
+                "role": node.raft_role.name(),
                 "vote_taken": node.vote_withheld,
                 "raft_id": node.raft_id.0,
                 "rack": node.rack,
@@ -209,9 +195,9 @@ async fn withhold(common: &Common, node: i32, withheld: bool) -> anyhow::Result<
     loop {
         let status = client.status().await?;
         let of = status.nodes.iter().find(|of| of.node_id == NodeId(node));
-        let done = of.is_none_or(|of| if withheld { !votes(of) } else { votes(of) });
+        let done = of.is_none_or(|of| if withheld { !of.votes() } else { of.votes() });
         // Who is added votes when a voter is wanted, which may not be now.
-        let enough = !withheld && status.nodes.iter().filter(|node| votes(node)).count() >= status.voters_wanted;
+        let enough = !withheld && status.nodes.iter().filter(|node| node.votes()).count() >= status.voters_wanted;
         if done || enough {
             return show(&status, common.format);
         }
