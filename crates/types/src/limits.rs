@@ -155,3 +155,5 @@ pub const FILE_HANDLES_BESIDE: u64 = 500;
 /// Of those, what neither segments that are kept open nor clients may take: for what needs a handle for a moment, a new
 /// file, the sync of a directory.
 pub const FILE_HANDLES_KEPT: u64 = 64;
+/// Members of one group (`group.max.size`).
+pub const GROUP_SIZE_MAX: usize = 10_000;
