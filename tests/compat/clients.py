@@ -11,6 +11,8 @@ DRIVERS = HERE / "drivers"
 VENV = pathlib.Path(sys.prefix)
 CACHE = pathlib.Path(os.environ.get("OTTLA_CACHE", pathlib.Path.home() / ".cache" / "ottla"))
 
+KAFKA = pathlib.Path(os.environ.get("KAFKA", CACHE / "kafka-4.3.1"))
+
 
 class Missing(Exception):
     """The machine lacks what the client needs."""
@@ -29,10 +31,26 @@ def kcat():
     return python(VENV, "kcat.py")
 
 
+def java():
+    """Compiled once per version of the driver; the jars are those of `make kafka`."""
+    jars = KAFKA / "libs"
+    if not jars.is_dir():
+        raise Missing(f"{jars} is missing: make kafka")
+    for tool in ("java", "javac"):
+        if not shutil.which(tool):
+            raise Missing(f"{tool} is missing (apt-get install openjdk-17-jdk-headless)")
+    source, classes = DRIVERS / "Driver.java", CACHE / "compat" / "java"
+    if not (classes / "Driver.class").exists() or (classes / "Driver.class").stat().st_mtime < source.stat().st_mtime:
+        subprocess.run(["javac", "-d", str(classes), "-cp", f"{jars}/*", str(source)], check=True)
+    return ["java", "-Xmx256M", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-Dorg.slf4j.simpleLogger.defaultLogLevel=warn",
+            "-cp", f"{classes}:{jars}/*", "Driver"]
+
+
 # Name: a function that makes the driver's command, or raises `Missing`.
 CLIENTS = {
     "kafka-python 2.0.2": lambda: python(VENV, "kafka_python.py"),
     "kafka-python 3": lambda: python(VENV / "kafka-python-3", "kafka_python.py"),
     "confluent-kafka": lambda: python(VENV, "confluent.py"),
     "kcat": kcat,
+    "Java client 4.3.1": java,
 }

@@ -8,10 +8,10 @@ import sys
 import tempfile
 
 HERE = pathlib.Path(__file__).parent
-KAFKA = pathlib.Path.home() / ".cache" / "ottla" / "kafka-4.3.1"
 sys.path.insert(0, str(HERE.parent / "clients"))
 
 import cluster  # noqa: E402
+from clients import KAFKA  # noqa: E402
 
 
 class Ottla:

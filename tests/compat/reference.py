@@ -85,7 +85,7 @@ class Reference:
         end = time.monotonic() + seconds
         while len(ended) < len(partitions):
             assert time.monotonic() < end, f"reading {topic} back hangs after {len(records)} records"
-            for m in consumer.consume(1000, 0.5):
+            for m in consumer.consume(1000, 0.05):
                 if m.error():
                     assert m.error().code() == confluent_kafka.KafkaError._PARTITION_EOF, m.error()
                     ended.add(m.partition())
