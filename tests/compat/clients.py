@@ -46,11 +46,23 @@ def java():
             "-cp", f"{classes}:{jars}/*", "Driver"]
 
 
+def rdkafka():
+    """Built with librdkafka's sources, which takes a minute or two the first time."""
+    for tool in ("cargo", "make", "c++"):
+        if not shutil.which(tool):
+            raise Missing(f"{tool} is missing")
+    target = CACHE / "compat-rdkafka"
+    subprocess.run(["cargo", "build", "-q", "--locked", "--manifest-path", str(HERE / "rdkafka" / "Cargo.toml")],
+                   env={**os.environ, "CARGO_TARGET_DIR": str(target)}, check=True)
+    return [str(target / "debug" / "compat-rdkafka")]
+
+
 # Name: a function that makes the driver's command, or raises `Missing`.
 CLIENTS = {
     "kafka-python 2.0.2": lambda: python(VENV, "kafka_python.py"),
     "kafka-python 3": lambda: python(VENV / "kafka-python-3", "kafka_python.py"),
     "confluent-kafka": lambda: python(VENV, "confluent.py"),
     "kcat": kcat,
+    "rdkafka": rdkafka,
     "Java client 4.3.1": java,
 }

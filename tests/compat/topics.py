@@ -41,11 +41,14 @@ def configs(test):
         return (found["retention.ms"], found["cleanup.policy"]) == ("7200000", "compact")
 
     until("the configs are altered", altered)
+    unheard = driver.about.get("unheard", {}).get("alter_configs")
     try:
         driver.ask("alter_configs", topic=topic, configs={"retention.ms": "soon"})
-        raise AssertionError("retention.ms=soon was taken")
+        assert unheard, "retention.ms=soon was taken"
     except Refused as error:
         assert error.code == "INVALID_CONFIG", error
+    assert driver.ask("configs", topic=topic)["configs"]["retention.ms"] == "7200000"
+    return f"a refusal stays unheard: {unheard}" if unheard else ""
 
 
 def partitions(test):
