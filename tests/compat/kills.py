@@ -4,6 +4,7 @@ import threading
 import time
 
 from members import Group
+from records import match_read
 from reference import until
 
 PARTITIONS = 6
@@ -79,26 +80,30 @@ def produce(test):
         took.append(kill_and_restart(test, node, lambda: writing.until_batches(2), topic))
     writing.until_batches(1)
     writing.finish()
-    found = test.reference.read(topic, range(PARTITIONS))
-    lost, moved, order = [], [], {}
-    for place, record in sorted(found.items()):
-        order.setdefault(int(record["value"]), []).append(place)
-    for value, partition, offset in writing.acknowledged:
-        if value not in order:
-            lost.append(value)
-        elif offset is not None and (partition, offset) not in order[value]:
-            moved.append((value, partition, offset, order[value]))
-    assert not lost, f"{len(lost)} acknowledged records are lost, first {lost[:3]}"
-    assert not moved, f"{len(moved)} acknowledged records are not where the client was told, first {moved[:3]}"
-    twice = sum(len(places) - 1 for places in order.values())
-    if driver.about["idempotent"]:
-        assert not twice, f"{twice} records are there twice, though the producer is idempotent"
-    assert writing.refused == [] or not driver.about["idempotent"], f"records failed: {writing.refused[:3]}"
-    slowest = max(took)
+    idempotent = driver.about["idempotent"]
+    twice = match_acknowledged(writing.acknowledged, test.reference.read(topic, range(PARTITIONS)), idempotent)
+    assert writing.refused == [] or not idempotent, f"records failed: {writing.refused[:3]}"
     more = f", {twice} twice" if twice else ""
     if writing.refused:
         more += f", {len(writing.refused)} told to the application as failed ({writing.refused[0][1]})"
-    return f"{len(writing.acknowledged)} acknowledged{more}; two batches after a kill take {slowest:.1f} s"
+    return f"{len(writing.acknowledged)} acknowledged{more}; two batches after a kill take {max(took):.1f} s"
+
+
+def match_acknowledged(acknowledged, found, idempotent):
+    """Every acknowledged record is there, at its offset where the client tells it; how many are there more than once."""
+    lost, moved, places = [], [], {}
+    for place, record in sorted(found.items()):
+        places.setdefault(int(record["value"]), []).append(place)
+    for value, partition, offset in acknowledged:
+        if value not in places:
+            lost.append(value)
+        elif offset is not None and (partition, offset) not in places[value]:
+            moved.append((value, partition, offset, places[value]))
+    assert not lost, f"{len(lost)} acknowledged records are lost, first {lost[:3]}"
+    assert not moved, f"{len(moved)} acknowledged records are not where the client was told, first {moved[:3]}"
+    twice = sum(len(of_value) - 1 for of_value in places.values())
+    assert not (idempotent and twice), f"{twice} records are there twice, though the producer is idempotent"
+    return twice
 
 
 def consume(test):
@@ -133,10 +138,7 @@ def consume(test):
         took.append(kill_and_restart(test, node, flowing, topic))
     write(600)
     read_all()
-    places = [(r["partition"], r["offset"]) for r in found]
-    assert sorted(places) == sorted(written), "records are missing, or came twice"
-    for record in found:
-        assert record["value"] == written[record["partition"], record["offset"]]["value"]
+    match_read(found, written)
     return f"{len(found)} records once each; new ones after a kill within {max(took):.1f} s"
 
 
@@ -191,12 +193,18 @@ class Watch(threading.Thread):
             except Exception:  # between two coordinators; it is asked again
                 time.sleep(0.05)
                 continue
-            self.looks += 1
-            for partition, offset in {**acknowledged, **{p: max(o, acknowledged.get(p, 0)) for p, o in self.highest.items()}}.items():
-                if found.get(partition, -1) < offset:
-                    self.failure = f"partition {partition} is committed at {found.get(partition)} after {offset}"
-            self.highest = found
+            self.failure = self.look(found, acknowledged)
             time.sleep(0.02)
+
+    def look(self, found, acknowledged):
+        """What is wrong with the offsets found, if all of `acknowledged` was before they were asked for."""
+        self.looks += 1
+        for before in (acknowledged, self.highest):
+            for partition, offset in before.items():
+                if found.get(partition, -1) < offset:
+                    return f"partition {partition} is committed at {found.get(partition)} after {offset}"
+        self.highest = found
+        return None
 
     def finish(self):
         self.stopping = True

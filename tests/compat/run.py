@@ -5,6 +5,8 @@ import concurrent.futures
 import itertools
 import os
 import pathlib
+import shutil
+import signal
 import sys
 import threading
 import time
@@ -14,6 +16,7 @@ HERE = pathlib.Path(__file__).parent
 for directory in ("clients", "golden"):
     sys.path.insert(0, str(HERE.parent / directory))
 
+import checkers_test  # noqa: E402
 import clients  # noqa: E402
 import clusters  # noqa: E402
 import groups  # noqa: E402
@@ -152,10 +155,17 @@ def main():
     if options.quick:
         wanted_clients = [c for c in wanted_clients if c in QUICK_CLIENTS]
         wanted = [n for n in wanted if n in QUICK]
+    checkers_test.main()
     table = matrix.Matrix(wanted_clients, wanted)
     cluster = clusters.Running(options.bootstrap) if options.bootstrap else clusters.STARTED[options.against]()
     print(f"{len(wanted_clients)} clients, {len(wanted)} scenarios against {cluster.name}", flush=True)
     run = Run(options, cluster, table)
+
+    def stopped(*_):
+        cluster.stop(keep=True)
+        os._exit(1)
+
+    signal.signal(signal.SIGTERM, stopped)
     try:
         run.all()
     finally:
@@ -168,7 +178,9 @@ def main():
     skipped = table.count(matrix.SKIPPED)
     if options.quick and skipped:
         print(f"FAILED: {skipped} skipped; in the short selection every client must be there")
-    if failed:
+    if not failed:
+        shutil.rmtree(run.kept)
+    else:
         print(f"logs of the drivers are kept in {run.kept}, of the nodes in {cluster.directory}")
     if options.against == "ottla" and not options.bootstrap:
         table.save(LAST)
