@@ -57,9 +57,11 @@ def kill_and_restart(test, node, flowing, topic):
     """kill -9; back once the clients have gone on without the node; then all replicas are in sync again."""
     test.cluster.kill(node)
     started = time.monotonic()
-    flowing()
-    took = time.monotonic() - started
-    test.cluster.start(node)
+    try:
+        flowing()
+        took = time.monotonic() - started
+    finally:
+        test.cluster.start(node)
     test.reference.until_in_sync(topic, seconds=120)
     return took
 
@@ -202,7 +204,7 @@ class Watch(threading.Thread):
         for before in (acknowledged, self.highest):
             for partition, offset in before.items():
                 if found.get(partition, -1) < offset:
-                    return f"partition {partition} is committed at {found.get(partition)} after {offset}"
+                    return f"partition {partition} is committed at {found.get(partition)} after {offset} (all: {found})"
         self.highest = found
         return None
 

@@ -86,10 +86,14 @@ class Member(threading.Thread):
         self.group.members.remove(self)
 
 
-# What a broker, or the client before it asks one, answers to a commit during a rebalance. The client's names, where it
-# gives the same refusal one of its own.
-REFUSED_COMMITS = {"REBALANCE_IN_PROGRESS", "ILLEGAL_GENERATION", "UNKNOWN_MEMBER_ID", "CommitFailedError", "COMMIT_FAILED",
-                   "_ASSIGNMENT_LOST", "CommitFailedException"}
+# What a broker, or the client before it asks one, answers to a commit during a rebalance, or while the coordinator moves,
+# and the application has to live with. The client's names, where it gives the same refusal one of its own.
+REFUSED_COMMITS = {
+    "REBALANCE_IN_PROGRESS", "ILLEGAL_GENERATION", "UNKNOWN_MEMBER_ID", "CommitFailedError", "CommitFailedException",
+    "COORDINATOR_LOAD_IN_PROGRESS", "COORDINATOR_NOT_AVAILABLE", "NOT_COORDINATOR", "REQUEST_TIMED_OUT",
+    "_ASSIGNMENT_LOST", "ASSIGNMENT_LOST", "_TRANSPORT", "BROKER_TRANSPORT_FAILURE", "_WAIT_COORD", "WAITING_FOR_COORDINATOR",
+    "_TIMED_OUT", "OPERATION_TIMED_OUT",
+}
 
 
 class Group:

@@ -45,7 +45,11 @@ class Reference:
     def committed(self, group):
         """partition: committed offset, of the group's one topic."""
         [future] = self.admin.list_consumer_group_offsets([ConsumerGroupTopicPartitions(group)], request_timeout=30).values()
-        return {p.partition: p.offset for p in future.result(30).topic_partitions if p.offset >= 0}
+        found = future.result(30).topic_partitions
+        for partition in found:
+            if partition.error:
+                raise confluent_kafka.KafkaException(partition.error)
+        return {p.partition: p.offset for p in found if p.offset >= 0}
 
     def produce(self, topic, records, limit=60):
         acks = [None] * len(records)
