@@ -157,3 +157,15 @@ pub const FILE_HANDLES_BESIDE: u64 = 500;
 pub const FILE_HANDLES_KEPT: u64 = 64;
 /// Members of one group (`group.max.size`).
 pub const GROUP_SIZE_MAX: usize = 10_000;
+/// Protocols that one member of a group supports.
+pub const GROUP_PROTOCOLS_MAX: usize = 100;
+/// Bytes of a static member's name, as Kafka's clients check them.
+pub const GROUP_INSTANCE_ID_BYTES_MAX: usize = 249;
+/// Bytes that the members of one group take: they go out in one answer to its leader.
+pub const GROUP_BYTES_MAX: usize = 32 * 1024 * 1024;
+/// Bytes that groups and committed offsets take per shard. Above it nobody new joins and no new offsets are taken.
+pub const COORDINATOR_BYTES_MAX: usize = 256 * 1024 * 1024;
+/// Bytes of the client id that a member id begins with.
+pub const MEMBER_ID_PREFIX_BYTES_MAX: usize = 1_024;
+/// Records in one batch of tombstones.
+pub const TOMBSTONES_PER_BATCH: usize = 1_000;
