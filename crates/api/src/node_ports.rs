@@ -29,7 +29,7 @@ impl ConnectionFactory for KafkaConnections {
     fn serve(&self, broker: Broker, shard: ShardRef, incoming: Box<dyn Incoming>) -> LocalBoxFuture<'static, ()> {
         let api = self.api.clone();
         // Fetch sessions belong to the shard: one set of services each.
-        let services = shard.surface(|| {
+        let services = shard.keep(|| {
             let services = Services::new(
                 broker.node_id(),
                 broker.host().clone(),

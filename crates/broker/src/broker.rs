@@ -80,6 +80,9 @@ pub enum BrokerError {
 pub trait ConnectionFactory: Send + Sync {
     /// Runs on the shard's thread, inside its `LocalSet`, for the life of the connection.
     fn serve(&self, broker: Broker, shard: ShardRef, incoming: Box<dyn Incoming>) -> LocalBoxFuture<'static, ()>;
+
+    /// The shard starts; runs inside its `LocalSet`, before anything is led.
+    fn started(&self, _shard: &ShardRef) {}
 }
 
 /// The data plane of a node. Cheap to clone, usable from any thread.
@@ -404,6 +407,10 @@ impl Broker {
                 .storage_failed
                 .send_if_modified(|failed| !std::mem::replace(failed, true));
         }
+    }
+
+    pub(crate) fn connections(&self) -> &Arc<dyn ConnectionFactory> {
+        &self.inner.connections
     }
 
     pub(crate) fn control_plane(&self) -> &Arc<dyn Control> {

@@ -28,6 +28,7 @@ mod shard;
 mod shard_queue;
 mod shard_stats;
 mod stalls;
+mod tenants;
 mod topic_settings;
 
 pub use broker::{Broker, BrokerError, BrokerOptions, ConnectionFactory, DirectoryInput};
@@ -36,6 +37,7 @@ pub use data::{AppendError, Appended, FetchPartition, FetchPlan, FetchedPartitio
 pub use fetch::FetchMemory;
 pub use log_dirs::{LogDirDescription, ReplicaSize};
 pub use shard::ShardRef;
+pub use tenants::Leadership;
 
 /// The tests' cluster, for tests of what is not public.
 #[cfg(test)]

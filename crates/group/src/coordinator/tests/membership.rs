@@ -149,6 +149,7 @@ fn who_does_not_come_back_in_time_is_left_out() {
 fn a_session_without_heartbeats_ends() {
     let mut room = Room::new();
     let ids = room.stable(&[consumer(&["range"]), consumer(&["range"])]);
+    room.beat(&ids[1], 1);
     for _ in 0..3 {
         room.pass(3_000);
         assert_eq!(room.beat(&ids[0], 1), ErrorCode::None);
