@@ -18,9 +18,9 @@ pub(crate) use role::RoleChange;
 pub(crate) use waiters::PollId;
 
 use crate::data::AppendError;
-use crate::tenants::Leadership;
 use crate::links::Links;
 use crate::replica_stream::StreamOut;
+use crate::tenants::Leadership;
 use append::{Parked, Waiting};
 use bytes::Bytes;
 use damage::Damage;

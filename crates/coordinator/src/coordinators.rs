@@ -107,7 +107,9 @@ async fn follow_leadership(shard: ShardRef, coordinators: Weak<Coordinators>) {
     let mut roles = shard.roles();
     loop {
         roles.borrow_and_update();
-        let Some(coordinators) = coordinators.upgrade() else { return };
+        let Some(coordinators) = coordinators.upgrade() else {
+            return;
+        };
         coordinators.look(&shard);
         drop(coordinators);
         if roles.changed().await.is_err() {

@@ -239,7 +239,10 @@ impl GroupPartition {
             Ok(_) => Ok(()),
             Err(error) => Err(error.code),
         };
-        let leads = self.shard.leadership(self.tp).is_some_and(|now| now.epoch == self.epoch());
+        let leads = self
+            .shard
+            .leadership(self.tp)
+            .is_some_and(|now| now.epoch == self.epoch());
         match outcome {
             Err(error) if !leads || !certainly_not_in_the_log(error) => {
                 tracing::warn!(topic = OFFSETS_TOPIC, partition = self.tp.partition, %error,
@@ -269,4 +272,3 @@ async fn sleep(delay: Option<std::time::Duration>) {
         None => std::future::pending().await,
     }
 }
-

@@ -40,7 +40,10 @@ pub(crate) async fn read(
             Ok(batches) => {
                 for batch in batches {
                     records += take_batch(tp, &batch, &mut take);
-                    at = batch.header.base_offset.plus(i64::from(batch.header.last_offset_delta) + 1);
+                    at = batch
+                        .header
+                        .base_offset
+                        .plus(i64::from(batch.header.last_offset_delta) + 1);
                 }
             }
             Err(Failure::StartsAt(log_start)) => at = at.max(log_start),
@@ -94,7 +97,9 @@ async fn read_some(
     }
     // What is cut off at the end is read again.
     let batches = split_batches(&fetched.records).map_while(Result::ok);
-    Ok(batches.filter(|batch| batch.header.base_offset.plus(i64::from(batch.header.last_offset_delta)) >= at).collect())
+    Ok(batches
+        .filter(|batch| batch.header.base_offset.plus(i64::from(batch.header.last_offset_delta)) >= at)
+        .collect())
 }
 
 async fn start_of(shard: &ShardRef, tp: TopicPartition, epoch: LeaderEpoch) -> Failure {
