@@ -55,11 +55,14 @@ impl Turn<'_> {
             return;
         }
         self.group.recorded = true;
-        let record = self.group_record(&request.assignments);
+        // A copy: members must not hold the whole frame that their leader's request came in.
+        let known = request.assignments.into_iter().filter(|(id, _)| self.group.member(id).is_some());
+        let assignments = known.map(|(id, assignment)| (id, Bytes::copy_from_slice(&assignment))).collect();
+        let record = self.group_record(&assignments);
         let then = Then::Assign {
             group_id: self.group.id.clone(),
             generation: self.group.generation,
-            assignments: request.assignments,
+            assignments,
         };
         self.out.append(vec![record], then, self.now.at);
     }
