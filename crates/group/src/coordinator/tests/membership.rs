@@ -437,3 +437,32 @@ fn whoever_waits_is_told_when_the_coordinator_ends() {
     assert_eq!(room.coordinator.memory.used(), 0);
     assert_eq!(room.coordinator.next_deadline(), None);
 }
+
+#[test]
+fn assignments_of_a_generation_that_is_over_are_handed_to_nobody() {
+    let mut room = Room::new();
+    let ticket = room.join_with(&consumer(&["range"]));
+    room.pass(9_000);
+    let leader = room.joined(ticket).unwrap().member_id;
+    room.holds = true;
+    room.sync_with(sync(
+        &leader,
+        1,
+        BTreeMap::from([(leader.clone(), Bytes::from_static(b"old"))]),
+    ));
+    let second = room.join_with(&consumer(&["range"]));
+    room.join_with(&known(&leader));
+    let second = room.joined(second).unwrap();
+    assert_eq!(second.generation_id, 2);
+    let waiting = room.sync_with(sync(&leader, 2, BTreeMap::new()));
+    let (id, records) = room.held.pop_front().unwrap();
+    room.log.extend(records);
+    room.coordinator.appended(id, Ok(()), room.now);
+    room.settle();
+    assert_eq!(
+        (room.synced(waiting), room.state()),
+        (None, GroupState::CompletingRebalance)
+    );
+    room.release();
+    assert_eq!(room.synced(waiting).unwrap().assignment, Bytes::new());
+}

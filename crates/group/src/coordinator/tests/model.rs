@@ -97,7 +97,13 @@ impl Model {
     /// What was on its way is in the log, or is not: a prefix of it is.
     fn failover(&mut self) {
         let kept = self.random.below(self.room.held.len() as u64 + 1) as usize;
-        let survives: Vec<_> = self.room.held.iter().take(kept).flat_map(|(_, records)| records.clone()).collect();
+        let survives: Vec<_> = self
+            .room
+            .held
+            .iter()
+            .take(kept)
+            .flat_map(|(_, records)| records.clone())
+            .collect();
         self.room.log.extend(survives);
         self.room.failover();
         assert!(self.room.coordinator.memory.used() > 0 || self.room.coordinator.list().is_empty());
@@ -149,8 +155,16 @@ impl Model {
             }
         }
         let now = self.room.offset("t", 0);
-        assert!(now >= self.acknowledged, "{now} after {} was acknowledged", self.acknowledged);
-        assert!(now >= self.seen, "a committed offset went back from {} to {now}", self.seen);
+        assert!(
+            now >= self.acknowledged,
+            "{now} after {} was acknowledged",
+            self.acknowledged
+        );
+        assert!(
+            now >= self.seen,
+            "a committed offset went back from {} to {now}",
+            self.seen
+        );
         self.seen = now;
     }
 
@@ -235,7 +249,10 @@ impl Model {
     fn owns(&mut self, number: usize, generation: i32, assignment: &Bytes) {
         for partition in assignment {
             let before = *self.owners.entry((generation, *partition)).or_insert(number);
-            assert_eq!(before, number, "two own partition {partition} in generation {generation}");
+            assert_eq!(
+                before, number,
+                "two own partition {partition} in generation {generation}"
+            );
         }
     }
 
@@ -247,7 +264,11 @@ impl Model {
         self.room.release();
         self.pass(300_000);
         assert_eq!(self.room.state(), GroupState::Stable);
-        let generations: BTreeSet<_> = self.clients.iter().map(|client| format!("{:?}", client.stage)).collect();
+        let generations: BTreeSet<_> = self
+            .clients
+            .iter()
+            .map(|client| format!("{:?}", client.stage))
+            .collect();
         assert_eq!(generations.len(), 1, "{:?}", self.clients);
         assert_eq!(self.room.coordinator.describe("g").unwrap().members.len(), CLIENTS);
         assert_eq!(self.commits.len(), 0, "every commit was answered");
@@ -267,5 +288,8 @@ fn groups_keep_what_they_promise_whatever_happens() {
         rebalances += model.rebalances;
         committed += model.acknowledged;
     }
-    assert!(rebalances > 1_000 && committed > 1_000, "{rebalances} rebalances, {committed} commits: too few to prove anything");
+    assert!(
+        rebalances > 1_000 && committed > 1_000,
+        "{rebalances} rebalances, {committed} commits: too few to prove anything"
+    );
 }
