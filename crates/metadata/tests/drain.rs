@@ -167,6 +167,7 @@ fn only_so_many_move_at_a_time() {
         0,
         "until one of these is done"
     );
+    cluster.whole_isr();
     settle(&mut cluster);
     assert_eq!(loads(&cluster).get(&1), None);
 }
