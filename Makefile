@@ -13,7 +13,7 @@ KAFKA ?= $(CACHE)/kafka-4.3.1
 ROCKSDB = ROCKSDB_LIB_DIR="$$(deploy/rocksdb-cache.sh '$(CACHE)')" ROCKSDB_STATIC=1
 CARGO = $(ROCKSDB) cargo
 
-.PHONY: help deps build run test test-rust test-clients check fix fuzz sim bench-failover bench-idle bench-growth test-tools test-hostile test-disk-full soak kafka clients clean
+.PHONY: help deps build run test test-rust test-clients check fix fuzz sim bench-failover bench-idle bench-growth test-tools test-hostile test-disk-full test-network soak kafka clients clean
 
 help: ## This list
 	@echo "Ottla: a Kafka-protocol cluster in one binary"; echo
@@ -21,6 +21,9 @@ help: ## This list
 
 deps: ## Check for compiler, make and libclang; install them where that is allowed
 	@deploy/preflight.sh
+	@# Cargo names the crates of every clone alike: what another clone built here must not pass for this one's.
+	@mkdir -p "$(CARGO_TARGET_DIR)"; if [ "$$(cat "$(CARGO_TARGET_DIR)/clone" 2>/dev/null)" != "$(CURDIR)" ]; then \
+	  find crates proto -type f -exec touch {} + && echo "$(CURDIR)" > "$(CARGO_TARGET_DIR)/clone"; fi
 
 build: deps ## Build the release binary
 	@$(CARGO) build --release --locked -p ottla
@@ -67,6 +70,9 @@ test-tools: build kafka ## Apache Kafka's own command line tools against Ottla a
 
 test-disk-full: build clients ## A node on a small file system fills it and goes on when there is room (needs root)
 	@OTTLA="$(BIN)" "$(VENV)/bin/python" tests/clients/run.py disk_full
+
+test-network: build clients ## Silent machines, one-way cuts, frozen disks, in network namespaces (needs root)
+	@OTTLA="$(BIN)" "$(VENV)/bin/python" tests/clients/run.py network
 
 bench-failover: build clients ## kill -9 of the leading broker, 10 times, beside Apache Kafka where Java is there
 	@OTTLA="$(BIN)" KAFKA="$(KAFKA)" "$(VENV)/bin/python" benches/failover.py

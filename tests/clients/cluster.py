@@ -46,6 +46,9 @@ class Cluster:
         self.within = within or [[]] * nodes
         self.processes = {}
         self.logs = {}
+        secret = self.directory / "secret"
+        secret.write_text("between the nodes of a test only: 0123456789abcdef\n")
+        secret.chmod(0o600)
         join = ",".join(f"{h}:{p + 10000}" for h, p in zip(self.hosts, self.ports))
         for index, port in enumerate(self.ports):
             home = self.home(index)
@@ -59,6 +62,7 @@ class Cluster:
                 f"metadata.log.dir={home / 'raft'}",
                 f"join={join}",
                 "num.shards=1",
+                *([f"cluster.secret={secret}"] if hosts else []),
                 *([f"broker.rack={racks[index]}"] if racks else []),
                 *properties,
             ]
@@ -108,6 +112,8 @@ class Cluster:
 
     def cli(self, *arguments, timeout=60, **more):
         command = [OTTLA, *arguments, "--bootstrap", self.bootstrap]
+        if self.within[0]:
+            more.setdefault("env", {**os.environ, "OTTLA_CLUSTER_SECRET": str(self.directory / "secret")})
         result = subprocess.run(command, capture_output=True, text=True, timeout=timeout, **more)
         if result.returncode != 0:
             raise RuntimeError(f"{' '.join(command)}: {result.stderr}")

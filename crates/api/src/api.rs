@@ -70,10 +70,11 @@ impl Api {
         let mut client = Client::default();
         let why = connection::serve(&services, stream, &mut client).await;
         let (client_id, requests) = (client.id.as_deref(), client.requests);
+        let (api_key, correlation_id) = client.last.unzip();
         if !why.is_unusual() {
-            tracing::debug!(%peer, client_id, requests, %why, "connection closed");
+            tracing::debug!(%peer, client_id, requests, api_key, correlation_id, %why, "connection closed");
         } else if let Some(kept_back) = self.complaints.tell(ip, services.host.now()) {
-            tracing::warn!(%peer, client_id, requests, %why, kept_back, "connection closed");
+            tracing::warn!(%peer, client_id, requests, api_key, correlation_id, %why, kept_back, "connection closed");
         }
     }
 }

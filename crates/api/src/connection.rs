@@ -176,6 +176,8 @@ fn shown(id: &str) -> String {
 pub(crate) struct Client {
     pub(crate) id: Option<String>,
     pub(crate) requests: u64,
+    /// API key and correlation id of the last request.
+    pub(crate) last: Option<(i16, i32)>,
 }
 
 /// Serves a connection until it ends; never returns without a reason.
@@ -276,7 +278,8 @@ async fn run<S: AsyncRead + AsyncWrite + Unpin>(
                     step = reading => step?,
                     () = tokio::time::sleep_until(deadline), if queue.is_empty() || ended.is_some() => return Err(Closed::Idle),
                     Ok(()) = silence.changed(), if leaves_at.is_none() => {
-                        leaves_at = Some(Instant::now() + limits::SILENCE_SPREAD.mul_f64(fraction(services)));
+                        let turn = *silence.borrow_and_update();
+                        leaves_at = Some(Instant::now() + turn + limits::SILENCE_SPREAD.mul_f64(fraction(services)));
                         continue;
                     }
                     () = tokio::time::sleep_until(leaves_at.unwrap_or(deadline)), if leaves_at.is_some() && ended.is_none() => {
@@ -298,6 +301,7 @@ async fn run<S: AsyncRead + AsyncWrite + Unpin>(
                 services.stats.request(frame.api_key, received);
                 client.id = frame.client_id.as_deref().map(shown);
                 client.requests += 1;
+                client.last = Some((frame.api_key, frame.correlation_id));
                 alone = frame.api_key != ApiKey::Produce as i16;
                 let started = output.starting(dispatch::start(services, &frame), queue).await?;
                 let clock = RequestClock::new(frame.api_key, arrived, Instant::now());

@@ -1,26 +1,28 @@
 use metadata::Image;
 use std::cell::RefCell;
 use std::collections::BTreeSet;
+use std::time::Duration;
 use tokio::sync::watch;
-use types::NodeId;
+use types::{NodeId, limits};
 
 /// Tells a shard's connections that a broker has been fenced for its silence.
 ///
 /// Its clients are told nothing by their own connection to it, and wait for it until their request timeouts, 30 s and
 /// more, although others lead now. All clients ask for metadata again when a connection ends, so the other brokers end
-/// theirs, between two requests.
+/// theirs, between two requests. They take turns: a client that loses all its other connections at once asks the silent
+/// broker (seen with librdkafka 2.16).
 #[derive(Debug)]
 pub(crate) struct Silence {
     silent: RefCell<BTreeSet<NodeId>>,
-    /// How often a broker has gone silent.
-    times: watch::Sender<u64>,
+    /// How long connections wait for this broker's turn, sent each time that a broker has gone silent.
+    turn: watch::Sender<Duration>,
 }
 
 impl Default for Silence {
     fn default() -> Self {
         Self {
             silent: RefCell::default(),
-            times: watch::channel(0).0,
+            turn: watch::channel(Duration::ZERO).0,
         }
     }
 }
@@ -36,13 +38,15 @@ impl Silence {
             .collect();
         let before = self.silent.replace(silent.clone());
         if !silent.is_subset(&before) {
-            self.times.send_modify(|times| *times += 1);
+            let before_me = image.brokers.keys().filter(|node| **node < me && image.alive(**node));
+            let turn = u32::try_from(before_me.count()).unwrap_or(u32::MAX) % limits::SILENCE_TURNS;
+            self.turn.send_replace(limits::SILENCE_STAGGER * turn);
         }
     }
 
-    /// Changes when a broker goes silent from now on.
-    pub fn subscribe(&self) -> watch::Receiver<u64> {
-        self.times.subscribe()
+    /// Changes when a broker goes silent from now on, to the time until this broker's turn.
+    pub fn subscribe(&self) -> watch::Receiver<Duration> {
+        self.turn.subscribe()
     }
 }
 
@@ -72,6 +76,19 @@ mod tests {
             silence.look(&image, NodeId(me));
             assert_eq!(told.has_changed().unwrap(), expected, "{fenced} {silent} {me}");
             told.mark_unchanged();
+        }
+    }
+
+    #[test]
+    fn brokers_take_turns() {
+        for (me, turn) in [(1, 0), (3, 1)] {
+            let silence = Silence::default();
+            let told = silence.subscribe();
+            let mut image = cluster();
+            let broker = Arc::make_mut(image.brokers.get_mut(&NodeId(2)).unwrap());
+            (broker.fenced, broker.silent) = (true, true);
+            silence.look(&image, NodeId(me));
+            assert_eq!(*told.borrow(), limits::SILENCE_STAGGER * turn, "broker {me}");
         }
     }
 }

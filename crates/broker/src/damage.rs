@@ -73,7 +73,7 @@ async fn look(shard: &ShardRef, tp: TopicPartition, job: ScrubJob) -> u64 {
             bytes
         }
         Err(error) => {
-            tracing::warn!(%tp, %error, "a log cannot be looked at: again later");
+            tracing::warn!(topic_id = %tp.topic, partition = tp.partition, %error, "a log cannot be looked at: again later");
             shard.with(tp, |partition| partition.not_scrubbed());
             0
         }

@@ -33,7 +33,9 @@ async fn run_one(shard: ShardRef, mut errand: Errand) {
     });
     match done.await {
         Ok((errand, outcome)) => finish(&shard, errand, outcome),
-        Err(error) => tracing::error!(%tp, %error, "a log was lost with its pool"),
+        Err(error) => {
+            tracing::error!(topic_id = %tp.topic, partition = tp.partition, %error, "a log was lost with its pool")
+        }
     }
 }
 

@@ -77,7 +77,13 @@ impl ShardRef {
                     .any(|(answer, _)| answer.error != ErrorCode::None || answer.diverging.is_some());
             // Every look left `more` with its partition first, so nothing is missed in between.
             if answer_now || tokio::time::timeout_at(deadline, more.notified()).await.is_err() {
-                return self.load_all(found).await;
+                let answers = self.load_all(found).await;
+                // Of what was found on a disk only now is it known how much it is.
+                let read = answers.iter().map(|answer| answer.records.len()).sum();
+                if read != bytes {
+                    memory.keep(read);
+                }
+                return answers;
             }
         }
     }
@@ -191,11 +197,17 @@ impl ShardRef {
                 }
                 // Retriable for every client, which asks for the leader anew; CORRUPT_MESSAGE would end a Java consumer.
                 Err(error) => {
+                    let mut code = ErrorCode::KafkaStorageError;
                     match error {
                         LogError::Rot(rot) => self.suspect(answer.tp, rot),
-                        error => tracing::error!(tp = %answer.tp, %error, "reading for a consumer"),
+                        // Retention, or a deletion, was faster than the read.
+                        LogError::OffsetOutOfRange { .. } => code = ErrorCode::OffsetOutOfRange,
+                        LogError::Gone => code = ErrorCode::NotLeaderOrFollower,
+                        error => {
+                            tracing::error!(topic_id = %answer.tp.topic, partition = answer.tp.partition, %error, "reading for a consumer")
+                        }
                     }
-                    answer = FetchedPartition::failed(answer.tp, ErrorCode::KafkaStorageError.into());
+                    answer = FetchedPartition::failed(answer.tp, code.into());
                 }
             }
             answers.push(answer);

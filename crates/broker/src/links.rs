@@ -100,7 +100,9 @@ impl Links {
                     });
                 }),
             ),
-            None => tracing::error!(%directory, %tp, "a log lies in a directory without a flusher"),
+            None => {
+                tracing::error!(%directory, topic_id = %tp.topic, partition = tp.partition, "a log lies in a directory without a flusher")
+            }
         }
     }
 

@@ -13,6 +13,8 @@ pub(crate) struct Offline {
     telling: Rc<Cell<bool>>,
     /// Directories of replicas that are not here, of which the log has told.
     missing: RefCell<BTreeSet<DirectoryId>>,
+    /// Directories that had no room for a new replica.
+    full: RefCell<BTreeSet<DirectoryId>>,
 }
 
 /// Tells the controller which directories have failed, again until the image has it: its answer may have been lost, and a
@@ -58,5 +60,22 @@ pub(crate) fn say_missing(shard: &ShardRef, directory: DirectoryId) {
     if shard.offline().missing.borrow_mut().insert(directory) {
         tracing::error!(%directory, "a log directory that holds replicas of this node is not here: they stay offline, and their other replicas lead. \
             Nothing is made anew elsewhere; bring the directory back and start the node again");
+    }
+}
+
+/// A new replica found no room in its directory: it is made when there is some.
+pub(crate) fn wait_for_room(shard: &ShardRef, directory: DirectoryId) {
+    if shard.offline().full.borrow_mut().insert(directory) {
+        tracing::warn!(%directory, "new replicas find no room in their log directory: they are made when there is some");
+    }
+}
+
+/// Looks at the image again once there is room where a new replica found none.
+pub(crate) fn make_where_there_is_room(shard: &ShardRef) {
+    let mut full = shard.offline().full.borrow_mut();
+    let waiting = full.len();
+    full.retain(|id| shard.broker().directory(*id).is_some_and(|dir| dir.is_full()));
+    if full.len() < waiting {
+        shard.look_again();
     }
 }

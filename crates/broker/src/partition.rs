@@ -261,8 +261,13 @@ impl Partition {
     }
 
     /// It waited for room in its directory, and there is some: the newest image is to be looked at again.
-    pub fn may_resume(&self) -> bool {
-        self.waits_for_room && self.log.as_ref().is_some_and(|log| !log.is_full())
+    pub fn may_resume(&mut self) -> bool {
+        self.waits_for_room && self.log.as_mut().is_some_and(Log::has_room)
+    }
+
+    /// A log that is away takes no append, which says why.
+    fn has_room(&mut self) -> bool {
+        self.log.as_mut().is_none_or(Log::has_room)
     }
 
     fn is_full(&self) -> bool {

@@ -118,6 +118,7 @@ async fn create(shard: &ShardRef, image: &Arc<Image>, tp: TopicPartition, topic:
     let view = view_of(image, topic, record);
     let rules = rules_of(image, shard.broker().local(), topic, view.durability);
     let (name, incarnation, config) = (topic.name.clone(), record.incarnation, rules.log);
+    let id = directory.id();
     let created = shard
         .cold_pool()
         .run(move || directory.create_log(&name, tp, incarnation, config))
@@ -126,6 +127,7 @@ async fn create(shard: &ShardRef, image: &Arc<Image>, tp: TopicPartition, topic:
         Ok(log) => log,
         // The directory says so, once.
         Err(LogError::Offline) => return,
+        Err(LogError::Full) => return offline::wait_for_room(shard, id),
         Err(error) => {
             tracing::error!(topic = topic.name, partition = tp.partition, %error, "a replica cannot be created");
             return;

@@ -180,8 +180,14 @@ impl ShardRef {
         match worked {
             Ok(answer) => Some(answer),
             Err(_) => {
-                tracing::error!(%tp, "an invariant of this replica broke: it stops");
-                let change = partition.borrow_mut().stop_broken();
+                let mut stopping = partition.borrow_mut();
+                tracing::error!(
+                    topic = stopping.topic,
+                    partition = tp.partition,
+                    "an invariant of this replica broke: it stops"
+                );
+                let change = stopping.stop_broken();
+                drop(stopping);
                 self.change(tp, change);
                 None
             }
@@ -496,6 +502,7 @@ impl ShardRef {
             self.0.broker.measure_room();
             offline::report_failed_directories(self);
         }
+        offline::make_where_there_is_room(self);
         self.leave_what_is_not_followed();
         self.restate_refused();
         isr::mark_strict(self);

@@ -8,15 +8,17 @@ use crate::options::ControlOptions;
 use crate::registration::{Start, keep_registered};
 use crate::sessions::Answering;
 use crate::shared::{Shared, lock};
+use futures::FutureExt;
 use host::HostRef;
 use metadata::{Endpoint, Image};
 use raft::pb::controller_reply::Reply;
 use raft::pb::controller_request::Request;
 use raft::{RaftNode, RaftOptions, RaftStore, Slot, Transport, pb};
+use std::collections::BTreeSet;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 use tokio::sync::{mpsc, oneshot, watch};
-use types::{RaftId, limits};
+use types::{ErrorCode, RaftId, limits};
 
 /// Pause between two rounds of asking others.
 const ROUND: Duration = Duration::from_millis(25);
@@ -24,6 +26,8 @@ const ROUND: Duration = Duration::from_millis(25);
 const SAY_AGAIN: Duration = Duration::from_secs(10);
 /// Time for one founder to answer.
 const ASK: Duration = Duration::from_millis(500);
+/// Time for another member to lead the metadata when this one stops.
+const HAND_OVER: Duration = Duration::from_secs(1);
 /// Entries between two snapshots of the metadata.
 const SNAPSHOT_EVERY: u64 = 2_000;
 /// The founder's Raft id, the first that there is.
@@ -60,12 +64,14 @@ impl ControlPlane {
         let (started_sender, started) = oneshot::channel();
         let (failed, failure) = oneshot::channel();
         let raft = Arc::new(OnceLock::new());
+        let data_plane = Arc::new(OnceLock::new());
         let handle = ControlHandle {
             node_id: options.node_id,
             host: host.clone(),
             image: images,
             registration: registered,
             raft: raft.clone(),
+            data_plane: data_plane.clone(),
             forward,
             stop,
             ended,
@@ -75,9 +81,9 @@ impl ControlPlane {
             Box::pin(async move {
                 let (commands, command_queue) = mpsc::channel(limits::CONTROLLER_QUEUE_MAX);
                 let (sessions, session_queue) = mpsc::channel(limits::CONTROLLER_QUEUE_MAX);
-                let shared = Arc::new(Shared::new(
-                    body_host, options, transport, image, raft, commands, sessions,
-                ));
+                let mut shared = Shared::new(body_host, options, transport, image, raft, commands, sessions);
+                shared.data_plane = data_plane;
+                let shared = Arc::new(shared);
                 let mut stopping = stopping;
                 let run = run(
                     shared.clone(),
@@ -88,14 +94,21 @@ impl ControlPlane {
                     session_queue,
                     started_sender,
                 );
+                let mut run = std::pin::pin!(run);
                 tokio::select! {
-                    outcome = run => {
+                    outcome = &mut run => {
                         if let Err(error) = outcome {
                             // The node may be stopping already.
                             let _ = failed.send(error.0);
                         }
                     }
-                    _ = stopping.wait_for(|stop| *stop) => {}
+                    _ = stopping.wait_for(|stop| *stop) => {
+                        // This node still answers while another takes over.
+                        tokio::select! {
+                            _ = &mut run => {}
+                            () = hand_over(&shared) => {}
+                        }
+                    }
                 }
                 if let Some(raft) = shared.raft.get() {
                     raft.shutdown().await;
@@ -109,6 +122,29 @@ impl ControlPlane {
             Ok(Err(error)) => Err(error),
             Err(_) => Err(ControlError("the control plane's thread ended".to_owned())),
         }
+    }
+}
+
+/// Gives the metadata another leader before this one stops: without that nobody leads it for an election timeout.
+async fn hand_over(shared: &Shared) {
+    let Some(raft) = shared.raft.get() else { return };
+    let status = raft.status();
+    if status.leader != Some(status.id) {
+        return;
+    }
+    let image = shared.image();
+    let heard = lock(&shared.last_heard).clone();
+    let others = status.voters.iter().filter(|voter| **voter != status.id);
+    let Some(next) = others.max_by_key(|voter| {
+        let node = image.members.get(voter).map(|member| member.node_id);
+        (node.and_then(|node| heard.get(&node)), status.matched.get(voter))
+    }) else {
+        return;
+    };
+    match tokio::time::timeout(HAND_OVER, raft.transfer_leader(*next)).await {
+        Ok(Ok(())) => tracing::info!(node_id = %shared.options.node_id, raft_id = %next, "handed the metadata over"),
+        Ok(Err(error)) => tracing::info!(%error, "the metadata is left without a leader"),
+        Err(_) => tracing::info!("the metadata is left without a leader: nobody took over in time"),
     }
 }
 
@@ -184,12 +220,15 @@ async fn run(
         old_copies,
         told: false,
     };
-    tokio::task::spawn_local(keep_registered(shared.clone(), start, registration));
+    let (gives_up, gave_up) = oneshot::channel();
+    let mut gave_up = gave_up.fuse();
+    tokio::task::spawn_local(keep_registered(shared.clone(), start, registration, gives_up));
     let (mut leadership, mut images) = (raft.leadership(), raft.image());
     shared.image.send_replace(images.borrow_and_update().clone());
     shared.leadership.send_replace(leadership.borrow_and_update().clone());
     loop {
         tokio::select! {
+            Ok(why) = &mut gave_up => return Err(ControlError(why)),
             why = raft.failed() => return Err(ControlError(format!("the metadata log cannot go on: {why}"))),
             Ok(()) = images.changed() => {
                 shared.image.send_replace(images.borrow_and_update().clone());
@@ -234,6 +273,7 @@ async fn belong(shared: &Arc<Shared>, identity: &mut IdentityFile) -> Result<Mem
         .position(|founder| *founder == options.control_advertised);
     let candidate = cluster_id(shared.host.random_uuid());
     let mut said: Option<(Vec<String>, types::Monotonic)> = None;
+    let mut duplicate: Option<types::Monotonic> = None;
     loop {
         let promises = lock(&shared.promise).count();
         let others: Vec<&Endpoint> = options
@@ -276,7 +316,20 @@ async fn belong(shared: &Arc<Shared>, identity: &mut IdentityFile) -> Result<Mem
             }
             Decision::Join { via, cluster_id } => {
                 check_directories(options, Some(&cluster_id))?;
-                if let Some((cluster_id, raft_id)) = join(shared, identity.identity(), via).await
+                let joined = match join(shared, identity.identity(), via).await {
+                    Ok(joined) => joined,
+                    Err(InUse(why)) => {
+                        let now = shared.host.now();
+                        if duplicate.is_none() {
+                            tracing::warn!(node_id = %options.node_id, why, "the cluster does not take this node, unless the other one is gone soon");
+                        }
+                        if now.since(*duplicate.get_or_insert(now)) > shared.options.timings.duplicate_after() {
+                            return Err(ControlError(why));
+                        }
+                        None
+                    }
+                };
+                if let Some((cluster_id, raft_id)) = joined
                     && lock(&shared.promise).count() == promises
                 {
                     let membership = Membership {
@@ -350,15 +403,18 @@ async fn probe(shared: &Shared, founder: &Endpoint, candidate: Option<&str>) -> 
     }
 }
 
+/// Another node that is alive has this node's number: why, for a person.
+struct InUse(String);
+
 /// Asks for a Raft id of its own, following hints to the controller.
-async fn join(shared: &Shared, identity: &Identity, via: Vec<Endpoint>) -> Option<(String, RaftId)> {
+async fn join(shared: &Shared, identity: &Identity, via: Vec<Endpoint>) -> Result<Option<(String, RaftId)>, InUse> {
     let request = pb::JoinRequest {
         node_id: shared.options.node_id.0,
         control: Some(envelope::address(&shared.options.control_advertised)),
         directory_id: identity.directory_id.0.as_bytes().to_vec(),
     };
     let mut asked = via;
-    let mut at = asked.pop()?;
+    let Some(mut at) = asked.pop() else { return Ok(None) };
     for _ in 0..8 {
         let call = envelope::request(shared, Request::Join(request.clone()));
         match shared
@@ -369,27 +425,37 @@ async fn join(shared: &Shared, identity: &Identity, via: Vec<Endpoint>) -> Optio
             .and_then(envelope::reply)
         {
             Some(Reply::Join(reply)) if !reply.cluster_id.is_empty() && reply.raft_id > 0 => {
-                return Some((reply.cluster_id, RaftId(reply.raft_id)));
+                return Ok(Some((reply.cluster_id, RaftId(reply.raft_id))));
             }
             Some(Reply::NotController(other)) => match other.leader.and_then(envelope::endpoint) {
                 Some(leader) if leader != at => at = leader,
-                _ => return None,
+                _ => return Ok(None),
             },
+            Some(Reply::Refusal(refusal))
+                if envelope::error_code(refusal.error_code) == ErrorCode::DuplicateBrokerRegistration =>
+            {
+                return Err(InUse(refusal.message));
+            }
             Some(Reply::Refusal(refusal)) => {
                 tracing::warn!(message = refusal.message, "the cluster does not take this node yet");
-                return None;
+                return Ok(None);
             }
-            _ => at = asked.pop()?,
+            _ => match asked.pop() {
+                Some(next) => at = next,
+                None => return Ok(None),
+            },
         }
     }
-    None
+    Ok(None)
 }
 
-/// Asks the controller to send the log, until this member is part of the group.
+/// Asks the controller to send the log, until this member is part of the group under its present address: one that came
+/// back at another is dialled by nobody before.
 async fn be_admitted(shared: Arc<Shared>, raft: RaftNode) {
     loop {
         let status = raft.status();
-        if status.voters.contains(&status.id) || status.learners.contains(&status.id) {
+        let me = &shared.options.control_advertised;
+        if status.members.get(&status.id) == Some(me) {
             return;
         }
         let request = pb::AdmitRequest {
@@ -397,12 +463,9 @@ async fn be_admitted(shared: Arc<Shared>, raft: RaftNode) {
             raft_id: status.id.0,
             control: Some(envelope::address(&shared.options.control_advertised)),
         };
-        for founder in shared
-            .options
-            .founders
-            .iter()
-            .filter(|founder| **founder != shared.options.control_advertised)
-        {
+        let known = shared.options.founders.iter().chain(status.members.values());
+        let others: BTreeSet<&Endpoint> = known.filter(|other| *other != me).collect();
+        for founder in others {
             let call = envelope::request(&shared, Request::Admit(request.clone()));
             let reply = shared
                 .transport

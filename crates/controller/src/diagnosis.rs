@@ -134,7 +134,11 @@ impl Facts<'_> {
                 (Some(silence), _) if *silence > RECENT => {
                     format!("is fenced and has been silent for {}", words::duration(*silence))
                 }
-                (Some(_), _) => "is fenced although it speaks: it catches up with the metadata".to_owned(),
+                // Fenced by evidence a moment ago, or not unfenced yet.
+                (Some(silence), _) => format!(
+                    "is fenced, and was heard of {} ago: it has just gone, or catches up with the metadata",
+                    words::duration(*silence)
+                ),
                 (None, Some(controller)) if self.leads => {
                     format!("is fenced and has said nothing since node {controller} became the controller")
                 }

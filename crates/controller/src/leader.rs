@@ -2,7 +2,8 @@ mod commit;
 
 use crate::envelope::{endpoint, refusal};
 use crate::evidence;
-use crate::liveness::{Action, DialOutcome, Event, Liveness, SessionId};
+use crate::liveness::{Action, DialOutcome, Event, Liveness, SessionId, Why};
+use crate::planning::in_use;
 use crate::shared::{Command, SessionEvent, Shared, lock};
 use crate::voters::{Group, MemberView, VoterChange, next_change};
 use commit::{Work, answer};
@@ -80,8 +81,12 @@ impl Term {
     fn new(shared: Arc<Shared>, raft: RaftNode) -> Self {
         let now = shared.host.now();
         lock(&shared.last_heard).clear();
+        let image = shared.image();
+        let before = raft
+            .last_heard()
+            .and_then(|(id, heard)| Some((image.members.get(&id)?.node_id, heard)));
         Self {
-            liveness: Liveness::new(&shared.options.timings, now),
+            liveness: Liveness::new(&shared.options.timings, now, before),
             shared,
             raft,
             known: BTreeMap::new(),
@@ -239,9 +244,19 @@ impl Term {
     fn admit(&self, admit: pb::AdmitRequest, reply: oneshot::Sender<Reply>) {
         let raft = self.raft.clone();
         let image = self.shared.image();
+        let id = RaftId(admit.raft_id);
+        let at = admit.control.and_then(endpoint);
+        let status = raft.status();
+        let moves = status
+            .members
+            .get(&id)
+            .is_some_and(|recorded| at.as_ref() != Some(recorded));
+        if moves && self.liveness.connected(NodeId(admit.node_id)) {
+            // ◆ A copy of its directories, started elsewhere, does not take its place.
+            let why = in_use(&image, NodeId(admit.node_id));
+            return answer(reply, refusal(ErrorCode::DuplicateBrokerRegistration, why));
+        }
         tokio::task::spawn_local(async move {
-            let id = RaftId(admit.raft_id);
-            let at = admit.control.and_then(endpoint);
             let known = image
                 .members
                 .get(&id)
@@ -295,6 +310,15 @@ impl Term {
         for action in self.liveness.on(event, now) {
             match action {
                 Action::Dial { node, dial } => self.dial(node, dial),
+                // ◆ It would be written when the majority is back, and then they are not silent.
+                Action::Fence {
+                    node,
+                    why: Why::Silence,
+                    ..
+                } if !self.raft.has_quorum(self.shared.options.timings.broker_session / 2) => {
+                    self.event(Event::Isolated);
+                    self.event(Event::Undecided { node });
+                }
                 Action::Fence {
                     node,
                     broker_epoch,

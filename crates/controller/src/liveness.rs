@@ -41,6 +41,8 @@ pub enum Event {
         dial: u64,
         outcome: DialOutcome,
     },
+    /// This controller hears no majority: that others are silent says nothing of them.
+    Isolated,
     /// A fence or unfence was not written (the leader re-planned, or the write's outcome was open): decide again.
     Undecided {
         node: NodeId,
@@ -97,7 +99,8 @@ pub enum Why {
 /// ```
 ///
 /// Nothing but two refusals in a row counts as evidence; everything else waits for silence. The own
-/// controller's pauses (a stopped process) do not count as a broker's silence.
+/// controller's pauses (a stopped process) do not count as a broker's silence, nor does silence before it led, but that
+/// of the controller before it.
 pub struct Liveness {
     brokers: BTreeMap<NodeId, Broker>,
     session_timeout: Duration,
@@ -108,6 +111,10 @@ pub struct Liveness {
     pause: Duration,
     last_event: Monotonic,
     dials: u64,
+    /// The controller before this one, and when it was last heard as such.
+    before: Option<(NodeId, Monotonic)>,
+    /// Nobody is fenced for silence before.
+    earliest: Monotonic,
 }
 
 #[derive(Debug)]
@@ -131,6 +138,12 @@ struct Suspicion {
     backoff: Duration,
 }
 
+impl Broker {
+    fn silent_at(&self, session_timeout: Duration, earliest: Monotonic) -> Monotonic {
+        self.last_heard.plus(session_timeout).max(earliest)
+    }
+}
+
 impl Suspicion {
     fn starting(at: Monotonic, gap: Duration) -> Self {
         Self {
@@ -143,9 +156,11 @@ impl Suspicion {
 }
 
 impl Liveness {
-    /// Knows nobody; registrations are fed in as events. `now` is when this controller began to lead.
+    /// Knows nobody; registrations are fed in as events. `now` is when this controller began to lead. `before`: the
+    /// controller before it and when this node last heard of that, since the silence that made an election is that
+    /// broker's silence too. It has [`Timings::dial_timeout`] to show that it lives all the same.
     #[must_use]
-    pub fn new(timings: &Timings, now: Monotonic) -> Self {
+    pub fn new(timings: &Timings, now: Monotonic, before: Option<(NodeId, Monotonic)>) -> Self {
         Self {
             brokers: BTreeMap::new(),
             session_timeout: timings.broker_session,
@@ -155,6 +170,8 @@ impl Liveness {
             pause: timings.broker_heartbeat * 2,
             last_event: now,
             dials: 0,
+            before,
+            earliest: now.plus(timings.dial_timeout),
         }
     }
 
@@ -212,6 +229,11 @@ impl Liveness {
                 }
             }
             Event::Dialled { node, dial, outcome } => actions.extend(self.on_dialled(node, dial, outcome, now)),
+            Event::Isolated => {
+                for broker in self.brokers.values_mut() {
+                    broker.last_heard = now;
+                }
+            }
             Event::Undecided { node } => {
                 if let Some(broker) = self.brokers.get_mut(&node) {
                     broker.deciding = false;
@@ -235,7 +257,7 @@ impl Liveness {
                     .as_ref()
                     .filter(|s| s.dial.is_none())
                     .map(|s| s.next_dial);
-                [Some(broker.last_heard.plus(self.session_timeout)), dial]
+                [Some(broker.silent_at(self.session_timeout, self.earliest)), dial]
             })
             .flatten()
             .min()
@@ -262,11 +284,12 @@ impl Liveness {
                 // grace to come back.
                 let suspicion =
                     (!fenced).then(|| Suspicion::starting(now.plus(self.reconnect_grace), self.refusal_gap));
+                let before = self.before.take_if(|(controller, _)| *controller == node);
                 let broker = Broker {
                     epoch,
                     fenced,
                     unfence_at,
-                    last_heard: now,
+                    last_heard: before.map_or(now, |(_, heard)| heard.min(now)),
                     session: None,
                     suspicion,
                     deciding: false,
@@ -313,7 +336,7 @@ impl Liveness {
             if broker.fenced || broker.deciding {
                 continue;
             }
-            if now.since(broker.last_heard) >= self.session_timeout {
+            if now >= broker.silent_at(self.session_timeout, self.earliest) {
                 broker.deciding = true;
                 actions.push(Action::Fence {
                     node: *node,

@@ -47,7 +47,7 @@ fn invalid(message: &str) -> Planned {
 /// Plans one request on the image.
 pub(crate) fn plan(image: &Image, request: &Request, context: &Context<'_>) -> Planned {
     match request {
-        Request::Join(join) => join_member(image, join),
+        Request::Join(join) => join_member(image, join, context),
         Request::RegisterBroker(register) => register_broker(image, register, context),
         Request::ControlledShutdown(shutdown) => {
             match plan::controlled_shutdown(image, NodeId(shutdown.node_id), BrokerEpoch(shutdown.broker_epoch)) {
@@ -125,7 +125,26 @@ fn place(address: Option<&pb::Address>) -> Endpoint {
     address.cloned().and_then(endpoint).unwrap_or_default()
 }
 
-fn join_member(image: &Image, join: &pb::JoinRequest) -> Planned {
+/// What a node is told whose number another has.
+pub(crate) fn in_use(image: &Image, node: NodeId) -> String {
+    let at = image.broker(node).map(|broker| format!(" at {}", broker.control));
+    format!(
+        "node.id={node} is in use by a node that is alive{}. Give this node a number and directories of its own, or stop \
+         the other",
+        at.unwrap_or_default()
+    )
+}
+
+fn join_member(image: &Image, join: &pb::JoinRequest, context: &Context<'_>) -> Planned {
+    let node = NodeId(join.node_id);
+    // ◆ Another directory under this number replaces its voter: not while the node itself is alive.
+    let other = |member: &std::sync::Arc<metadata::Member>| member.directory != directory(&join.directory_id);
+    if image.member_of(node).is_some_and(other) && (context.session_alive)(node) {
+        return Planned {
+            records: Vec::new(),
+            reply: refusal(ErrorCode::DuplicateBrokerRegistration, in_use(image, node)),
+        };
+    }
     let command = plan::JoinMember {
         node_id: NodeId(join.node_id),
         directory: directory(&join.directory_id),

@@ -3,6 +3,7 @@ use crate::envelope;
 use crate::forwarding::ask_controller;
 use crate::messages::bytes_of;
 use crate::options::LogDirectory;
+use crate::planning::in_use;
 use crate::sessions::{broker_message, message};
 use crate::shared::Shared;
 use metadata::{DirectoryOutcome, Image};
@@ -12,13 +13,15 @@ use raft::pb::controller_request::Request;
 use raft::{Session, pb};
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::sync::watch;
-use types::{BrokerEpoch, NodeId, TopicPartition};
+use tokio::sync::{oneshot, watch};
+use types::{BrokerEpoch, ErrorCode, Monotonic, NodeId, TopicPartition};
 
 /// How long one registration looks for a controller before it is tried anew.
 const DEADLINE: Duration = Duration::from_secs(10);
 /// Pause after a refusal or a lost session, unless leadership changes first.
 const PAUSE: Duration = Duration::from_millis(20);
+/// Pause while another node has this one's number.
+const PAUSE_IN_USE: Duration = Duration::from_millis(250);
 
 /// This start of the node, as it registers.
 pub(crate) struct Start {
@@ -34,15 +37,33 @@ pub(crate) async fn keep_registered(
     shared: Arc<Shared>,
     mut start: Start,
     registration: watch::Sender<Option<BrokerEpoch>>,
+    gives_up: oneshot::Sender<String>,
 ) {
+    let mut duplicate: Option<Monotonic> = None;
     let incarnation = start.incarnation;
     let mut image = shared.image.subscribe();
     loop {
         registration.send_replace(None);
-        let Some(broker_epoch) = register(&shared, &start).await else {
-            tokio::time::sleep(PAUSE).await;
-            continue;
+        let broker_epoch = match register(&shared, &start).await {
+            Ok(broker_epoch) => broker_epoch,
+            Err(refused) => {
+                let now = shared.host.now();
+                if refused != Some(ErrorCode::DuplicateBrokerRegistration) {
+                    duplicate = None;
+                    tokio::time::sleep(PAUSE).await;
+                    continue;
+                }
+                if now.since(*duplicate.get_or_insert(now)) > shared.options.timings.duplicate_after() {
+                    // The control plane may have ended.
+                    let _ = gives_up.send(in_use(&shared.image(), shared.options.node_id));
+                    // Whoever waits for a registration is told why there is none, not that its sender is gone.
+                    return std::future::pending().await;
+                }
+                tokio::time::sleep(PAUSE_IN_USE).await;
+                continue;
+            }
         };
+        duplicate = None;
         // ◆ Nothing is served, led or followed before the own registration record is applied here.
         let mine = |image: &Image| registered_as(image, shared.options.node_id, broker_epoch, incarnation);
         if image
@@ -86,7 +107,9 @@ fn registered_as(image: &Image, node: NodeId, broker_epoch: BrokerEpoch, incarna
         .is_some_and(|broker| broker.broker_epoch == broker_epoch && broker.incarnation == incarnation)
 }
 
-async fn register(shared: &Shared, start: &Start) -> Option<BrokerEpoch> {
+/// # Errors
+/// What the controller refused with; `None` where there was no answer.
+async fn register(shared: &Shared, start: &Start) -> Result<BrokerEpoch, Option<ErrorCode>> {
     let options = &shared.options;
     let request = pb::RegisterBrokerRequest {
         node_id: options.node_id.0,
@@ -104,11 +127,11 @@ async fn register(shared: &Shared, start: &Start) -> Option<BrokerEpoch> {
             .collect(),
     };
     match ask_controller(shared, Request::RegisterBroker(request), DEADLINE).await {
-        Ok(Reply::RegisterBroker(reply)) => Some(BrokerEpoch(reply.broker_epoch)),
-        Ok(_) => None,
+        Ok(Reply::RegisterBroker(reply)) => Ok(BrokerEpoch(reply.broker_epoch)),
+        Ok(_) => Err(None),
         Err(error) => {
             tracing::warn!(node_id = %options.node_id, %error, "the controller does not register this broker yet");
-            None
+            Err(Some(error))
         }
     }
 }
@@ -185,11 +208,23 @@ async fn heartbeats(
     let at = leadership.borrow_and_update().leader.clone();
     let mut fenced = true;
     let mut heard = shared.host.now();
+    let mut hung = false;
     loop {
         tokio::select! {
             _ = timer.tick() => {
+                let silence = shared.data_plane.get().map(|silence| silence()).unwrap_or_default();
+                let hangs = silence > shared.options.timings.flush_stall;
+                if hangs && !hung {
+                    tracing::error!(node_id = %shared.options.node_id, silence_ms = silence.as_millis(),
+                        "a shard hangs, on a disk as it seems: the controller is not told that this node lives. What was acknowledged is safe");
+                }
+                hung = hangs;
+                if hangs {
+                    continue;
+                }
                 if shared.host.now().since(heard) >= shared.options.timings.broker_session
-                    || !heartbeat(shared, &session, broker_epoch).await {
+                    || !heartbeat(shared, &session, broker_epoch).await
+                {
                     return false;
                 }
             }

@@ -30,7 +30,7 @@ impl Answering {
         let (ours, _) = self.shared.membership();
         let anonymous = matches!(
             request,
-            Request::Probe(_) | Request::Join(_) | Request::ClusterStatus(_)
+            Request::Probe(_) | Request::Join(_) | Request::ClusterStatus(_) | Request::Diagnose(_)
         );
         if envelope.cluster_id == ours || (envelope.cluster_id.is_empty() && anonymous) {
             return Ok(());

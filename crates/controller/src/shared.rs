@@ -12,6 +12,7 @@ use raft::{Leadership, RaftNode, RaftState, RaftStatus, Transport, pb};
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::time::Duration;
 use tokio::sync::{mpsc, oneshot, watch};
 use types::{BrokerEpoch, DirectoryId, LogIndex, Monotonic, NodeId};
 
@@ -52,6 +53,7 @@ pub(crate) struct Shared {
     pub leadership: watch::Sender<Leadership>,
     pub image: watch::Sender<Arc<Image>>,
     pub raft: Arc<OnceLock<RaftNode>>,
+    pub data_plane: Arc<OnceLock<DataPlane>>,
     /// The metadata directory.
     pub directory: OnceLock<DirectoryId>,
     pub commands: mpsc::Sender<Command>,
@@ -62,6 +64,9 @@ pub(crate) struct Shared {
     /// When this controller last heard of each broker.
     pub last_heard: Mutex<BTreeMap<NodeId, Monotonic>>,
 }
+
+/// How long the data plane has not moved: the longest of its shards.
+pub(crate) type DataPlane = Box<dyn Fn() -> Duration + Send + Sync>;
 
 pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
@@ -84,6 +89,7 @@ impl Shared {
             leadership: watch::channel(Leadership::default()).0,
             image,
             raft,
+            data_plane: Arc::default(),
             directory: OnceLock::new(),
             commands,
             sessions,

@@ -33,14 +33,31 @@ pub struct DiskSpace {
     pub total_bytes: u64,
 }
 
+/// Whether a call failed because the process, or the machine, has too many files open (EMFILE, ENFILE): nothing was done,
+/// and nothing is wrong with the disk.
+#[must_use]
+pub fn is_out_of_handles(error: &io::Error) -> bool {
+    matches!(error.raw_os_error(), Some(23 | 24))
+}
+
 /// A file system. All calls block; the slow ones (`sync_*`, removal, reads that are not in memory) belong
 /// on a [`crate::Pool`].
 ///
 /// Durability: bytes written are durable after [`File::sync_data`] of that file returns; a name created,
 /// renamed or removed is durable after [`Disk::sync_dir`] of its directory returns. A failed sync is final:
-/// the caller MUST NOT retry it (the kernel has forgotten which pages were dirty).
+/// the caller MUST NOT retry it (the kernel has forgotten which pages were dirty). [`Disk::sync_dir`],
+/// [`Disk::read_dir`] and [`Disk::remove_dir_all`] wait for a file handle as long as the process has none.
 pub trait Disk: Send + Sync + 'static {
     fn open(&self, path: &Path, mode: OpenMode) -> io::Result<Arc<dyn File>>;
+    /// Opens a file that is kept open for long: refused with an error of [`is_out_of_handles`] before the last handles of
+    /// the process are taken, so that what needs one for a moment finds it. Never waits for a handle.
+    fn open_to_keep(&self, path: &Path, mode: OpenMode) -> io::Result<Arc<dyn File>> {
+        self.open(path, mode)
+    }
+    /// Opens a file without which there is no going on: waits for a handle as long as the process has none.
+    fn open_patiently(&self, path: &Path, mode: OpenMode) -> io::Result<Arc<dyn File>> {
+        self.open(path, mode)
+    }
     /// Creates the directory and its parents.
     fn create_dir_all(&self, path: &Path) -> io::Result<()>;
     /// Names in the directory, sorted.
@@ -88,7 +105,7 @@ pub trait Disk: Send + Sync + 'static {
     /// Replaces a small file atomically and durably: temporary file, sync, rename, sync of the directory.
     fn write_durably(&self, path: &Path, content: &[u8]) -> io::Result<()> {
         let temporary = path.with_extension("tmp");
-        let file = self.open(&temporary, OpenMode::Create)?;
+        let file = self.open_patiently(&temporary, OpenMode::Create)?;
         file.set_len(0)?;
         file.write_all_at(content, 0)?;
         file.sync_data()?;

@@ -40,6 +40,10 @@ pub trait Listener: Send {
 /// A connection that can be handed to another thread before a runtime knows it.
 pub trait Incoming: Send {
     fn peer_addr(&self) -> SocketAddr;
+    /// Whether it took one of the last handles of the process, which are for others than clients: better closed at once.
+    fn takes_last_handles(&self) -> bool {
+        false
+    }
     /// Registers with the calling thread's runtime.
     fn attach(self: Box<Self>) -> io::Result<Box<dyn Stream>>;
 }

@@ -1,4 +1,4 @@
-use crate::{DirEntry, Disk, DiskSpace, File, OpenMode};
+use crate::{DirEntry, Disk, DiskSpace, File, OpenMode, is_out_of_handles};
 use std::fs;
 use std::io;
 use std::num::NonZeroU64;
@@ -6,12 +6,50 @@ use std::os::fd::{AsRawFd, RawFd};
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
+use types::limits;
 
 /// The operating system's file system.
 #[derive(Debug, Default)]
 pub struct RealDisk;
 
 struct RealFile(fs::File);
+
+/// From one attempt to get a file handle to the next, and attempts from one complaint to the next.
+const HANDLE_PAUSE: Duration = Duration::from_millis(10);
+const ATTEMPTS_PER_COMPLAINT: u64 = 1_000;
+
+/// Repeats a call until the process has a file handle for it. Nothing else is repeated: a call without a handle did
+/// nothing.
+fn patiently<T>(path: &Path, call: impl Fn() -> io::Result<T>) -> io::Result<T> {
+    let mut attempts = 0u64;
+    loop {
+        match call() {
+            Err(error) if is_out_of_handles(&error) => {
+                if attempts.is_multiple_of(ATTEMPTS_PER_COMPLAINT) {
+                    tracing::error!(path = %path.display(), %error,
+                        "too many files are open: waiting for one to be closed. Raise the limit (ulimit -n, LimitNOFILE=)");
+                }
+                attempts += 1;
+                std::thread::sleep(HANDLE_PAUSE);
+            }
+            other => return other,
+        }
+    }
+}
+
+/// Whether handles are left for others beside this one. The system gives the lowest number that is free, so a high one
+/// says that all below are taken.
+pub(crate) fn leaves_handles(handle: RawFd) -> bool {
+    let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile).current;
+    let taken = u64::try_from(handle).unwrap_or(0) + 1;
+    limit.is_none_or(|limit| taken + limits::FILE_HANDLES_KEPT <= limit)
+}
+
+/// What the system says when there are no more.
+pub(crate) fn out_of_handles() -> io::Error {
+    io::Error::from_raw_os_error(libc::EMFILE)
+}
 
 impl Disk for RealDisk {
     fn open(&self, path: &Path, mode: OpenMode) -> io::Result<Arc<dyn File>> {
@@ -32,13 +70,25 @@ impl Disk for RealDisk {
         Ok(Arc::new(RealFile(options.open(path)?)))
     }
 
+    fn open_to_keep(&self, path: &Path, mode: OpenMode) -> io::Result<Arc<dyn File>> {
+        let file = self.open(path, mode)?;
+        match file.raw_fd() {
+            Some(handle) if !leaves_handles(handle) => Err(out_of_handles()),
+            _ => Ok(file),
+        }
+    }
+
+    fn open_patiently(&self, path: &Path, mode: OpenMode) -> io::Result<Arc<dyn File>> {
+        patiently(path, || self.open(path, mode))
+    }
+
     fn create_dir_all(&self, path: &Path) -> io::Result<()> {
         fs::create_dir_all(path)
     }
 
     fn read_dir(&self, path: &Path) -> io::Result<Vec<DirEntry>> {
         let mut entries = Vec::new();
-        for entry in fs::read_dir(path)? {
+        for entry in patiently(path, || fs::read_dir(path))? {
             let entry = entry?;
             let metadata = match entry.metadata() {
                 Ok(metadata) => metadata,
@@ -62,7 +112,7 @@ impl Disk for RealDisk {
     }
 
     fn remove_dir_all(&self, path: &Path) -> io::Result<()> {
-        fs::remove_dir_all(path)
+        patiently(path, || fs::remove_dir_all(path))
     }
 
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
@@ -70,7 +120,7 @@ impl Disk for RealDisk {
     }
 
     fn sync_dir(&self, path: &Path) -> io::Result<()> {
-        fs::File::open(path)?.sync_all()
+        patiently(path, || fs::File::open(path))?.sync_all()
     }
 
     fn exists(&self, path: &Path) -> bool {

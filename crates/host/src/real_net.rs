@@ -1,4 +1,5 @@
 use crate::net::poll_copy_file;
+use crate::real_disk::leaves_handles;
 use crate::{File, Incoming, Listener, Net, Stream};
 use std::io;
 use std::net::{IpAddr, SocketAddr};
@@ -83,6 +84,10 @@ impl Listener for RealListener {
 impl Incoming for RealIncoming {
     fn peer_addr(&self) -> SocketAddr {
         self.peer
+    }
+
+    fn takes_last_handles(&self) -> bool {
+        !leaves_handles(self.stream.as_raw_fd())
     }
 
     fn attach(self: Box<Self>) -> io::Result<Box<dyn Stream>> {

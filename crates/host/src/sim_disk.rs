@@ -9,7 +9,7 @@ mod tree;
 #[cfg(test)]
 mod tests;
 
-pub use faults::{DiskEvent, Faults};
+pub use faults::{DiskEvent, Failing, Faults};
 
 use crate::Disk;
 use file::SimFile;
@@ -49,6 +49,7 @@ pub(crate) struct State {
     /// Handles of this life per inode.
     open: BTreeMap<u64, usize>,
     events: Option<Vec<DiskEvent>>,
+    reads: u64,
 }
 
 impl Default for State {
@@ -62,6 +63,7 @@ impl Default for State {
             locks_taken: 0,
             open: BTreeMap::new(),
             events: None,
+            reads: 0,
         }
     }
 }
@@ -171,6 +173,12 @@ impl SimDisk {
     #[must_use]
     pub fn events(&self) -> Vec<DiskEvent> {
         self.lock().events.clone().unwrap_or_default()
+    }
+
+    /// How often a file was opened or read so far.
+    #[must_use]
+    pub fn reads(&self) -> u64 {
+        self.lock().reads
     }
 
     /// Bytes that files hold, what is allocated for them included.

@@ -56,6 +56,16 @@ impl BatchScan {
         Ok(&self.buffer[start..start + len])
     }
 
+    /// The first batch from here on whose last offset is at least `target`.
+    pub(crate) fn first_reaching(&mut self, target: Offset) -> io::Result<Option<(u64, BatchHeader)>> {
+        while let Some((position, header)) = self.next_header()? {
+            if header.last_offset() >= target {
+                return Ok(Some((position, header)));
+            }
+        }
+        Ok(None)
+    }
+
     /// The next batch's position and header.
     pub(crate) fn next_header(&mut self) -> io::Result<Option<(u64, BatchHeader)>> {
         let position = self.position;

@@ -4,14 +4,18 @@ use crate::open_files::OpenFiles;
 use crate::removal::Removals;
 use crate::room::Room;
 use crate::scrub::ScrubMarks;
-use host::{Disk, File, HostRef, Pool};
+use host::{Disk, File, HostRef, OpenMode, Pool, is_out_of_handles};
 use metrics::Histogram;
 use std::collections::BTreeMap;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use types::{DirectoryId, Offset};
+use std::time::Duration;
+use types::{DirectoryId, Monotonic, Offset};
+
+/// From one complaint that too many files are open to the next.
+const HANDLES_INTERVAL: Duration = Duration::from_secs(60);
 
 /// What all logs of a directory and its flusher share.
 pub(crate) struct Directory {
@@ -29,6 +33,7 @@ pub(crate) struct Directory {
     files: Mutex<OpenFiles>,
     pub(crate) high_watermarks: Mutex<BTreeMap<(String, i32), Offset>>,
     pub(crate) scrub_marks: Mutex<ScrubMarks>,
+    handles_told: Mutex<Option<Monotonic>>,
     /// Removes files.
     pub(crate) cleaner: Arc<dyn Pool>,
     pub(crate) removals: Removals,
@@ -61,6 +66,7 @@ impl Directory {
             files: Mutex::default(),
             high_watermarks: Mutex::new(high_watermarks),
             scrub_marks: Mutex::default(),
+            handles_told: Mutex::default(),
             removals: Removals::default(),
         }
     }
@@ -91,8 +97,21 @@ impl Directory {
         write().map_err(|error| self.fail(what, &error))
     }
 
-    /// Runs a write that may be given up as if nothing had happened where the file system is full; another failure
-    /// latches the directory.
+    /// The process has as many files open as it may: nothing is wrong with the disk. Said once a minute.
+    pub(crate) fn out_of_handles(&self) -> LogError {
+        let now = self.host.now();
+        let mut told = lock(&self.handles_told);
+        if told.is_none_or(|at| now.since(at) >= HANDLES_INTERVAL) {
+            *told = Some(now);
+            tracing::error!(directory = %self.path.display(),
+                "too many files are open for more partitions to be written to at the same time: their records are refused until others rest. \
+                Raise the limit (ulimit -n, LimitNOFILE=) or max.connections lower");
+        }
+        LogError::NoFileHandle
+    }
+
+    /// Runs a write that may be given up as if nothing had happened where the file system is full, or where the process
+    /// may open no more files; another failure latches the directory.
     pub(crate) fn write_if_room<T>(
         &self,
         what: &'static str,
@@ -104,6 +123,7 @@ impl Directory {
                 self.room.ran_out();
                 LogError::Full
             }
+            _ if is_out_of_handles(&error) => self.out_of_handles(),
             _ => self.fail(what, &error),
         })
     }
@@ -123,6 +143,23 @@ impl Directory {
 
     pub(crate) fn open_file(&self, path: &Path) -> io::Result<Arc<dyn File>> {
         lock(&self.files).get(&*self.disk, path)
+    }
+
+    /// Never waits for the disk; nor for another thread, which may be opening a file.
+    pub(crate) fn file_if_open(&self, path: &Path) -> Option<Arc<dyn File>> {
+        self.files.try_lock().ok()?.if_open(path)
+    }
+
+    /// A file that stays open for long. With few handles left to the process those of files that are read are given back
+    /// first.
+    pub(crate) fn open_to_keep(&self, path: &Path, mode: OpenMode) -> io::Result<Arc<dyn File>> {
+        match self.disk.open_to_keep(path, mode) {
+            Err(error) if is_out_of_handles(&error) => {
+                lock(&self.files).close_all();
+                self.disk.open_to_keep(path, mode)
+            }
+            opened => opened,
+        }
     }
 
     pub(crate) fn forget_file(&self, path: &Path) {

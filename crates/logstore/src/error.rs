@@ -13,6 +13,12 @@ pub enum LogError {
     /// No room on the file system; the log is as it was before, and takes appends again when there is room (wire 56).
     #[error("the file system of the log directory is full")]
     Full,
+    /// The process has too many files open for one more; the log is as it was before (wire 56).
+    #[error("the process may open no more files")]
+    NoFileHandle,
+    /// The log was deleted, or cut, before what was to be read of it was looked for (wire 6).
+    #[error("the log is no longer what it was")]
+    Gone,
     /// Outside `[log_start_offset, log_end_offset]` (wire 1).
     #[error("offset {offset} is outside of [{log_start}, {log_end}]")]
     OffsetOutOfRange {

@@ -23,6 +23,7 @@
 
 mod batch_scan;
 mod checkpoint;
+mod cold_read;
 mod config;
 pub mod conformance;
 mod directory;
@@ -49,6 +50,7 @@ mod tail_cache;
 
 pub use batch_scan::HeaderScan;
 pub use checkpoint::{parse_epoch_checkpoint, parse_offset_checkpoint};
+pub use cold_read::ColdRead;
 pub use config::LogConfig;
 pub use directory_stats::DirectoryStats;
 pub use error::{LogDirError, LogError};

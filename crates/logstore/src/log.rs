@@ -19,7 +19,7 @@ use crate::marks::LogKey;
 use crate::segment::Segment;
 use crate::tail_cache::TailCache;
 use crate::{LogConfig, LogError};
-use host::File;
+use host::{File, is_out_of_handles};
 use std::path::PathBuf;
 use std::sync::Arc;
 use types::{LeaderEpoch, Offset, ReplicaIncarnation, TopicPartition};
@@ -165,6 +165,24 @@ impl Log {
     #[must_use]
     pub fn is_full(&self) -> bool {
         self.mending || self.dir.room.is_full()
+    }
+
+    /// Whether the next append finds room and a file handle. It has the handle then, until the log rests.
+    pub fn has_room(&mut self) -> bool {
+        if self.is_full() {
+            return false;
+        }
+        let Some(active) = self.segments.last_mut() else {
+            return true;
+        };
+        match active.open_to_append(&self.dir) {
+            Err(error) if is_out_of_handles(&error) => {
+                self.dir.out_of_handles();
+                false
+            }
+            // Any other error is the append's.
+            _ => true,
+        }
     }
 
     /// Bytes in all segments.

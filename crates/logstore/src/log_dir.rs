@@ -295,7 +295,8 @@ impl LogDir {
     /// Creates an empty log; durable when this returns.
     ///
     /// # Errors
-    /// [`LogError::Exists`], [`LogError::InvalidName`], [`LogError::Offline`].
+    /// [`LogError::Exists`], [`LogError::InvalidName`], [`LogError::Offline`]; [`LogError::Full`] if the file system has no
+    /// room, and nothing of the log is left.
     pub fn create_log(
         &self,
         name: &str,
@@ -326,8 +327,28 @@ impl LogDir {
         lock(&self.dir.high_watermarks).remove(&(name.to_owned(), tp.partition));
         lock(&self.dir.scrub_marks).remove(&(name.to_owned(), tp.partition));
         let mut log = Log::bare(&self.dir, key, name.to_owned(), config, types::Offset::ZERO);
-        self.dir.write("create", || log.create_files())?;
-        Ok(log)
+        match self.dir.write_if_room("create", || log.create_files()) {
+            Ok(()) => Ok(log),
+            Err(LogError::Full) => {
+                self.take_back(&log)?;
+                Err(LogError::Full)
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Half of a new log is there: it goes, as if it had never been asked for. The journal has its blocks already.
+    fn take_back(&self, log: &Log) -> Result<(), LogError> {
+        let key = log.key;
+        self.dir.journal(&[Entry::Delete { key }])?;
+        self.dir.forget_files_below(&log.path);
+        self.dir.write("create", || {
+            if self.dir.disk.exists(&log.path) {
+                self.dir.disk.remove_dir_all(&log.path)?;
+            }
+            self.dir.disk.sync_dir(&self.dir.path)
+        })?;
+        self.dir.journal(&[Entry::Removed { key }])
     }
 
     /// Starts the one flusher of this directory.

@@ -1,4 +1,4 @@
-use host::{Disk, File, OpenMode};
+use host::{Disk, File, OpenMode, is_out_of_handles};
 use std::collections::BTreeMap;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -18,14 +18,18 @@ pub(crate) struct OpenFiles {
 
 impl OpenFiles {
     pub(crate) fn get(&mut self, disk: &dyn Disk, path: &Path) -> io::Result<Arc<dyn File>> {
-        self.uses += 1;
-        if let Some((last_use, file)) = self.files.get_mut(path) {
-            let path = self.by_use.remove(last_use).unwrap_or_else(|| path.to_owned());
-            *last_use = self.uses;
-            self.by_use.insert(self.uses, path);
-            return Ok(file.clone());
+        if let Some(file) = self.if_open(path) {
+            return Ok(file);
         }
-        let file = disk.open(path, OpenMode::Read)?;
+        let file = match disk.open_to_keep(path, OpenMode::Read) {
+            Err(error) if is_out_of_handles(&error) => {
+                // There is one for a moment, and those that go now are for others.
+                self.close_all();
+                return disk.open(path, OpenMode::Read);
+            }
+            opened => opened?,
+        };
+        self.uses += 1;
         self.files.insert(path.to_owned(), (self.uses, file.clone()));
         self.by_use.insert(self.uses, path.to_owned());
         while self.files.len() > limits::OPEN_FILES_MAX
@@ -34,6 +38,20 @@ impl OpenFiles {
             self.files.remove(&oldest);
         }
         Ok(file)
+    }
+
+    pub(crate) fn if_open(&mut self, path: &Path) -> Option<Arc<dyn File>> {
+        let (last_use, file) = self.files.get_mut(path)?;
+        self.uses += 1;
+        let path = self.by_use.remove(last_use).unwrap_or_else(|| path.to_owned());
+        *last_use = self.uses;
+        self.by_use.insert(self.uses, path);
+        Some(file.clone())
+    }
+
+    pub(crate) fn close_all(&mut self) {
+        self.files.clear();
+        self.by_use.clear();
     }
 
     /// The name means another file now, or none.

@@ -2,7 +2,7 @@ use crate::LogConfig;
 use crate::batch_scan::BatchScan;
 use crate::directory::Directory;
 use crate::index::{OffsetEntries, SegmentIndex, relative};
-use host::{File, OpenMode};
+use host::{File, OpenMode, is_out_of_handles};
 use records::BatchHeader;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -10,7 +10,7 @@ use std::sync::Arc;
 use types::Offset;
 
 /// Bytes read at once while a position is looked up.
-const LOOKUP_CHUNK: usize = 4096;
+pub(crate) const LOOKUP_CHUNK: usize = 4096;
 /// A log gets blocks ahead only once it has written this much: many small logs must stay small.
 const ALLOCATE_FROM: u64 = 1 << 20;
 const ALLOCATE_AHEAD: u64 = 16 << 20;
@@ -54,11 +54,25 @@ pub(crate) fn base_of_name(name: &str, extension: &str) -> Option<Offset> {
 }
 
 impl Segment {
-    /// A new, empty segment; replaces a file of its name.
+    /// A new, empty segment; replaces a file of its name. For callers that may wait; see [`Segment::begin`].
     pub(crate) fn create(dir: &Directory, log: &Path, base: Offset, config: &LogConfig) -> io::Result<Self> {
         let path = segment_path(log, base, "log");
+        let file = dir.disk.open_patiently(&path, OpenMode::Create)?;
+        Self::made(dir, path, &*file, base, config)
+    }
+
+    /// The same on a shard: without a file handle nothing happens.
+    pub(crate) fn begin(dir: &Directory, log: &Path, base: Offset, config: &LogConfig) -> io::Result<Self> {
+        let path = segment_path(log, base, "log");
+        let file = dir.open_to_keep(&path, OpenMode::Create)?;
+        let mut segment = Self::made(dir, path, &*file, base, config)?;
+        segment.file = Some(file);
+        Ok(segment)
+    }
+
+    fn made(dir: &Directory, path: PathBuf, file: &dyn File, base: Offset, config: &LogConfig) -> io::Result<Self> {
         dir.forget_file(&path);
-        dir.disk.open(&path, OpenMode::Create)?.set_len(0)?;
+        file.set_len(0)?;
         let mut segment = Self::found(dir, path, base, 0, base);
         segment.make_active(dir, config);
         Ok(segment)
@@ -134,11 +148,19 @@ impl Segment {
         }
     }
 
+    /// Has the file open for appends. Nothing happens where there is no handle for it.
+    pub(crate) fn open_to_append(&mut self, dir: &Directory) -> io::Result<()> {
+        if self.file.is_none() {
+            self.file = Some(dir.open_to_keep(&self.path, OpenMode::Write)?);
+        }
+        Ok(())
+    }
+
     /// One write at the end. What it takes of the file system is taken from the directory's room.
     pub(crate) fn append(&mut self, dir: &Directory, bytes: &[u8], wall_ms: i64) -> io::Result<()> {
         let file = match &self.file {
             Some(file) => file,
-            None => self.file.insert(dir.disk.open(&self.path, OpenMode::Write)?),
+            None => self.file.insert(dir.open_to_keep(&self.path, OpenMode::Write)?),
         };
         let end = self.size + bytes.len() as u64;
         if end > self.allocated {
@@ -175,12 +197,15 @@ impl Segment {
     /// Answers the file if it must be synced.
     pub(crate) fn close(&mut self, dir: &Directory) -> io::Result<Option<Arc<dyn File>>> {
         if self.allocated > self.size {
-            let file = match &self.file {
-                Some(file) => file,
-                None => self.file.insert(dir.disk.open(&self.path, OpenMode::Write)?),
-            };
-            // A cut to the length that it has frees the blocks behind it.
-            file.set_len(self.size)?;
+            match self.open_to_append(dir) {
+                // Those blocks stay with it.
+                Err(error) if is_out_of_handles(&error) => {}
+                other => other?,
+            }
+            if let Some(file) = &self.file {
+                // A cut to the length that it has frees the blocks behind it.
+                file.set_len(self.size)?;
+            }
             self.allocated = 0;
         }
         self.index = None;
@@ -205,28 +230,7 @@ impl Segment {
         let wanted = relative(self.base, target.max(self.base));
         let start = self.entries(dir)?.last_where(|offset, _| offset <= wanted)?;
         let mut scan = BatchScan::new(self.file(dir)?, start.min(self.size), self.size, LOOKUP_CHUNK);
-        while let Some((position, header)) = scan.next_header()? {
-            if header.last_offset() >= target {
-                return Ok(Some((position, header)));
-            }
-        }
-        Ok(None)
-    }
-
-    /// End of the last whole batch that ends at `limit` or before, looking from `start`, a batch's start.
-    pub(crate) fn whole_batches(&self, dir: &Directory, start: u64, limit: u64) -> io::Result<u64> {
-        if limit >= self.size {
-            return Ok(self.size);
-        }
-        let indexed = self
-            .entries(dir)?
-            .last_where(|_, position| u64::from(position) <= limit)?;
-        let mut scan = BatchScan::new(self.file(dir)?, indexed.max(start), self.size, LOOKUP_CHUNK);
-        let mut end = scan.position();
-        while scan.next_header()?.is_some() && scan.position() <= limit {
-            end = scan.position();
-        }
-        Ok(end)
+        scan.first_reaching(target)
     }
 
     /// Writes what the index files lack; answers those that must be synced before that counts.
@@ -244,7 +248,7 @@ impl Segment {
             if position > 0 && bytes.is_empty() {
                 continue;
             }
-            let file = dir.disk.open(&path, OpenMode::Create)?;
+            let file = dir.open_to_keep(&path, OpenMode::Create)?;
             // Behind what is known to be in it there may be anything.
             file.set_len(position)?;
             file.write_all_at(&bytes, position)?;
@@ -264,7 +268,7 @@ impl Segment {
             return Ok(Vec::new());
         }
         let cut = |path: PathBuf, len| -> io::Result<Arc<dyn File>> {
-            let file = dir.disk.open(&path, OpenMode::Write)?;
+            let file = dir.disk.open_patiently(&path, OpenMode::Write)?;
             file.set_len(len)?;
             Ok(file)
         };

@@ -1,4 +1,5 @@
 use crate::LogError;
+use crate::cold_read::ColdRead;
 use crate::rot::Chain;
 use bytes::Bytes;
 use host::{File, Pool, PoolExt};
@@ -19,6 +20,8 @@ pub enum LogSlice {
         /// What the range must hold.
         chain: Chain,
     },
+    /// The range is still to be found, which may wait for the disk.
+    Cold(Box<ColdRead>),
 }
 
 impl std::fmt::Debug for LogSlice {
@@ -27,24 +30,27 @@ impl std::fmt::Debug for LogSlice {
             Self::Empty => f.write_str("Empty"),
             Self::Memory(bytes) => write!(f, "Memory({} bytes)", bytes.len()),
             Self::File { position, len, .. } => write!(f, "File({position}+{len})"),
+            Self::Cold(read) => write!(f, "Cold(at most {} bytes)", read.len_max()),
         }
     }
 }
 
 impl LogSlice {
-    /// Bytes.
+    /// Bytes; of a range that is still to be found the most that there may be, but for a first batch that is larger.
     #[must_use]
     pub fn len(&self) -> usize {
         match self {
             Self::Empty => 0,
             Self::Memory(bytes) => bytes.len(),
             Self::File { len, .. } => *len,
+            Self::Cold(read) => read.len_max(),
         }
     }
 
+    /// Whether it is known that there is nothing.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.len() == 0
+        !matches!(self, Self::Cold(_)) && self.len() == 0
     }
 
     /// Whether [`Self::bytes`] would not wait for the disk, as far as the system can tell. If not, use
@@ -56,6 +62,7 @@ impl LogSlice {
             Self::File {
                 file, position, len, ..
             } => file.is_cached(*position, *len as u64),
+            Self::Cold(_) => false,
         }
     }
 
@@ -63,11 +70,12 @@ impl LogSlice {
     /// costs less than knowing what was checked, and nothing bad is sent whenever it became so.
     ///
     /// # Errors
-    /// [`LogError::Io`], and [`LogError::Rot`] where the range is not what was written: nothing of it may be sent.
+    /// [`LogError::Io`]; [`LogError::OffsetOutOfRange`] if retention was faster; [`LogError::Rot`] where the range is not what was written: nothing of it may be sent.
     pub fn bytes(&self) -> Result<Bytes, LogError> {
         match self {
             Self::Empty => Ok(Bytes::new()),
             Self::Memory(bytes) => Ok(bytes.clone()),
+            Self::Cold(read) => read.resolve()?.bytes(),
             Self::File {
                 file,
                 position,

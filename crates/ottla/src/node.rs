@@ -7,7 +7,7 @@ use api::{Api, ApiSettings, KafkaConnections};
 use broker::{Broker, BrokerOptions, DirectoryInput};
 use controller::{ControlHandle, ControlOptions, ControlPlane, Failure, LeaderBalance, LogDirectory};
 use host::{HostRef, Listener, PoolExt};
-use logstore::{LogDir, LogDirError, Recovered, RecoveryOutcome};
+use logstore::{LogDir, LogDirError, MarksError, Recovered, RecoveryOutcome};
 use metadata::topic_config::{self, Effect};
 use metadata::{DirectoryOutcome, DirectoryReport, Endpoint, Image};
 use raft::{RaftStore, Transport};
@@ -270,9 +270,15 @@ impl Node {
             .map_err(|error| StartError::Broker(error.to_string()))?;
         self.broker = Some(broker.clone());
         self.state.serves(&broker);
+        let data_plane = broker.clone();
+        self.control.speaks_for(move || data_plane.silence());
         self.accepting = Some(tokio::task::spawn_local(async move {
             loop {
                 match listener.accept().await {
+                    Ok(incoming) if incoming.takes_last_handles() => {
+                        tracing::warn!(peer = %incoming.peer_addr(), "a connection is refused: the process has too many files open");
+                        tokio::time::sleep(ACCEPT_PAUSE).await;
+                    }
                     Ok(incoming) => broker.accept(incoming),
                     Err(error) => {
                         tracing::warn!(%error, "cannot accept a client's connection");
@@ -416,6 +422,14 @@ async fn open(host: &HostRef, path: PathBuf) -> Result<Result<Opened, Unusable>,
     };
     match opened.map_err(|error| refuse(error.to_string()))? {
         Ok(opened) => Ok(Ok(opened)),
+        // Nothing is wrong with the disk.
+        Err(
+            ref error @ (LogDirError::Io { error: ref cause, .. }
+            | LogDirError::Marks {
+                error: MarksError::Io(ref cause),
+                ..
+            }),
+        ) if host::is_out_of_handles(cause) => Err(refuse(error.to_string())),
         Err(error @ (LogDirError::Io { .. } | LogDirError::Marks { .. } | LogDirError::Offline)) => {
             let (opener, at) = (host.clone(), path.clone());
             let id = pool.run(move || LogDir::id_at(&opener, &at)).await.ok().flatten();

@@ -5,13 +5,31 @@ use crate::convert::{
 use crate::pb;
 use crate::pb::call_reply::Reply;
 use crate::pb::call_request::Call;
+use crate::quorum_recovery::gave_up;
 use crate::raft_node::Raft;
 use crate::state_machine::read_snapshot;
+use crate::type_config::TypeConfig;
+use openraft::raft::AppendEntriesRequest;
+use openraft::type_config::async_runtime::WatchReceiver;
 use std::fmt::Display;
 use types::RaftId;
 
 fn text(error: impl Display) -> String {
     error.to_string()
+}
+
+/// What is said by a node whose metadata is no longer that of its cluster.
+pub const GIVEN_UP: &str = "this node's metadata holds entries that its cluster has given up: the quorum was recovered on a node that \
+    knew less. Move metadata.log.dir away: the node then joins as a new member, and its partitions are compared with their leaders'";
+
+/// Whether the leader's entries take the place of committed ones.
+fn takes_back(raft: &Raft, call: &AppendEntriesRequest<TypeConfig>) -> bool {
+    let committed = raft.metrics().borrow_watched().local_committed;
+    let mut sent = call
+        .prev_log_id
+        .iter()
+        .chain(call.entries.iter().map(|entry| &entry.log_id));
+    sent.any(|id| gave_up(committed.as_ref(), id))
 }
 
 /// Gives a call that arrived to Raft. What openraft would take for granted is checked before.
@@ -29,6 +47,9 @@ pub async fn answer(raft: &Raft, cluster: &str, id: RaftId, request: pb::CallReq
     let reply = match request.call.ok_or("an empty call")? {
         Call::AppendEntries(call) => {
             let call = append_from_pb(&call).map_err(text)?;
+            if takes_back(raft, &call) {
+                return Err(GIVEN_UP.to_owned());
+            }
             Reply::AppendEntries(append_reply_to_pb(&raft.append_entries(call).await.map_err(text)?))
         }
         Call::Vote(call) => {

@@ -15,8 +15,9 @@ use openraft::raft::{
     VoteRequest, VoteResponse,
 };
 use openraft::{AnyError, BasicNode, OptionalSend};
+use std::collections::BTreeMap;
 use std::future::Future;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 /// Pause before an unreachable member is tried again.
@@ -30,12 +31,29 @@ pub struct Network {
     /// For AppendEntries with entries, which waits for a disk. openraft would give it one heartbeat interval only,
     /// and a disk that is slower than that would be sent the same entries again and again.
     pub append_ttl: Duration,
+    pub addresses: AddressBook,
+}
+
+/// Where members are now. openraft makes a [`Peer`] once, and keeps it when the member's address changes.
+#[derive(Clone, Default)]
+pub struct AddressBook(Arc<Mutex<BTreeMap<u64, Endpoint>>>);
+
+impl AddressBook {
+    pub fn replace(&self, members: BTreeMap<u64, Endpoint>) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = members;
+    }
+
+    fn of(&self, member: u64) -> Option<Endpoint> {
+        let book = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        book.get(&member).cloned()
+    }
 }
 
 /// To one member.
 pub struct Peer {
     network: Network,
     target: u64,
+    /// When it was made.
     at: Option<Endpoint>,
 }
 
@@ -82,8 +100,10 @@ fn nonsense(problem: impl std::fmt::Display) -> RPCError<TypeConfig> {
 impl Peer {
     async fn call(&self, call: Call, ttl: Duration) -> Result<Reply, RPCError<TypeConfig>> {
         let at = self
-            .at
-            .as_ref()
+            .network
+            .addresses
+            .of(self.target)
+            .or_else(|| self.at.clone())
             .ok_or_else(|| nonsense("the member's address is not host:port"))?;
         let envelope = pb::Envelope {
             target_raft_id: self.target,
@@ -93,7 +113,12 @@ impl Peer {
             envelope: Some(envelope),
             call: Some(call),
         };
-        let reply = self.network.transport.call(at, request, ttl).await.map_err(rpc_error)?;
+        let reply = self
+            .network
+            .transport
+            .call(&at, request, ttl)
+            .await
+            .map_err(rpc_error)?;
         reply.reply.ok_or_else(|| nonsense("an empty answer"))
     }
 }

@@ -29,6 +29,17 @@ pub struct StoredQuorum {
     pub members: BTreeMap<RaftId, Endpoint>,
 }
 
+/// Terms that are left out: entries of the recovered group have higher ones than the lost voters can have reached, so that
+/// whoever holds what was given up is told apart (see [`gave_up`]).
+const TERMS_LEFT_OUT: u64 = 1_000_000;
+
+/// Whether an entry that a leader sends takes the place of one that this node knows to be committed, whose log id is
+/// `committed`. Raft never does so; a leader of a quorum that was recovered on a node which knew less does.
+#[must_use]
+pub(crate) fn gave_up(committed: Option<&LogId>, sent: &LogId) -> bool {
+    committed.is_some_and(|known| sent.index <= known.index && sent.leader_id > known.leader_id)
+}
+
 struct Found {
     quorum: StoredQuorum,
     last: LogId,
@@ -65,7 +76,10 @@ pub async fn make_sole_voter(store: &Arc<dyn RaftStore>, me: RaftId, at: &Endpoi
     nodes.insert(me.0, BasicNode::new(address(at)));
     let membership = Membership::new(vec![BTreeSet::from([me.0])], nodes)
         .map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error.to_string()))?;
-    let term = found.vote_term.max(found.quorum.last_term) + 1;
+    let term = found
+        .vote_term
+        .max(found.quorum.last_term)
+        .saturating_add(TERMS_LEFT_OUT);
     let entry = Entry {
         log_id: LogId::new(CommittedLeaderId::new(term), found.last.index + 1),
         payload: EntryPayload::Membership(membership),

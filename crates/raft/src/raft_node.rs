@@ -1,7 +1,7 @@
 use crate::call_handling;
 use crate::leadership::Leadership;
 use crate::log_storage::LogStorage;
-use crate::network::{Network, address};
+use crate::network::{AddressBook, Network, address, endpoint};
 use crate::pb;
 use crate::raft_error::{ProposeError, RaftError};
 use crate::raft_status::RaftStatus;
@@ -16,9 +16,9 @@ use openraft::errors::{
     ClientWriteError, ForwardReason, ForwardToLeader, LinearizableReadError, RaftError as ApiError,
 };
 use openraft::type_config::async_runtime::WatchReceiver;
-use openraft::{BasicNode, Config, ReadPolicy, SnapshotPolicy};
+use openraft::{BasicNode, Config, Instant as _, ReadPolicy, SnapshotPolicy};
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 use tokio::sync::{Mutex, watch};
 use types::{LogIndex, Monotonic, RaftId, Timings, limits};
@@ -55,7 +55,9 @@ pub struct RaftNode {
     image: watch::Receiver<Arc<Image>>,
     leadership: watch::Receiver<Leadership>,
     /// Why Raft has stopped. Metrics change with every tick: they are watched in one place only.
-    failure: watch::Receiver<Option<String>>,
+    failure: Arc<watch::Sender<Option<String>>>,
+    /// When a leader was last heard, and which.
+    heard: Arc<std::sync::Mutex<Option<(RaftId, Monotonic)>>>,
     /// Membership changes go one by one.
     pub(crate) changing: Arc<Mutex<()>>,
 }
@@ -80,6 +82,15 @@ fn config(options: &RaftOptions) -> Result<Config, RaftError> {
     }
     .validate()
     .map_err(|error| RaftError::Config(error.to_string()))
+}
+
+/// The first reason stands: what follows is its consequence.
+fn fail(failure: &watch::Sender<Option<String>>, why: String) {
+    failure.send_if_modified(|known| {
+        let first = known.is_none();
+        known.get_or_insert(why);
+        first
+    });
 }
 
 fn fatal(error: impl std::fmt::Display) -> RaftError {
@@ -113,22 +124,36 @@ impl RaftNode {
                 ..pb::Envelope::default()
             },
             append_ttl: options.timings.call_timeout / 2,
+            addresses: AddressBook::default(),
         };
+        let addresses = network.addresses.clone();
         let config = Arc::new(config(&options)?);
         let raft = Raft::new(options.raft_id.0, config, network, LogStorage(store), machine)
             .await
             .map_err(fatal)?;
         let mut metrics = raft.metrics();
         let (leads, seen) = watch::channel(Leadership::of(&metrics.borrow_watched()));
-        let (fails, failure) = watch::channel(None);
+        let failure = Arc::new(watch::Sender::new(None));
+        let fails = failure.clone();
         runtime::spawn(async move {
+            let mut membership = None;
             while metrics.changed().await.is_ok() {
                 let (next, running) = {
                     let metrics = metrics.borrow_watched();
+                    let newest = metrics.membership_config.log_id();
+                    if membership != *newest {
+                        membership.clone_from(newest);
+                        let nodes = metrics.membership_config.membership().nodes();
+                        addresses.replace(
+                            nodes
+                                .filter_map(|(id, node)| Some((*id, endpoint(&node.addr)?)))
+                                .collect(),
+                        );
+                    }
                     (Leadership::of(&metrics), metrics.running_state.clone())
                 };
                 if let Err(problem) = running {
-                    fails.send_replace(Some(problem.to_string()));
+                    fail(&fails, problem.to_string());
                 }
                 leads.send_if_modified(|last| {
                     let differs = *last != next;
@@ -152,6 +177,7 @@ impl RaftNode {
             image,
             leadership: seen,
             failure,
+            heard: Arc::default(),
             changing: Arc::new(Mutex::new(())),
         })
     }
@@ -245,6 +271,14 @@ impl RaftNode {
         }
     }
 
+    /// Whether a majority has answered this leader within `window`.
+    #[must_use]
+    pub fn has_quorum(&self, window: Duration) -> bool {
+        let metrics = self.raft.metrics().borrow_watched().clone();
+        let alone = metrics.membership_config.membership().voter_ids().eq([self.id.0]);
+        alone || metrics.last_quorum_acked.is_some_and(|at| at.elapsed() <= window)
+    }
+
     #[must_use]
     pub fn status(&self) -> RaftStatus {
         let metrics = self.raft.metrics().borrow_watched().clone();
@@ -256,12 +290,32 @@ impl RaftNode {
     /// # Errors
     /// It is for another cluster or another member, or makes no sense, or the node has stopped.
     pub async fn handle(&self, request: pb::CallRequest) -> Result<pb::CallReply, String> {
-        call_handling::answer(&self.raft, &self.cluster_id, self.id, request).await
+        let leader = match (&request.envelope, &request.call) {
+            (Some(envelope), Some(pb::call_request::Call::AppendEntries(_))) => Some(RaftId(envelope.sender_raft_id)),
+            _ => None,
+        };
+        let arrived = self.host.now();
+        let answer = call_handling::answer(&self.raft, &self.cluster_id, self.id, request).await;
+        if answer.as_ref().is_err_and(|why| why == call_handling::GIVEN_UP) {
+            fail(&self.failure, call_handling::GIVEN_UP.to_owned());
+            self.shutdown().await;
+        }
+        let reply = answer?;
+        if let Some(leader) = leader {
+            *self.heard.lock().unwrap_or_else(PoisonError::into_inner) = Some((leader, arrived));
+        }
+        Ok(reply)
+    }
+
+    /// The last member that this node has heard of as a leader, and when.
+    #[must_use]
+    pub fn last_heard(&self) -> Option<(RaftId, Monotonic)> {
+        *self.heard.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Returns why Raft has stopped, once it has: its store failed, or it was shut down.
     pub async fn failed(&self) -> String {
-        let mut failure = self.failure.clone();
+        let mut failure = self.failure.subscribe();
         match failure.wait_for(Option::is_some).await {
             Ok(why) => why.clone().unwrap_or_default(),
             Err(_) => "raft has ended".into(),

@@ -6,15 +6,16 @@ use async_trait::async_trait;
 use futures::future::BoxFuture;
 use futures::{FutureExt, StreamExt, stream};
 use host::{Listener, Net, RealNet};
-use security::{AuthError, Gate};
+use security::{AuthError, Complaints, Gate};
 use std::io;
 use std::net::SocketAddr;
 use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::sync::{Semaphore, mpsc, watch};
+use tokio::time::Instant;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::transport::Server;
 use tonic::transport::server::Connected;
@@ -143,6 +144,7 @@ async fn accept(
     admitted: mpsc::Sender<Served>,
 ) {
     let at_the_gate = Arc::new(Semaphore::new(AT_THE_GATE_MAX));
+    let (complaints, began) = (Arc::new(Mutex::new(Complaints::default())), Instant::now());
     loop {
         let accepted = tokio::select! {
             accepted = listener.accept() => accepted.and_then(host::Incoming::attach),
@@ -161,6 +163,7 @@ async fn accept(
             continue;
         };
         let (gate, stop, admitted) = (gate.clone(), stop.clone(), admitted.clone());
+        let complaints = complaints.clone();
         tokio::spawn(async move {
             let peer = stream.peer_addr();
             let passed = tokio::select! {
@@ -175,9 +178,15 @@ async fn accept(
                     let _ = admitted.send(Served { stream, stopped }).await;
                 }
                 Ok(Err(AuthError::Nothing)) => {}
-                Ok(Err(error)) => tracing::warn!(%peer, %error, "a connection to the control plane was refused"),
-                Err(_) => {
-                    tracing::warn!(%peer, "a connection to the control plane did not authenticate itself in time")
+                refused => {
+                    let why = match refused {
+                        Ok(Err(error)) => error.to_string(),
+                        _ => "it did not authenticate itself in time".to_owned(),
+                    };
+                    let mut complaints = complaints.lock().unwrap_or_else(PoisonError::into_inner);
+                    if complaints.due(peer.ip(), began.elapsed()) {
+                        tracing::warn!(%peer, why, "connections to the control plane are refused");
+                    }
                 }
             }
         });

@@ -338,6 +338,36 @@ async fn a_lost_quorum_is_recovered(mut machines: Vec<Machine>) {
     );
 }
 
+/// ◆ The quorum was recovered on a node that knew less: who knows more is told so and stops. Without the check openraft
+/// panics in debug builds, and goes on with an image that nobody else has in others.
+async fn who_knows_what_was_given_up_stops(mut machines: Vec<Machine>) {
+    let mut nodes = found(&mut machines).await;
+    nodes[0].propose(10).await;
+    nodes[2].sees(10).await;
+    nodes.remove(2).kill(&machines[2]).await;
+    let leading = leader(&nodes).await;
+    for next in 20..40 {
+        nodes[leading].propose(next).await;
+    }
+    nodes[0].sees(39).await;
+    while let Some(node) = nodes.pop() {
+        node.kill(&machines[nodes.len()]).await;
+    }
+    let store = machines[2].store().await;
+    let at = Endpoint {
+        host: "127.0.0.1".into(),
+        port: machines[2].port,
+    };
+    raft::make_sole_voter(&store, machines[2].id, &at).await.unwrap();
+    drop(store);
+    let survivor = machines[2].start().await;
+    survivor.leads().await;
+    let ahead = machines[0].start().await;
+    let why = within("it says so", ahead.raft.failed()).await;
+    assert!(why.contains("given up"), "{why}");
+    survivor.propose(15).await;
+}
+
 /// ◆ A leader that comes back alone leads nobody, and never again in its old term: it may have lost the end of its log,
 /// and would give its indexes to other entries. Fails with `enable_leader_restore`.
 async fn a_leader_does_not_come_back_as_one(mut machines: Vec<Machine>) {
@@ -545,6 +575,11 @@ async fn a_failed_store_ends_the_node_and_says_so() {
         .await
         .unwrap();
     assert_eq!(node.raft.status().state, RaftState::Stopped);
+}
+
+#[tokio::test]
+async fn who_knows_what_was_given_up_stops_on_rocksdb_and_grpc() {
+    who_knows_what_was_given_up_stops((1..=3).map(Machine::rocks).collect()).await;
 }
 
 #[tokio::test]

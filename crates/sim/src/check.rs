@@ -1,15 +1,25 @@
 use crate::workload::{PARTITIONS, TOPIC};
 use host::{Disk, File, OpenMode};
 use records::BatchHeader;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-/// All batches of a replica on a simulated disk: (base offset, leader epoch, CRC), in order.
+/// Where a log directory has a replica, if it does.
+#[must_use]
+pub fn replica_path(log_dir: &Path, partition: i32) -> PathBuf {
+    log_dir.join(format!("{TOPIC}-{partition}"))
+}
+
+/// All batches of a replica on a simulated disk, in whichever directory it is: (base offset, leader epoch, CRC), in
+/// order.
 ///
 /// # Errors
-/// A disk or a batch that cannot be read.
-pub fn batches(disk: &Arc<dyn Disk>, log_dir: &Path, partition: i32) -> anyhow::Result<Vec<(i64, i32, u32)>> {
-    let directory = log_dir.join(format!("{TOPIC}-{partition}"));
+/// A disk or a batch that cannot be read, or a replica that is not there.
+pub fn batches(disk: &Arc<dyn Disk>, log_dirs: &[PathBuf], partition: i32) -> anyhow::Result<Vec<(i64, i32, u32)>> {
+    let mut places = log_dirs.iter().map(|log_dir| replica_path(log_dir, partition));
+    let directory = places
+        .find(|path| disk.exists(path))
+        .ok_or_else(|| anyhow::anyhow!("it is in no log directory"))?;
     let mut found = Vec::new();
     for entry in disk.read_dir(&directory)? {
         if Path::new(&entry.name)
@@ -33,12 +43,12 @@ pub fn batches(disk: &Arc<dyn Disk>, log_dir: &Path, partition: i32) -> anyhow::
 
 /// Differences between the replicas below the offsets that clients have read, a line each. All replicas are in sync by
 /// then, so they must have the same batches.
-pub fn replicas(disks: &[Arc<dyn Disk>], log_dirs: &[std::path::PathBuf]) -> Vec<String> {
+pub fn replicas(disks: &[Arc<dyn Disk>], log_dirs: &[Vec<PathBuf>]) -> Vec<String> {
     let mut problems = Vec::new();
     for partition in 0..PARTITIONS {
         let mut first: Option<Vec<(i64, i32, u32)>> = None;
-        for (node, (disk, log_dir)) in disks.iter().zip(log_dirs).enumerate() {
-            match (batches(disk, log_dir, partition), &first) {
+        for (node, (disk, log_dirs)) in disks.iter().zip(log_dirs).enumerate() {
+            match (batches(disk, log_dirs, partition), &first) {
                 (Err(error), _) => problems.push(format!("partition {partition} on node {node}: {error:#}")),
                 (Ok(found), None) => first = Some(found),
                 (Ok(found), Some(first)) if found != *first => {

@@ -1,11 +1,11 @@
 use crate::client::Client;
-use crate::faults::{Fault, Schedule};
+use crate::faults::{Fault, LOG_DIRS, RESERVE_BYTES, Schedule};
 use crate::history::History;
 use crate::sim_host::SimHost;
 use crate::trace::Trace;
 use crate::{check, reassign, workload};
-use host::sim_disk::SimDisk;
-use host::{Disk, HostRef};
+use host::sim_disk::{Failing, SimDisk};
+use host::{Disk, HostRef, OpenMode};
 use ottla::Node;
 use ottla::settings::Settings;
 use raft::{FramedTransport, SimStore};
@@ -88,15 +88,24 @@ fn name(node: usize) -> String {
     format!("n{node}")
 }
 
+/// Each node's, all on its one disk.
+fn log_dirs(node: usize) -> Vec<PathBuf> {
+    let path = |directory| PathBuf::from(format!("/{}/data-{directory}", name(node)));
+    (0..LOG_DIRS).map(path).collect()
+}
+
 fn settings(node: usize) -> Result<Settings, ottla::settings::SettingsError> {
     let join: Vec<String> = (0..NODES)
         .map(|node| format!("{}:{}", name(node), KAFKA_PORT + 10_000))
         .collect();
     let host = name(node);
+    let dirs: Vec<String> = log_dirs(node).iter().map(|path| path.display().to_string()).collect();
     let flags = [
         format!("node.id={node}"),
         format!("listeners=PLAINTEXT://{host}:{KAFKA_PORT}"),
-        format!("log.dirs=/{host}/data"),
+        format!("log.dirs={}", dirs.join(",")),
+        format!("log.dir.reserve.bytes={RESERVE_BYTES}"),
+        "log.scrub.interval.ms=4000".to_owned(),
         format!("metadata.log.dir=/{host}/raft"),
         format!("join={}", join.join(",")),
         "num.shards=1".to_owned(),
@@ -202,7 +211,7 @@ pub fn run(plan: &Plan) -> Outcome {
         if let Some((end, fault)) = &current
             && now >= *end
         {
-            heal(&mut sim, &machines, fault);
+            heal(&mut sim, &machines, fault, mix(seed, 105, pending.len() as u64));
             current = None;
         }
         if current.is_none()
@@ -227,9 +236,7 @@ pub fn run(plan: &Plan) -> Outcome {
         Some(Ok(content)) => {
             history.compare(&content);
             let disks: Vec<Arc<dyn Disk>> = machines.iter().map(|machine| machine.disk.handle()).collect();
-            let log_dirs: Vec<PathBuf> = (0..NODES)
-                .map(|node| PathBuf::from(format!("/{}/data", name(node))))
-                .collect();
+            let log_dirs: Vec<Vec<PathBuf>> = (0..NODES).map(log_dirs).collect();
             problems.extend(check::replicas(&disks, &log_dirs));
         }
         Some(Err(error)) => problems.push(format!("{error:#}")),
@@ -262,14 +269,18 @@ async fn serve(node: usize, machine: Rc<Machine>, seed: u64) -> turmoil::Result 
     .await
 }
 
+fn crash(sim: &mut turmoil::Sim<'_>, machine: &Machine, node: usize, seed: u64) {
+    // The disk is sealed first: tasks that are dropped now must not write any more.
+    machine.disk.crash(mix(seed, 1, node as u64));
+    machine.store.crash(mix(seed, 2, node as u64));
+    sim.crash(name(node));
+}
+
 fn strike(sim: &mut turmoil::Sim<'_>, machines: &[Rc<Machine>], fault: &Fault, seed: u64) {
     match fault {
         Fault::Crash(nodes) => {
             for node in nodes {
-                // The disk is sealed first: tasks that are dropped now must not write any more.
-                machines[*node].disk.crash(mix(seed, 1, *node as u64));
-                machines[*node].store.crash(mix(seed, 2, *node as u64));
-                sim.crash(name(*node));
+                crash(sim, &machines[*node], *node, seed);
             }
         }
         Fault::Partition { node, others } => {
@@ -278,10 +289,50 @@ fn strike(sim: &mut turmoil::Sim<'_>, machines: &[Rc<Machine>], fault: &Fault, s
             }
         }
         Fault::Stall(node) => machines[*node].stalled.store(true, Ordering::Relaxed),
+        Fault::Fill { node, free_bytes } => {
+            let disk = &machines[*node].disk;
+            let capacity = disk.used_bytes() + free_bytes;
+            disk.set_faults(|faults| faults.capacity_bytes = Some(capacity));
+        }
+        Fault::Fail {
+            node,
+            directory,
+            writes,
+        } => {
+            let failing = Failing {
+                below: log_dirs(*node)[*directory].clone(),
+                writes: *writes,
+            };
+            machines[*node].disk.set_faults(|faults| faults.failing = Some(failing));
+        }
+        Fault::Rot { node, seed } => rot(&machines[*node].disk, &log_dirs(*node), *seed),
     }
 }
 
-fn heal(sim: &mut turmoil::Sim<'_>, machines: &[Rc<Machine>], fault: &Fault) {
+/// Turns a bit over in the first three quarters of a log, whichever has that much.
+fn rot(disk: &SimDisk, log_dirs: &[PathBuf], seed: u64) {
+    let handle = disk.handle();
+    let directories = log_dirs
+        .iter()
+        .flat_map(|log_dir| (0..workload::PARTITIONS).map(|partition| check::replica_path(log_dir, partition)));
+    let logs: Vec<(PathBuf, u64)> = directories
+        .map(|directory| directory.join("00000000000000000000.log"))
+        .filter_map(|path| {
+            let len = handle.open(&path, OpenMode::Read).and_then(|file| file.len()).ok()?;
+            (len >= 400).then_some((path, len))
+        })
+        .collect();
+    let Some((path, len)) = logs.get((seed % logs.len().max(1) as u64) as usize) else {
+        return;
+    };
+    let (position, bit) = ((seed >> 8) % (len * 3 / 4), (seed >> 3) as u8 % 8);
+    match disk.flip_bit(path, position, bit) {
+        Ok(()) => tracing::info!(path = %path.display(), position, bit, "a bit turned over"),
+        Err(error) => tracing::info!(path = %path.display(), %error, "nothing turned over"),
+    }
+}
+
+fn heal(sim: &mut turmoil::Sim<'_>, machines: &[Rc<Machine>], fault: &Fault, seed: u64) {
     match fault {
         Fault::Crash(nodes) => {
             for node in nodes {
@@ -294,5 +345,12 @@ fn heal(sim: &mut turmoil::Sim<'_>, machines: &[Rc<Machine>], fault: &Fault) {
             }
         }
         Fault::Stall(node) => machines[*node].stalled.store(false, Ordering::Relaxed),
+        Fault::Fill { node, .. } => machines[*node].disk.set_faults(|faults| faults.capacity_bytes = None),
+        Fault::Fail { node, .. } => {
+            machines[*node].disk.set_faults(|faults| faults.failing = None);
+            crash(sim, &machines[*node], *node, seed);
+            sim.bounce(name(*node));
+        }
+        Fault::Rot { .. } => {}
     }
 }

@@ -17,8 +17,11 @@ pub const REQUEST_STEP_BYTES_MAX: usize = 1024 * 1024;
 /// What a client does not take of an answer at once, it must take at this rate: memory is not held for who does not read.
 pub const ANSWER_WINDOW: Duration = Duration::from_secs(10);
 pub const ANSWER_BYTES_PER_WINDOW_MIN: usize = 256 * 1024;
-/// When a broker has gone silent, the others end their clients' connections within this time, one here and one there.
-pub const SILENCE_SPREAD: Duration = Duration::from_millis(300);
+/// When a broker has gone silent, each of the others ends its clients' connections within this time, one here and one there;
+/// the next broker begins [`SILENCE_STAGGER`] after the one before, up to this number of turns.
+pub const SILENCE_SPREAD: Duration = Duration::from_millis(150);
+pub const SILENCE_STAGGER: Duration = Duration::from_millis(400);
+pub const SILENCE_TURNS: u32 = 4;
 /// A client whose connection is ended between two requests has this long to end its half.
 pub const FAREWELL_WINDOW: Duration = Duration::from_secs(1);
 /// Answers that their clients do not take at once, beside the records in them, per node: with more, the connections
@@ -151,3 +154,6 @@ pub const SCRUB_PART_BYTES: u64 = 1024 * 1024;
 /// File handles that a node needs beside those of client connections and of the segments that it reads: listeners,
 /// peers, RocksDB, active segments.
 pub const FILE_HANDLES_BESIDE: u64 = 500;
+/// Of those, what neither segments that are kept open nor clients may take: for what needs a handle for a moment, a new
+/// file, the sync of a directory.
+pub const FILE_HANDLES_KEPT: u64 = 64;

@@ -40,6 +40,12 @@ pub struct Timings {
 }
 
 impl Timings {
+    /// A node that is told for so long that another one is alive under its number is not the one that has just died.
+    #[must_use]
+    pub fn duplicate_after(&self) -> Duration {
+        self.broker_session * 2
+    }
+
     /// One datacenter, round trips of about a millisecond.
     pub const LAN: Self = Self {
         broker_heartbeat: Duration::from_millis(250),

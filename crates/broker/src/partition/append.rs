@@ -85,7 +85,7 @@ impl Partition {
         }
         let wall_ms = self.links.host.wall_ms();
         let mut parked = std::mem::take(&mut self.parked);
-        while !parked.is_empty() && matches!(self.role, Role::Leader(_)) && !self.is_full() {
+        while !parked.is_empty() && matches!(self.role, Role::Leader(_)) && self.has_room() {
             let mut round = Round::at(self.log.as_ref().map_or(Offset::ZERO, logstore::Log::log_end_offset));
             while round.bytes.len() < ROUND_BYTES
                 && let Some(next) = parked.pop_front()
@@ -210,7 +210,7 @@ impl Partition {
             if let Err(error) = appended {
                 // Producer states tell of batches that are not there.
                 self.producers_incomplete = true;
-                let full = matches!(error, LogError::Full);
+                let full = matches!(error, LogError::Full | LogError::NoFileHandle);
                 let error = self.log_failed(&error);
                 if full {
                     self.mend(now);
@@ -252,7 +252,7 @@ impl Partition {
         self.flush_if_due(wall_ms);
     }
 
-    /// The file system had no room for an append, of which whole batches at most are in the log: this replica leads on.
+    /// The file system had no room for an append, or the process no file handle, of which whole batches at most are in the log: this replica leads on.
     fn mend(&mut self, now: Monotonic) {
         self.rebuild_producers_if_needed();
         if self.producers_incomplete {
@@ -281,7 +281,7 @@ impl Partition {
         let code = match error {
             LogError::OffsetOutOfRange { .. } => ErrorCode::OffsetOutOfRange,
             // The directory says so, once.
-            LogError::Full => ErrorCode::KafkaStorageError,
+            LogError::Full | LogError::NoFileHandle => ErrorCode::KafkaStorageError,
             _ => {
                 tracing::error!(topic = self.topic, partition = self.tp.partition, %error, "the log refuses");
                 ErrorCode::KafkaStorageError

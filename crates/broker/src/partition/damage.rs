@@ -119,7 +119,12 @@ impl Partition {
             }
             ErrorCode::EligibleLeadersNotAvailable => {}
             code => {
-                tracing::debug!(tp = %self.tp, ?code, "the controller did not take the report of damage: again later");
+                tracing::debug!(
+                    topic = self.topic,
+                    partition = self.tp.partition,
+                    ?code,
+                    "the controller did not take the report of damage: again later"
+                );
                 damage.asked = None;
             }
         }

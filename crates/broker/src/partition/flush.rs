@@ -41,7 +41,7 @@ impl Partition {
         let flushed = match result.outcome {
             Ok(flushed) => flushed,
             Err(error) => {
-                tracing::error!(tp = %self.tp, topic = self.topic, ?error, "a flush failed: this replica leads and acknowledges nothing more");
+                tracing::error!(topic = self.topic, partition = self.tp.partition, leader_epoch = %self.view.leader_epoch, ?error, "a flush failed: this replica leads and acknowledges nothing more");
                 self.become_idle(ErrorCode::KafkaStorageError);
                 return;
             }

@@ -233,12 +233,12 @@ impl Partition {
 
     fn append_from_leader(&mut self, batches: &Bytes, first: Offset, next: Offset, wall_ms: i64) -> bool {
         let Some(log) = self.log.as_mut() else { return false };
-        let no_room = log.is_full();
+        let no_room = !log.has_room();
         let appended = match no_room {
             true => Err(LogError::Full),
             false => log.append(batches.clone(), first, next, wall_ms),
         };
-        if let Err(LogError::Full) = appended {
+        if let Err(LogError::Full | LogError::NoFileHandle) = appended {
             tracing::info!(
                 topic = self.topic,
                 partition = self.tp.partition,

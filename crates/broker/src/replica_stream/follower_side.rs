@@ -108,7 +108,7 @@ impl FollowOut {
                             .unwrap_or(Followed::Nothing),
                         // Our image is behind, or the leader's is of another mind: the next image says what to do.
                         Err(code) => {
-                            tracing::debug!(tp = %answer.tp, leader = self.leader.0, ?code, "the leader refuses a position");
+                            tracing::debug!(topic_id = %answer.tp.topic, partition = answer.tp.partition, leader = self.leader.0, ?code, "the leader refuses a position");
                             shard.restate_later(answer.tp);
                             Followed::Nothing
                         }

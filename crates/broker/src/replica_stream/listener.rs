@@ -4,8 +4,10 @@ use super::transport::{StreamError, nonce, read_greeting, write_within};
 use crate::shard::ShardRef;
 use host::{Incoming, Listener, Stream};
 use metadata::Image;
-use security::AuthError;
-use types::{BrokerEpoch, ErrorCode, NodeId};
+use security::{AuthError, Complaints};
+use std::cell::RefCell;
+use std::rc::Rc;
+use types::{BrokerEpoch, ErrorCode, Monotonic, NodeId};
 
 /// Streams whose hello is being read.
 const GREETING_MAX: usize = 256;
@@ -13,6 +15,7 @@ const GREETING_MAX: usize = 256;
 /// Accepts streams: shard 0 reads the hello, and nothing after it, then hands the socket to the shard that it names.
 pub(crate) async fn listen(shard: ShardRef, mut listener: Box<dyn Listener>) {
     let greeting = std::sync::Arc::new(tokio::sync::Semaphore::new(GREETING_MAX));
+    let complaints = Rc::new(RefCell::new(Complaints::default()));
     loop {
         let incoming = match listener.accept().await {
             Ok(incoming) => incoming,
@@ -26,12 +29,15 @@ pub(crate) async fn listen(shard: ShardRef, mut listener: Box<dyn Listener>) {
         let Ok(permit) = greeting.clone().try_acquire_owned() else {
             continue;
         };
-        let shard = shard.clone();
+        let (shard, complaints) = (shard.clone(), complaints.clone());
         tokio::task::spawn_local(async move {
             let _permit = permit;
             let peer = incoming.peer_addr();
             if let Err(error) = greet(&shard, incoming).await {
-                tracing::warn!(%peer, %error, "a replica stream was refused");
+                let now = shard.links().host.now().since(Monotonic::default());
+                if complaints.borrow_mut().due(peer.ip(), now) {
+                    tracing::warn!(%peer, %error, "replica streams are refused");
+                }
             }
         });
     }

@@ -128,7 +128,7 @@ async fn entry(shard: &ShardRef, out: &StreamOut, tp: TopicPartition, room: usiz
         }
         Err(error) => {
             // The log is away or broken: a fresh statement tells which.
-            tracing::warn!(%tp, follower = out.node.0, %error, "cannot read for a follower");
+            tracing::warn!(topic = partition.borrow().topic, partition = tp.partition, follower = out.node.0, %error, "cannot read for a follower");
             return Err(StreamError::Unexpected("the log cannot be read"));
         }
     };
@@ -141,6 +141,12 @@ async fn entry(shard: &ShardRef, out: &StreamOut, tp: TopicPartition, room: usiz
             shard.suspect(tp, rot);
             return Ok(Sent::Nothing);
         }
+        Err(LogError::OffsetOutOfRange { .. }) => {
+            out.refuse(tp, ErrorCode::OffsetOutOfRange);
+            return Ok(Sent::Nothing);
+        }
+        // It is led, or there, no more.
+        Err(LogError::Gone) => return Ok(Sent::Nothing),
         Err(error) => return Err(std::io::Error::other(error.to_string()).into()),
     };
     let headers: Vec<BatchHeader> = split_batches(&records)

@@ -149,3 +149,32 @@ async fn a_write_that_finds_no_room_is_as_if_it_had_never_been() {
     assert_eq!(disks[0].handle().read(log).unwrap(), all);
     assert_eq!(cluster.script.partition().leader_epoch, LeaderEpoch(0));
 }
+
+/// Somebody else took everything when the topic was created. Fails if that takes the directory offline, or if the replica
+/// is not made by itself once there is room.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_new_replica_that_finds_no_room_is_made_when_there_is_some() {
+    let disks: Vec<SimDisk> = NODES.iter().map(|_| SimDisk::new()).collect();
+    let mut cluster = Cluster::on_disks(
+        disks.iter().map(SimDisk::handle).collect(),
+        &[("min.insync.replicas", "2")],
+    );
+    cluster.reserve_bytes = Some(0);
+    let mut nodes = Vec::new();
+    for node in NODES {
+        nodes.push(cluster.start_unregistered(node).await);
+    }
+    leave(&disks[2], 10);
+    for node in &nodes {
+        cluster.register(node, node.broker.replica_addr().unwrap().port());
+    }
+    eventually_leads(&nodes[0]).await;
+    nodes[0].produce(batch("without the third"), 1).await.unwrap();
+    let log = std::path::Path::new("/data/orders-0");
+    tokio::time::sleep(Duration::from_millis(1_200)).await;
+    assert!(!disks[2].handle().exists(log));
+    assert!(!*nodes[2].broker.storage_failed().borrow());
+    leave(&disks[2], 1 << 30);
+    eventually("the third has its replica", || disks[2].handle().exists(log)).await;
+    assert_eq!(nodes[2].read_to(1).await, nodes[0].read_to(1).await);
+}

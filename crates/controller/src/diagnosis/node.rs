@@ -135,9 +135,10 @@ fn state(facts: &Facts, broker: &BrokerRegistration, replicas: &Replicas) -> (bo
         let speaks = facts.heard.get(&node).is_some_and(|silence| *silence <= RECENT);
         let mut to_do = Vec::new();
         if broker.fenced && speaks {
-            to_do.push(format!(
-                "wait: it is unfenced once it has applied the metadata. If it stays so, look at the log of node {node}"
-            ));
+            to_do.push(
+                "wait a few seconds and ask again: if it runs, it is unfenced once it has applied the metadata; if it stays fenced, look at its log"
+                    .to_owned(),
+            );
         } else if broker.fenced {
             to_do.push(format!(
                 "start node {node} again if its process has ended. If it runs: look at its log, and whether it reaches {} \
@@ -259,8 +260,8 @@ mod tests {
             ),
             (
                 |c| c.down(2, Some(0)),
-                "node 2 is fenced although it speaks: it catches up with the metadata.",
-                "wait: it is unfenced once",
+                "node 2 is fenced, and was heard of 0 ms ago: it has just gone, or catches up with the metadata.",
+                "wait a few seconds and ask again",
             ),
             (
                 |c| c.broker(2, |broker| broker.shutting_down = true),

@@ -2,6 +2,9 @@ use super::{Diagnosis, Facts, Finding, words};
 use metadata::{PartitionImage, TopicImage};
 use types::NodeId;
 
+const MAJORITY: &str =
+    "start a majority of the voters again: without a controller nobody is elected (`ottla cluster status`)";
+
 /// Why a partition is offline, under its minimum, or under-replicated.
 pub(super) fn diagnose(facts: &Facts, name: &str, number: i32) -> Diagnosis {
     let Some(topic) = facts.image.topic(name) else {
@@ -128,10 +131,7 @@ impl About<'_> {
         let (facts, p) = (self.facts, self.partition);
         let mut to_do = Vec::new();
         if facts.controller.is_none() {
-            to_do.push(
-                "start a majority of the voters again: without a controller nobody is elected (`ottla cluster status`)"
-                    .to_owned(),
-            );
+            to_do.push(MAJORITY.to_owned());
         }
         for node in whole {
             if !facts.image.alive(*node) {
@@ -167,6 +167,26 @@ impl About<'_> {
         to_do
     }
 
+    /// As far as the metadata knows, which without a controller learns nothing.
+    fn whole(&self, leader: NodeId) -> Diagnosis {
+        let (name, in_sync) = (self.name(), are(&self.partition.replicas));
+        if self.facts.controller.is_some() {
+            return Diagnosis {
+                well: true,
+                sentence: format!("{name} is well: node {leader} leads it, and {in_sync} in sync."),
+                ..Diagnosis::default()
+            };
+        }
+        Diagnosis {
+            sentence: format!(
+                "{name} was well when last known: node {leader} leads it, and {in_sync} in sync; but there is no controller \
+                 that would notice a change."
+            ),
+            to_do: vec![MAJORITY.to_owned()],
+            ..Diagnosis::default()
+        }
+    }
+
     fn led(&self, leader: NodeId) -> Diagnosis {
         let (facts, p) = (self.facts, self.partition);
         let min_isr = facts.image.effective_min_isr(self.topic, p);
@@ -177,15 +197,7 @@ impl About<'_> {
             .filter(|node| !p.isr.contains(node))
             .collect();
         if out.is_empty() && facts.can_lead(p, leader) {
-            return Diagnosis {
-                well: true,
-                sentence: format!(
-                    "{} is well: node {leader} leads it, and {} in sync.",
-                    self.name(),
-                    are(&p.replicas)
-                ),
-                ..Diagnosis::default()
-            };
+            return self.whole(leader);
         }
         let mut troubled = out.clone();
         if !facts.can_lead(p, leader) {
@@ -358,11 +370,19 @@ mod tests {
                 "wait for what catches up",
             ),
             (
+                |c| c.no_controller(),
+                Some(1),
+                &[1, 2, 3],
+                &[],
+                "orders/0 was well when last known: node 1 leads it, and nodes 1, 2 and 3 are in sync; but there is no controller that would notice a change.",
+                "start a majority",
+            ),
+            (
                 |c| c.down(1, Some(0)),
                 Some(1),
                 &[1, 2, 3],
                 &[],
-                "orders/0 has a leader that does not answer; node 1 is fenced although it speaks: it catches up with the metadata.",
+                "orders/0 has a leader that does not answer; node 1 is fenced, and was heard of 0 ms ago: it has just gone, or catches up with the metadata.",
                 "start node 1 again",
             ),
         ];

@@ -52,7 +52,7 @@ const UNFENCE: Action = Action::Unfence {
 
 /// Each step: at this millisecond, this event, exactly these actions. A tick runs every 100 ms between.
 fn check(name: &str, steps: &[(u64, Event, &[Action])]) {
-    let mut liveness = Liveness::new(&Timings::LAN, Monotonic::default());
+    let mut liveness = Liveness::new(&Timings::LAN, Monotonic::default(), None);
     let mut ticked = 0;
     for (at, event, expected) in steps {
         while ticked + 100 < *at {
@@ -236,7 +236,7 @@ fn a_broker_is_unfenced_once_it_has_applied_enough() {
 
 #[test]
 fn a_pause_of_the_controller_is_nobodys_silence() {
-    let mut liveness = Liveness::new(&Timings::LAN, Monotonic::default());
+    let mut liveness = Liveness::new(&Timings::LAN, Monotonic::default(), None);
     liveness.on(registered(false), Monotonic::default());
     liveness.on(opened(1), Monotonic::default());
     assert_eq!(liveness.on(Event::Tick, Monotonic::from_millis(400)), []);
@@ -248,7 +248,7 @@ fn a_pause_of_the_controller_is_nobodys_silence() {
 
 #[test]
 fn the_deadline_is_the_next_dial_or_the_session_timeout() {
-    let mut liveness = Liveness::new(&Timings::LAN, Monotonic::default());
+    let mut liveness = Liveness::new(&Timings::LAN, Monotonic::default(), None);
     assert_eq!(liveness.deadline(), None);
     liveness.on(registered(false), Monotonic::from_millis(10));
     assert_eq!(liveness.deadline(), Some(Monotonic::from_millis(60)));
@@ -256,4 +256,52 @@ fn the_deadline_is_the_next_dial_or_the_session_timeout() {
     assert_eq!(liveness.deadline(), Some(Monotonic::from_millis(3020)));
     liveness.on(Event::Unregistered { node: A }, Monotonic::from_millis(30));
     assert_eq!(liveness.deadline(), None);
+}
+
+/// Fails without the look back: the silence would begin with the term.
+#[test]
+fn the_silence_that_made_an_election_counts_for_the_controller_before() {
+    let at = Monotonic::from_millis;
+    // (who was heard last, when, elected at, fenced at)
+    for (heard, elected, expected) in [
+        (Some((A, at(10_000))), 10_800, 13_000),
+        (Some((NodeId(2), at(10_000))), 10_800, 13_800),
+        (None, 10_800, 13_800),
+        // This node was stopped, or the election took long: who lives has time to say so.
+        (Some((A, at(0))), 10_800, 11_300),
+        (Some((A, at(99_000))), 10_800, 13_800),
+    ] {
+        let mut liveness = Liveness::new(&Timings::LAN, at(elected), heard);
+        let mut now = elected;
+        liveness.on(registered(false), at(now));
+        let silent = loop {
+            let actions = liveness.on(Event::Tick, at(now));
+            if actions.contains(&fence(Why::Silence)) {
+                break now;
+            }
+            assert!(now < 20_000, "never fenced");
+            now += 10;
+        };
+        assert_eq!(silent, expected, "{heard:?}");
+        let mut liveness = Liveness::new(&Timings::LAN, at(elected), heard);
+        liveness.on(registered(false), at(elected));
+        liveness.on(opened(1), at(elected + 400));
+        let deadline = liveness.deadline().unwrap();
+        assert_eq!(deadline, at(elected + 3_400), "a session is a sign of life");
+    }
+}
+
+#[test]
+fn an_isolated_controller_gives_everybody_their_time_again() {
+    check(
+        "isolated",
+        &[
+            (0, registered(false), &[]),
+            (1, opened(1), &[]),
+            (3_001, Event::Tick, &[fence(Why::Silence)]),
+            (3_002, Event::Isolated, &[]),
+            (3_002, Event::Undecided { node: A }, &[]),
+            (6_002, Event::Tick, &[fence(Why::Silence)]),
+        ],
+    );
 }

@@ -1,5 +1,5 @@
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// What goes wrong. Counters count down: `Some(0)` fails the next call, once.
 #[derive(Debug, Clone, Default)]
@@ -19,8 +19,21 @@ pub struct Faults {
     /// What [`super::SimDisk::fail_write_back`] did to a file is forgotten with its last open handle: a sync through
     /// a handle that is opened later succeeds (the kernel may drop the inode, and the error with it).
     pub lose_error_on_close: bool,
+    /// Part of the disk has failed, until this is taken away.
+    pub failing: Option<Failing>,
+    /// Nothing is in the page cache: whoever asks is told that a read would wait.
+    pub nothing_is_cached: bool,
     /// A lying disk: syncs report success and do nothing.
     pub drop_syncs: bool,
+}
+
+/// A part of the disk on which nothing becomes durable any more. What was dirty at a failed sync is forgotten, as the
+/// kernel does.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Failing {
+    pub below: PathBuf,
+    /// Changes of files and names fail too, not only syncs.
+    pub writes: bool,
 }
 
 /// Something that was done to the disk.
@@ -37,10 +50,19 @@ pub enum DiskEvent {
 
 impl Faults {
     /// By how much a file may grow that wants to grow by `grows_by`.
-    pub(crate) fn on_write(&mut self, used: u64, grows_by: u64) -> io::Result<u64> {
+    pub(crate) fn on_write(&mut self, path: &Path, used: u64, grows_by: u64) -> io::Result<u64> {
+        self.on_change(path)?;
         count_down(&mut self.writes_before_error)?;
         let left = self.capacity_bytes.map(|capacity| capacity.saturating_sub(used));
         Ok(left.map_or(grows_by, |left| left.min(grows_by)))
+    }
+
+    /// A file or a name is to be changed.
+    pub(crate) fn on_change(&self, path: &Path) -> io::Result<()> {
+        match &self.failing {
+            Some(failing) if failing.writes && path.starts_with(&failing.below) => Err(eio()),
+            _ => Ok(()),
+        }
     }
 
     pub(crate) fn fits(&self, used: u64, grows_by: u64) -> bool {
@@ -48,13 +70,26 @@ impl Faults {
             .is_none_or(|capacity| used.saturating_add(grows_by) <= capacity)
     }
 
-    pub(crate) fn on_sync(&mut self) -> io::Result<()> {
+    pub(crate) fn on_sync(&mut self, path: &Path) -> io::Result<()> {
+        self.check_failing(path)?;
         count_down(&mut self.syncs_before_error)
     }
 
-    pub(crate) fn on_sync_dir(&mut self) -> io::Result<()> {
+    pub(crate) fn on_sync_dir(&mut self, path: &Path) -> io::Result<()> {
+        self.check_failing(path)?;
         count_down(&mut self.dir_syncs_before_error)
     }
+
+    fn check_failing(&self, path: &Path) -> io::Result<()> {
+        match &self.failing {
+            Some(failing) if path.starts_with(&failing.below) => Err(eio()),
+            _ => Ok(()),
+        }
+    }
+}
+
+fn eio() -> io::Error {
+    io::Error::from_raw_os_error(5)
 }
 
 fn count_down(counter: &mut Option<u64>) -> io::Result<()> {
@@ -62,8 +97,7 @@ fn count_down(counter: &mut Option<u64>) -> io::Result<()> {
         None => Ok(()),
         Some(0) => {
             *counter = None;
-            // EIO
-            Err(io::Error::from_raw_os_error(5))
+            Err(eio())
         }
         Some(left) => {
             *left -= 1;

@@ -32,7 +32,7 @@ impl SimFile {
         let used = state.tree.used_bytes();
         let held = state.tree.inode(self.inode)?.held() as u64;
         let grows_by = end.saturating_sub(held);
-        let grows = state.faults.on_write(used, grows_by)?;
+        let grows = state.faults.on_write(&self.path, used, grows_by)?;
         Ok((state, grows_by - grows))
     }
 }
@@ -48,7 +48,9 @@ fn size(value: u64) -> io::Result<usize> {
 
 impl File for SimFile {
     fn read_at(&self, buffer: &mut [u8], position: u64) -> io::Result<usize> {
-        Ok(self.enter()?.tree.inode(self.inode)?.read(buffer, size(position)?))
+        let mut state = self.enter()?;
+        state.reads += 1;
+        Ok(state.tree.inode(self.inode)?.read(buffer, size(position)?))
     }
 
     fn write_all_at(&self, bytes: &[u8], position: u64) -> io::Result<()> {
@@ -71,7 +73,7 @@ impl File for SimFile {
             // EIO
             return Err(io::Error::from_raw_os_error(5));
         }
-        if let Err(error) = state.faults.on_sync() {
+        if let Err(error) = state.faults.on_sync(&self.path) {
             state.tree.inode(self.inode)?.forget_dirty();
             return Err(error);
         }
@@ -112,7 +114,7 @@ impl File for SimFile {
     }
 
     fn is_cached(&self, _position: u64, _len: u64) -> bool {
-        true
+        !lock(&self.state).faults.nothing_is_cached
     }
 
     fn raw_fd(&self) -> Option<RawFd> {

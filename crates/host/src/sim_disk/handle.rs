@@ -33,11 +33,13 @@ impl SimHandle {
 impl Disk for SimHandle {
     fn open(&self, path: &Path, mode: OpenMode) -> io::Result<Arc<dyn File>> {
         let mut state = self.enter()?;
+        state.reads += 1;
         let there = state.tree.file_at(path);
         let inode = match (mode, there) {
             (OpenMode::CreateNew, Ok(_)) => return Err(io::ErrorKind::AlreadyExists.into()),
             (_, Ok(inode)) => inode,
             (OpenMode::Create | OpenMode::CreateNew, Err(error)) if error.kind() == io::ErrorKind::NotFound => {
+                state.faults.on_change(path)?;
                 state.record(|| DiskEvent::Create { path: path.to_owned() });
                 state.tree.create_file(path)?
             }
@@ -56,18 +58,21 @@ impl Disk for SimHandle {
 
     fn remove_file(&self, path: &Path) -> io::Result<()> {
         let mut state = self.enter()?;
+        state.faults.on_change(path)?;
         state.record(|| DiskEvent::Remove { path: path.to_owned() });
         state.tree.remove_file(path)
     }
 
     fn remove_dir_all(&self, path: &Path) -> io::Result<()> {
         let mut state = self.enter()?;
+        state.faults.on_change(path)?;
         state.record(|| DiskEvent::Remove { path: path.to_owned() });
         state.tree.remove_dir_all(path)
     }
 
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
         let mut state = self.enter()?;
+        state.faults.on_change(from)?;
         state.record(|| DiskEvent::Rename {
             from: from.to_owned(),
             to: to.to_owned(),
@@ -77,7 +82,7 @@ impl Disk for SimHandle {
 
     fn sync_dir(&self, path: &Path) -> io::Result<()> {
         let mut state = self.enter()?;
-        state.faults.on_sync_dir()?;
+        state.faults.on_sync_dir(path)?;
         state.record(|| DiskEvent::SyncDir { path: path.to_owned() });
         if state.faults.drop_syncs {
             return Ok(());

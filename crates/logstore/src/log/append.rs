@@ -15,6 +15,7 @@ impl Log {
     /// # Errors
     /// [`LogError::InvalidAppend`], nothing was written; [`LogError::Full`] if the file system has no room: whole batches
     /// may have been appended, up to the log end, and the log refuses appends until the next flush is done;
+    /// [`LogError::NoFileHandle`], with whole batches too;
     /// [`LogError::Corrupt`]; [`LogError::Offline`] from the first failed write on.
     pub fn append(&mut self, bytes: Bytes, first: Offset, next: Offset, wall_ms: i64) -> Result<(), LogError> {
         self.check_writable()?;
@@ -178,11 +179,11 @@ impl Log {
         let created = dir.write_if_room("roll", || -> io::Result<Segment> {
             if empty {
                 active.remove_files(&dir)?;
-                return Segment::create(&dir, &self.path, base, &config);
+                return Segment::begin(&dir, &self.path, base, &config);
             }
             // The active segment stays what it is until all that may find no room is done.
             self.unsynced.extend(active.finish_index(&dir)?);
-            Segment::create(&dir, &self.path, base, &config)
+            Segment::begin(&dir, &self.path, base, &config)
         })?;
         if empty {
             self.segments.pop();

@@ -1,17 +1,17 @@
 use super::Log;
-use crate::rot::Chain;
+use crate::cold_read::ColdRead;
 use crate::{LogError, LogSlice};
 use bytes::Bytes;
 use host::Pool;
 use std::future::Future;
-use std::io;
 use std::sync::Arc;
 use types::Offset;
 
 impl Log {
     /// Whole batches from the one that contains `from`, below `up_to`, at most `max_bytes`, but the first
     /// batch in any case if `at_least_one`. Memory for the recent tail, else a range of a file (never across
-    /// segments): ask [`LogSlice::is_cached`] before reading it on a shard.
+    /// segments): ask [`LogSlice::is_cached`] before reading it on a shard. Does not wait for the disk: where finding the
+    /// range would, that is left to whoever reads the slice.
     ///
     /// # Errors
     /// [`LogError::OffsetOutOfRange`] outside `[log_start_offset, log_end_offset]`; [`LogError::Rot`]; [`LogError::Io`].
@@ -40,66 +40,16 @@ impl Log {
                 LogSlice::Memory(bytes)
             });
         }
-        self.read_file(from, up_to, max_bytes, at_least_one)
-    }
-
-    fn read_file(
-        &self,
-        from: Offset,
-        up_to: Offset,
-        max_bytes: usize,
-        at_least_one: bool,
-    ) -> Result<LogSlice, LogError> {
-        let holding = self
-            .segments
-            .partition_point(|segment| segment.base <= from)
-            .saturating_sub(1);
-        for segment in &self.segments[holding..] {
-            let chain = Chain::new(self, from, up_to);
-            // ◆ What the segment holds and cannot be found there is damaged: going on behind it would skip records.
-            let lost = || chain.broken("the batch cannot be found in its segment");
-            let find = |target| {
-                let found = segment.batch_at(&self.dir, target);
-                found.map_err(|error| match error.kind() {
-                    io::ErrorKind::NotFound | io::ErrorKind::UnexpectedEof => LogError::from(lost()),
-                    _ => error.into(),
-                })
-            };
-            let (start, header) = match find(from)? {
-                Some((_, header)) if header.base_offset > from => return Err(lost().into()),
-                Some(found) => found,
-                None if from < segment.next => return Err(lost().into()),
-                None => continue,
-            };
-            if header.next_offset() > up_to {
-                return Ok(LogSlice::Empty);
-            }
-            // Where the batch that contains `up_to` starts, nothing more may be read.
-            let bound = match find(up_to)? {
-                Some((position, _)) => position,
-                None if up_to < segment.next => return Err(lost().into()),
-                None => segment.size,
-            };
-            let wanted = start.saturating_add(max_bytes as u64);
-            let end = if wanted >= bound {
-                bound
-            } else {
-                segment.whole_batches(&self.dir, start, wanted)?
-            };
-            let first_end = start + header.size() as u64;
-            let end = if at_least_one { end.max(first_end) } else { end };
-            if end < first_end {
-                return Ok(LogSlice::Empty);
-            }
-            let len = usize::try_from(end - start).map_err(io::Error::other)?;
-            return Ok(LogSlice::File {
-                file: segment.file(&self.dir)?,
-                position: start,
-                len,
-                chain,
-            });
+        let holding = self.segments.partition_point(|segment| segment.next <= from);
+        let Some(segment) = self.segments.get(holding) else {
+            return Ok(LogSlice::Empty);
+        };
+        let mut read = ColdRead::new(self, segment, (from, up_to), max_bytes, at_least_one);
+        if read.is_cached() {
+            read.resolve()
+        } else {
+            Ok(LogSlice::Cold(Box::new(read)))
         }
-        Ok(LogSlice::Empty)
     }
 
     /// [`Log::read`], with bytes that are not in memory read on a pool. The future borrows nothing.

@@ -76,7 +76,7 @@ impl Log {
         if let Some(last) = self.segments.last_mut() {
             let file = match last.file.take() {
                 Some(file) => file,
-                None => self.dir.disk.open(&last.path, host::OpenMode::Write)?,
+                None => self.dir.disk.open_patiently(&last.path, host::OpenMode::Write)?,
             };
             self.dir.forget_file(&last.path);
             last.remove_index_files(&self.dir)?;

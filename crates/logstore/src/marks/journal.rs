@@ -230,7 +230,7 @@ impl MarksJournal {
         let other = 1 - self.current;
         let file = self
             .disk
-            .open(&self.directory.join(file_name(other)), OpenMode::Create)?;
+            .open_patiently(&self.directory.join(file_name(other)), OpenMode::Create)?;
         file.set_len(0)?;
         file.write_all_at(&bytes, 0)?;
         file.sync_data()?;

@@ -1,9 +1,9 @@
 use super::machine::{Life, batch};
 use bytes::{Bytes, BytesMut};
 use host::sim_disk::SimDisk;
-use logstore::conformance::read_all;
+use logstore::conformance::{partition, read_all};
 use logstore::{FlushStrategy, Log, LogConfig, LogError, PlainFlush};
-use types::Offset;
+use types::{Offset, ReplicaIncarnation};
 
 /// A batch with a value of 100 bytes.
 const BATCH: u64 = 170;
@@ -111,4 +111,46 @@ fn what_was_written_before_the_room_ended_becomes_durable() {
     sim.set_faults(|faults| faults.capacity_bytes = Some(used));
     flush(&mut log);
     assert_eq!(log.durable_offset(), Offset(COUNT.cast_signed()));
+}
+
+/// ◆ Fails if the directory goes offline, if half a log stays behind, or if the same replica cannot be made once there is
+/// room, or after a power loss in between.
+#[test]
+fn a_new_log_that_finds_no_room_leaves_nothing_and_is_made_later() {
+    let mut refused = 0;
+    for left in 0..80 {
+        for power_loss in [false, true] {
+            let sim = SimDisk::new();
+            let mut life = Life::begin(&sim, left);
+            let before = life.names("");
+            let used = sim.used_bytes();
+            sim.set_faults(|faults| faults.capacity_bytes = Some(used + left));
+            let create = |life: &Life| {
+                let config = LogConfig::default();
+                life.dir
+                    .create_log("orders", partition(0), ReplicaIncarnation(1), config)
+            };
+            match create(&life) {
+                Ok(_) => continue,
+                Err(LogError::Full) => refused += 1,
+                Err(error) => panic!("{left} bytes left: {error}"),
+            }
+            assert!(!life.dir.is_offline() && life.dir.is_full(), "{left} bytes left");
+            assert_eq!(life.names(""), before, "{left} bytes left");
+            assert!(matches!(create(&life), Err(LogError::Full)), "{left} bytes left");
+            sim.set_faults(|faults| faults.capacity_bytes = None);
+            if power_loss {
+                drop(life);
+                sim.crash(left);
+                life = Life::begin(&sim, left + 1);
+                assert!(life.dir.recover().unwrap().is_empty());
+                assert!(!life.names("").contains(&"orders-0".to_owned()), "{left} bytes left");
+            }
+            let mut log = create(&life).unwrap();
+            append_from(&mut log, 0).unwrap();
+            flush(&mut log);
+            assert_eq!(read_all(&log).unwrap(), batches(0));
+        }
+    }
+    assert!(refused > 10, "{refused}");
 }

@@ -9,7 +9,7 @@ use raft::pb;
 use raft::pb::controller_reply::Reply;
 use raft::pb::controller_request::Request;
 use raft::pb::diagnose_request::Subject;
-use raft::{TonicTransport, Transport};
+use raft::{CallError, TonicTransport, Transport};
 use std::time::Duration;
 use types::Timings;
 use wire::ApiKey;
@@ -29,6 +29,8 @@ const HOPS: usize = 3;
 pub struct ControlClient {
     cluster: Cluster,
     transport: TonicTransport,
+    /// Empty until a node has said it. What changes something names its cluster.
+    cluster_id: String,
 }
 
 impl ControlClient {
@@ -39,6 +41,7 @@ impl ControlClient {
         Ok(Self {
             cluster: Cluster::new(&common.bootstrap),
             transport: TonicTransport::new(Timings::LAN, secret),
+            cluster_id: String::new(),
         })
     }
 
@@ -48,12 +51,15 @@ impl ControlClient {
     /// No node answers.
     pub async fn status(&mut self) -> anyhow::Result<ClusterStatus> {
         let ask = |local| Request::ClusterStatus(pb::ClusterStatusRequest { local });
-        let reply = match self.call(ask(false)).await? {
-            Reply::NotController(_) => self.call(ask(true)).await?,
+        let reply = match self.send(ask(false)).await? {
+            Reply::NotController(_) => self.send(ask(true)).await?,
             reply => reply,
         };
         match reply {
-            Reply::ClusterStatus(reply) => Ok(ClusterStatus::from_message(reply)),
+            Reply::ClusterStatus(reply) => {
+                self.cluster_id.clone_from(&reply.cluster_id);
+                Ok(ClusterStatus::from_message(reply))
+            }
             _ => bail!("a wrong answer"),
         }
     }
@@ -96,6 +102,13 @@ impl ControlClient {
     /// # Errors
     /// No node answers.
     pub async fn call(&mut self, request: Request) -> anyhow::Result<Reply> {
+        if self.cluster_id.is_empty() {
+            self.status().await?;
+        }
+        self.send(request).await
+    }
+
+    async fn send(&mut self, request: Request) -> anyhow::Result<Reply> {
         self.cluster.topics(Some(&[]), false).await?;
         let brokers: Vec<i32> = self.cluster.brokers().keys().copied().collect();
         let mut last = anyhow::anyhow!("no broker is alive");
@@ -129,14 +142,21 @@ impl ControlClient {
 
     async fn ask_at(&mut self, at: &Endpoint, request: &Request) -> anyhow::Result<Reply> {
         let call = pb::CallRequest {
-            envelope: Some(pb::Envelope::default()),
+            envelope: Some(pb::Envelope {
+                cluster_id: self.cluster_id.clone(),
+                ..pb::Envelope::default()
+            }),
             call: Some(pb::call_request::Call::Controller(pb::ControllerRequest {
                 request: Some(request.clone()),
             })),
         };
-        let reply = self.transport.call(at, call, PATIENCE).await.with_context(|| {
-            format!("its control plane at {at} (with cluster.secret set on the nodes, --cluster-secret FILE is needed)")
-        })?;
+        let reply = match self.transport.call(at, call, PATIENCE).await {
+            Ok(reply) => reply,
+            Err(error @ CallError::Unreachable(_)) => bail!(
+                "its control plane at {at}: {error}. Where nodes have a cluster.secret, commands want it too: --cluster-secret FILE"
+            ),
+            Err(error) => bail!("its control plane at {at}: {error}"),
+        };
         match reply.reply {
             Some(pb::call_reply::Reply::Controller(pb::ControllerReply { reply: Some(reply) })) => Ok(reply),
             _ => bail!("a wrong answer"),

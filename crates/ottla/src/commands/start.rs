@@ -31,9 +31,9 @@ pub struct Start {
     /// Found a new cluster alone, although others can reach this node
     #[arg(long, conflicts_with = "join")]
     found: bool,
-    /// How log lines look
-    #[arg(long, value_enum, default_value_t = LogFormat::Text, env = "OTTLA_LOG_FORMAT")]
-    log_format: LogFormat,
+    /// How log lines look, if not as log.format says
+    #[arg(long, value_enum)]
+    log_format: Option<LogFormat>,
     /// Print "ready" on standard output once the node is registered, unfenced and up to date
     #[arg(long)]
     announce_ready: bool,
@@ -49,15 +49,16 @@ impl Start {
                 .context("cannot ask to be told of the parent's end")?;
         }
         host::disable_huge_pages();
-        logging::start(self.log_format);
         let mut settings = self.settings()?;
+        let format = self.log_format.unwrap_or_else(|| LogFormat::of(&settings));
+        logging::start(format, settings.node_id);
         let secret = secret::of_node(&settings)?;
         let mut interrupt = signal(SignalKind::interrupt())?;
         let mut terminate = signal(SignalKind::terminate())?;
         let host: HostRef = Arc::new(RealHost::new());
         preflight::check(&host, &mut settings).await?;
         for warning in &settings.warnings {
-            tracing::warn!("{warning}");
+            tracing::warn!(warning, "a setting is not what it seems");
         }
         let store = raft::RocksStore::open(&settings.metadata_dir).with_context(|| {
             format!(

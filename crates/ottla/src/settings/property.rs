@@ -198,6 +198,12 @@ pub const PROPERTIES: &[Property] = &[
         "How often segments are looked for that are beyond retention.ms or retention.bytes.",
     ),
     property(
+        "log.format",
+        Some("text"),
+        Kind::Word(&["text", "json"]),
+        "How lines of the node's own log look; --log-format overrides it.",
+    ),
+    property(
         "num.partitions",
         Some("1"),
         Kind::Number(1, 10_000),
