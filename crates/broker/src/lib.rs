@@ -28,6 +28,7 @@ mod shard;
 mod shard_queue;
 mod shard_stats;
 mod stalls;
+mod throttle;
 mod topic_settings;
 
 pub use broker::{Broker, BrokerError, BrokerOptions, ConnectionFactory, DirectoryInput};

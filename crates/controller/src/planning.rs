@@ -93,6 +93,13 @@ pub(crate) fn plan(image: &Image, request: &Request, context: &Context<'_>) -> P
             },
             Err(error) => refused(error),
         },
+        Request::Drain(drain) => match plan::drain(image, NodeId(drain.node_id), drain.drained) {
+            Ok(plan) => Planned {
+                records: plan.records,
+                reply: Reply::Drain(pb::DrainReply {}),
+            },
+            Err(error) => refused(error),
+        },
         Request::WithholdVote(vote) => match plan::withhold_vote(image, NodeId(vote.node_id), vote.withheld) {
             Ok(plan) => Planned {
                 records: plan.records,
