@@ -48,7 +48,7 @@ pub fn kind(name: &str) -> Option<Kind> {
     let other = || WITHOUT_EFFECT.iter().find(|config| config.name == name);
     find_synonym(name)
         .map(|definition| definition.kind)
-        .or_else(|| RATES.contains(&name).then_some(at_least(1)))
+        .or_else(|| RATES.contains(&name).then_some(at_least(0)))
         .or_else(|| other().map(|config| config.kind))
 }
 

@@ -45,7 +45,7 @@ pub use controlled_shutdown::controlled_shutdown;
 pub use create_partitions::{CreatePartitions, MorePartitions, create_partitions};
 pub use create_topics::{CreateTopics, CreatedTopic, NewTopic, create_topics};
 pub use delete_topics::{DeletedTopic, TopicRef, delete_topics};
-pub use drain::drain;
+pub use drain::{Drained, drain};
 pub use elect_leaders::{ElectLeaders, elect_leaders};
 pub use expel_damaged::{ExpelDamaged, expel_damaged};
 pub use fence::fence;

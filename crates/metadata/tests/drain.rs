@@ -10,7 +10,7 @@ use types::{ErrorCode, NodeId, TopicPartition};
 
 const FACTOR: usize = 3;
 
-fn drain(cluster: &mut Cluster, node: i32, drained: bool) -> usize {
+fn drain(cluster: &mut Cluster, node: i32, drained: bool) -> plan::Drained {
     let plan = plan::drain(&cluster.image, NodeId(node), drained).unwrap();
     cluster.apply(&plan.records);
     plan.response
@@ -73,7 +73,12 @@ fn a_drained_node_leads_nothing_and_then_has_nothing() {
     let mut cluster = with_partitions(4, 12, 3);
     assert_eq!(loads(&cluster), BTreeMap::from([(1, 9), (2, 9), (3, 9), (4, 9)]));
     let led = led_by(&cluster, 2);
-    assert_eq!(drain(&mut cluster, 2, true), led);
+    let drained = drain(&mut cluster, 2, true);
+    assert_eq!(drained.leaders, led);
+    assert_eq!(
+        drained.targets,
+        BTreeMap::from([(NodeId(1), 3), (NodeId(3), 3), (NodeId(4), 3)])
+    );
     assert_eq!(led_by(&cluster, 2), 0);
     assert_eq!(
         plan::balance_leaders(&cluster.image, 0).response,
@@ -122,10 +127,51 @@ fn a_drained_node_gets_nothing_new_until_it_is_wanted_again() {
 }
 
 #[test]
-fn a_replica_that_nobody_else_can_take_stays() {
+fn what_cannot_be_emptied_is_refused_with_what_is_missing() {
+    type Case<'a> = (i32, &'a [i32], &'a [i32], &'a [i32], Option<usize>);
+    // (brokers, replicas, drained before, down, replicas that wait or refused)
+    let cases: [Case<'_>; 5] = [
+        (4, &[1, 2, 3], &[], &[], Some(0)),
+        (3, &[1, 2, 3], &[], &[], None),
+        (4, &[1, 2, 3], &[4], &[], None),
+        (4, &[1, 2, 3], &[], &[4], Some(1)),
+        (3, &[1, 2], &[], &[], Some(0)),
+    ];
+    for case in cases {
+        let (brokers, replicas, drained, down, expected) = case;
+        let mut cluster = Cluster::of(brokers);
+        cluster.create(&[], replicas);
+        for node in drained {
+            drain(&mut cluster, *node, true);
+        }
+        for node in down {
+            cluster.fence(*node);
+        }
+        let plan = plan::drain(&cluster.image, NodeId(1), true);
+        assert_eq!(
+            plan.as_ref().ok().map(|plan| plan.response.waiting),
+            expected,
+            "{case:?}"
+        );
+        let Err(error) = plan else { continue };
+        assert_eq!(error.code, ErrorCode::InvalidReplicaAssignment);
+        assert_eq!(
+            error.message,
+            "node 1 cannot be emptied: every other broker that takes replicas has one of t/0 already. Start another node \
+             first, or give these partitions fewer replicas"
+        );
+    }
+}
+
+#[test]
+fn a_replica_that_nobody_else_can_take_any_more_stays() {
     let mut cluster = with_partitions(3, 3, 3);
-    drain(&mut cluster, 3, true);
-    assert!(plan::settle_replicas(&cluster.image, FACTOR).records.is_empty());
+    cluster.restart(4, |_| {});
+    assert_eq!(drain(&mut cluster, 3, true).waiting, 3);
+    // The one that was to take them is gone for good.
+    let gone = plan::unregister(&cluster.image, NodeId(4)).unwrap();
+    cluster.apply(&gone.records);
+    settle(&mut cluster);
     assert_eq!(loads(&cluster)[&3], 3);
     assert_eq!(led_by(&cluster, 3), 0);
     // It leads again where it is the last.
@@ -136,10 +182,10 @@ fn a_replica_that_nobody_else_can_take_stays() {
     cluster.unfence(1);
     cluster.unfence(2);
     cluster.whole_isr();
-    cluster.restart(4, |_| {});
-    cluster.unfence(4);
+    cluster.restart(5, |_| {});
+    cluster.unfence(5);
     settle(&mut cluster);
-    assert_eq!(loads(&cluster), BTreeMap::from([(1, 3), (2, 3), (4, 3)]));
+    assert_eq!(loads(&cluster).get(&3), None);
 }
 
 #[test]

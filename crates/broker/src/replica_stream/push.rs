@@ -21,22 +21,28 @@ const FRAME_ENTRIES: usize = 1_000;
 
 pub(super) async fn run(shard: &ShardRef, out: &Rc<StreamOut>, mut sink: FrameSink) -> Result<(), StreamError> {
     let keep_alive = shard.timings().stream_keep_alive;
+    let now = || shard.links().host.now();
+    let mut sent = now();
     loop {
         let answers = std::mem::take(&mut *out.answers.borrow_mut());
         if !answers.is_empty() {
             send(shard, &mut sink, &Frame::Answers(answers)).await?;
+            sent = now();
         }
         let (entries, throttled) = gather(shard, out).await?;
         if !entries.is_empty() {
             send(shard, &mut sink, &Frame::Data(entries)).await?;
+            sent = now();
             continue;
         }
         if !out.answers.borrow().is_empty() {
             continue;
         }
-        let wait = throttled.map_or(keep_alive, |wait| wait.min(keep_alive));
-        if tokio::time::timeout(wait, out.wake.notified()).await.is_err() && wait == keep_alive {
+        let idle = keep_alive.saturating_sub(now().since(sent));
+        let wait = throttled.map_or(idle, |wait| wait.min(idle));
+        if tokio::time::timeout(wait, out.wake.notified()).await.is_err() && wait == idle {
             send(shard, &mut sink, &Frame::KeepAlive).await?;
+            sent = now();
         }
     }
 }

@@ -42,7 +42,7 @@ pub fn settle_replicas(image: &Image, factor: usize) -> Plan<usize> {
     }
 }
 
-struct Settling<'a> {
+pub(super) struct Settling<'a> {
     image: &'a Image,
     factor: usize,
     draft: Draft<'a>,
@@ -54,7 +54,7 @@ struct Settling<'a> {
 }
 
 impl<'a> Settling<'a> {
-    fn new(image: &'a Image, factor: usize) -> Self {
+    pub(super) fn new(image: &'a Image, factor: usize) -> Self {
         let able = image
             .brokers
             .keys()
@@ -84,7 +84,7 @@ impl<'a> Settling<'a> {
         if self.under_way >= limits::REPLICA_MOVES_MAX || partition.is_reassigned() || partition.leader.is_none() {
             return;
         }
-        let mut target = self.emptied(partition);
+        let mut target = self.emptied(&partition.replicas);
         let lacks = if topic.created_short {
             self.factor.saturating_sub(target.len())
         } else {
@@ -113,12 +113,12 @@ impl<'a> Settling<'a> {
 
     /// The replicas with others in the place of those on nodes that are being emptied; those for which there is no other
     /// stay where they are.
-    fn emptied(&mut self, partition: &PartitionImage) -> Vec<NodeId> {
-        let mut target = partition.replicas.clone();
+    pub(super) fn emptied(&mut self, replicas: &[NodeId]) -> Vec<NodeId> {
+        let mut target = replicas.to_vec();
         for at in 0..target.len() {
             if self.image.drained.contains(&target[at]) {
                 let others: Vec<NodeId> = target.iter().copied().filter(|node| *node != target[at]).collect();
-                if let Some(other) = self.choose(&others, &partition.replicas) {
+                if let Some(other) = self.choose(&others, replicas) {
                     target[at] = other;
                 }
             }

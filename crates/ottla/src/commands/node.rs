@@ -8,6 +8,7 @@ use raft::pb;
 use raft::pb::controller_reply::Reply;
 use raft::pb::controller_request::Request;
 use serde_json::json;
+use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 use types::NodeId;
 
@@ -60,24 +61,21 @@ impl NodeCommand {
         let status = client.status().await?;
         match self.action {
             Action::List => show(&status, self.common.format),
-            Action::Drain { node, dry_run: true } => plan(&status, node, self.common.format),
-            Action::Drain { node, .. } => {
-                of(&status, node)?;
-                set(&mut client, node, true).await?;
-                emptied(&mut client, node, self.common.format).await
+            Action::Drain { node, dry_run } => {
+                let plan = drain(&mut client, node, true, dry_run).await?;
+                match dry_run {
+                    true => show_plan(&plan, of(&status, node)?, self.common.format),
+                    false => emptied(&mut client, node, self.common.format).await,
+                }
             }
             Action::Undrain { node } => {
-                of(&status, node)?;
-                set(&mut client, node, false).await?;
+                drain(&mut client, node, false, false).await?;
                 show(&client.status().await?, self.common.format)
             }
             Action::Remove { node, force } => {
                 removable(of(&status, node)?, force)?;
-                let request = Request::UnregisterBroker(pb::UnregisterBrokerRequest { node_id: node });
-                match client.call(request).await? {
-                    Reply::UnregisterBroker(_) => show(&client.status().await?, self.common.format),
-                    other => Err(refused(other)),
-                }
+                remove(&mut client, node).await?;
+                show(&client.status().await?, self.common.format)
             }
         }
     }
@@ -109,35 +107,64 @@ fn refused(reply: Reply) -> anyhow::Error {
     }
 }
 
-async fn set(client: &mut ControlClient, node: i32, drained: bool) -> anyhow::Result<()> {
-    match client
-        .call(Request::Drain(pb::DrainRequest { node_id: node, drained }))
-        .await?
-    {
-        Reply::Drain(_) => Ok(()),
+async fn drain(
+    client: &mut ControlClient,
+    node: i32,
+    drained: bool,
+    validate_only: bool,
+) -> anyhow::Result<pb::DrainReply> {
+    let request = pb::DrainRequest {
+        node_id: node,
+        drained,
+        validate_only,
+    };
+    match client.call(Request::Drain(request)).await? {
+        Reply::Drain(reply) => Ok(reply),
         other => Err(refused(other)),
     }
 }
 
-/// What a drain would do, by what is known now.
-fn plan(status: &ClusterStatus, node: i32, format: Format) -> anyhow::Result<()> {
-    let of = of(status, node)?;
-    let takes =
-        |other: &&NodeStatus| other.node_id != of.node_id && other.registered && !other.fenced && !other.drained;
-    let others: Vec<i32> = status.nodes.iter().filter(takes).map(|other| other.node_id.0).collect();
-    match format {
-        Format::Json => println!(
-            "{}",
-            serde_json::to_string_pretty(&json!({
-                "node": node, "leads": of.leads, "replicas": of.replicas, "others": others
-            }))?
-        ),
-        Format::Text => println!(
-            "Node {node} leads {} partitions and has {} replicas; they would go to nodes {others:?}. A replica stays where \
-             every one of these has the partition already.",
-            of.leads, of.replicas
-        ),
+/// Takes its vote, with which it leaves the metadata group too, and its registration.
+async fn remove(client: &mut ControlClient, node: i32) -> anyhow::Result<()> {
+    let vote = pb::WithholdVoteRequest {
+        node_id: node,
+        withheld: true,
+    };
+    let registration = pb::UnregisterBrokerRequest { node_id: node };
+    for request in [Request::WithholdVote(vote), Request::UnregisterBroker(registration)] {
+        match client.call(request).await? {
+            Reply::WithholdVote(_) | Reply::UnregisterBroker(_) => {}
+            other => return Err(refused(other)),
+        }
     }
+    Ok(())
+}
+
+/// What a drain would do, as things are.
+fn show_plan(plan: &pb::DrainReply, node: &NodeStatus, format: Format) -> anyhow::Result<()> {
+    let targets: BTreeMap<i32, u32> = plan.targets.iter().map(|to| (to.node_id, to.replicas)).collect();
+    if matches!(format, Format::Json) {
+        let plan = json!({
+            "node": node.node_id.0, "leads": node.leads, "replicas": node.replicas, "leaders_moved_at_once": plan.leaders,
+            "targets": targets, "waiting": plan.waiting,
+        });
+        println!("{}", serde_json::to_string_pretty(&plan)?);
+        return Ok(());
+    }
+    let gets = |(to, replicas): (&i32, &u32)| format!("node {to} gets {replicas}");
+    let mut gets: Vec<String> = targets.iter().map(gets).collect();
+    if plan.waiting > 0 {
+        gets.push(format!("{} wait for a node that is down", plan.waiting));
+    }
+    println!(
+        "Node {} leads {} partitions, of which others would lead {} at once. It has {} replicas{}{}. Nothing was changed.",
+        node.node_id,
+        node.leads,
+        plan.leaders,
+        node.replicas,
+        if gets.is_empty() { "" } else { ": " },
+        gets.join(", ")
+    );
     Ok(())
 }
 
@@ -149,6 +176,9 @@ async fn emptied(client: &mut ControlClient, node: i32, format: Format) -> anyho
         let status = client.status().await?;
         let (leads, replicas) = (of(&status, node)?.leads, of(&status, node)?.replicas);
         if replicas == 0 {
+            if of(&status, node)?.votes() {
+                eprintln!("node {node} is empty. It still votes; before it goes for good: ottla quorum remove {node}");
+            }
             return show(&status, format);
         }
         let all = *first.get_or_insert(replicas);
@@ -161,8 +191,8 @@ async fn emptied(client: &mut ControlClient, node: i32, format: Format) -> anyho
         }
         if last.is_some_and(|(_, since)| since.elapsed() > PATIENCE) {
             bail!(
-                "{replicas} replicas have not moved for {} s: no other node may take them, or those that should are down. The \
-                 cluster goes on; look with: ottla cluster status, and end it with: ottla node undrain {node}",
+                "{replicas} replicas have not moved for {} s. The cluster goes on moving them; see what they wait for with: ottla \
+                 why node {node}, and end it with: ottla node undrain {node}",
                 PATIENCE.as_secs()
             );
         }
