@@ -62,6 +62,7 @@ impl NodeCommand {
         match self.action {
             Action::List => show(&status, self.common.format),
             Action::Drain { node, dry_run } => {
+                of(&status, node)?;
                 let plan = drain(&mut client, node, true, dry_run).await?;
                 match dry_run {
                     true => show_plan(&plan, of(&status, node)?, self.common.format),
@@ -69,6 +70,7 @@ impl NodeCommand {
                 }
             }
             Action::Undrain { node } => {
+                of(&status, node)?;
                 drain(&mut client, node, false, false).await?;
                 show(&client.status().await?, self.common.format)
             }
@@ -99,7 +101,7 @@ fn of(status: &ClusterStatus, node: i32) -> anyhow::Result<&NodeStatus> {
 
 fn refused(reply: Reply) -> anyhow::Error {
     match reply {
-        Reply::Refusal(refusal) => anyhow::anyhow!("{}. The nodes are listed by: ottla node list", refusal.message),
+        Reply::Refusal(refusal) => anyhow::anyhow!("{}", refusal.message),
         Reply::NotController(_) => {
             anyhow::anyhow!("the metadata has no leader now; nothing was changed. Look with: ottla quorum status")
         }
