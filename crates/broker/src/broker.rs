@@ -6,6 +6,7 @@ use crate::recovered;
 use crate::shard::ShardRef;
 use crate::shard_queue::Call;
 use crate::shard_stats::ShardStats;
+use crate::throttle::ReplicationThrottle;
 use futures::future::LocalBoxFuture;
 use host::{HostRef, Incoming, Pool, PoolExt};
 use logstore::{DirectoryStats, FlushStrategy, Flusher, LogDir, LogError, PlainFlush, Recovered, RecoveryOutcome, Rot};
@@ -113,6 +114,7 @@ struct Inner {
     scrub_settings: ScrubSettings,
     checkpointing: Arc<AtomicBool>,
     reserve_bytes: Option<u64>,
+    throttle: ReplicationThrottle,
     measuring: Arc<AtomicBool>,
     storage_failed: watch::Sender<bool>,
     /// By shard.
@@ -223,6 +225,7 @@ impl Broker {
                 scrub_settings,
                 checkpointing: Arc::default(),
                 reserve_bytes: options.reserve_bytes,
+                throttle: ReplicationThrottle::default(),
                 measuring: Arc::default(),
                 storage_failed: watch::Sender::new(false),
                 stats: Mutex::default(),
@@ -440,6 +443,10 @@ impl Broker {
 
     pub(crate) fn scrub_settings(&self) -> ScrubSettings {
         self.inner.scrub_settings
+    }
+
+    pub(crate) fn throttle(&self) -> &ReplicationThrottle {
+        &self.inner.throttle
     }
 
     pub(crate) fn directory_ids(&self) -> Vec<DirectoryId> {

@@ -29,6 +29,7 @@ mod shard_queue;
 mod shard_stats;
 mod stalls;
 mod tenants;
+mod throttle;
 mod topic_settings;
 
 pub use broker::{Broker, BrokerError, BrokerOptions, ConnectionFactory, DirectoryInput};

@@ -109,6 +109,8 @@ pub const CREATE_PARTITIONS_MAX: usize = 10_000;
 pub const ADMIN_RESOURCES_MAX: usize = 10_000;
 /// Leaderships that the controller gives back to preferred leaders at a time, as in Kafka.
 pub const LEADER_ELECTIONS_MAX: usize = 1_000;
+/// Partitions whose replicas the controller moves by itself at a time.
+pub const REPLICA_MOVES_MAX: usize = 50;
 /// Bytes of a config's value, as in Kafka's controller.
 pub const CONFIG_VALUE_MAX: usize = 32_767;
 /// Damaged replicas that a starting broker names one by one; with more, the whole directory counts as damaged.
