@@ -224,7 +224,7 @@ impl ClassicGroup {
         };
         self.discount(&member.protocols);
         self.bytes = self.bytes.saturating_sub(member.bytes());
-        member.protocols = request.own_protocols();
+        member.protocols.clone_from(&request.protocols);
         member.session_timeout = crate::member::millis(request.session_timeout_ms);
         member.rebalance_timeout = crate::member::millis(request.rebalance_timeout_ms);
         self.count(&member.protocols);

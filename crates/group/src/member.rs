@@ -37,7 +37,7 @@ impl Member {
             client_host: request.client_host.clone(),
             session_timeout: millis(request.session_timeout_ms),
             rebalance_timeout: millis(request.rebalance_timeout_ms),
-            protocols: request.own_protocols(),
+            protocols: request.protocols.clone(),
             assignment: Bytes::new(),
             awaiting_join: None,
             awaiting_sync: None,
@@ -110,15 +110,6 @@ pub(crate) fn millis(ms: i32) -> Duration {
 }
 
 impl JoinGroup {
-    /// A copy: a member must not hold the whole frame that its request came in.
-    pub(crate) fn own_protocols(&self) -> Vec<Protocol> {
-        let copy = |protocol: &Protocol| Protocol {
-            name: protocol.name.clone(),
-            metadata: Bytes::copy_from_slice(&protocol.metadata),
-        };
-        self.protocols.iter().map(copy).collect()
-    }
-
     /// Bytes of memory that its member will take.
     pub(crate) fn bytes(&self) -> usize {
         let protocols: usize = self.protocols.iter().map(protocol_bytes).sum();

@@ -55,14 +55,8 @@ impl Turn<'_> {
             return;
         }
         self.group.recorded = true;
-        // A copy: members must not hold the whole frame that their leader's request came in.
-        let known = request
-            .assignments
-            .into_iter()
-            .filter(|(id, _)| self.group.member(id).is_some());
-        let assignments = known
-            .map(|(id, assignment)| (id, Bytes::copy_from_slice(&assignment)))
-            .collect();
+        let known = |id: &String| self.group.member(id).is_some();
+        let assignments = request.assignments.into_iter().filter(|(id, _)| known(id)).collect();
         let record = self.group_record(&assignments);
         let then = Then::Assign {
             group_id: self.group.id.clone(),

@@ -53,7 +53,7 @@ impl Model {
     fn new(seed: u64) -> Self {
         let client = |number: usize| Client {
             member_id: String::new(),
-            instance_id: (number % 2 == 0).then(|| format!("i{number}")),
+            instance_id: number.is_multiple_of(2).then(|| format!("i{number}")),
             stage: Stage::Outside,
             silent: false,
         };
