@@ -157,3 +157,9 @@ pub const FILE_HANDLES_BESIDE: u64 = 500;
 pub const FILE_HANDLES_KEPT: u64 = 64;
 /// Members of one group (`group.max.size`).
 pub const GROUP_SIZE_MAX: usize = 10_000;
+/// Bytes of what a member says about why it joins or leaves.
+pub const GROUP_REASON_MAX: usize = 256;
+/// Groups of one request about many that their coordinators are asked about at the same time.
+pub const GROUP_CALLS_MAX: usize = 16;
+/// FindCoordinator waits so long for `__consumer_offsets` while that is being created.
+pub const COORDINATOR_WAIT: Duration = Duration::from_secs(1);
