@@ -17,7 +17,7 @@ const TOPIC_IDS: i16 = 10;
 
 /// The coordinator is asked about the partitions that there are, and not at all if there are none.
 pub(crate) async fn answer(services: &Services, request: OffsetCommitRequest, version: i16) -> OffsetCommitResponse {
-    let (asked, refusals) = check(services, &request, version);
+    let Checked { asked, refusals } = check(services, &request, version);
     let codes = if asked.is_empty() {
         Vec::new()
     } else {
@@ -53,15 +53,21 @@ pub(crate) async fn answer(services: &Services, request: OffsetCommitRequest, ve
     OffsetCommitResponse::default().with_topics(topics.collect())
 }
 
-/// What the coordinator is asked, and for each partition of the request, in order, why it is not asked about it.
-fn check(
-    services: &Services,
-    request: &OffsetCommitRequest,
-    version: i16,
-) -> (Vec<(String, Vec<CommitPartition>)>, Vec<Option<ErrorCode>>) {
+/// A request's partitions, looked at.
+pub(crate) struct Checked<P> {
+    /// What the coordinator is asked about.
+    pub(crate) asked: Vec<(String, Vec<P>)>,
+    /// For each partition of the request, in order, why it is not.
+    pub(crate) refusals: Vec<Option<ErrorCode>>,
+}
+
+fn check(services: &Services, request: &OffsetCommitRequest, version: i16) -> Checked<CommitPartition> {
     let named = request.topics.iter().map(|topic| topic.partitions.len()).sum();
     if named > limits::REQUEST_PARTITIONS_MAX {
-        return (Vec::new(), vec![Some(ErrorCode::InvalidRequest); named]);
+        return Checked {
+            asked: Vec::new(),
+            refusals: vec![Some(ErrorCode::InvalidRequest); named],
+        };
     }
     let image = services.image();
     let find = |topic: &OffsetCommitRequestTopic| {
@@ -92,7 +98,7 @@ fn check(
             asked.push((found.name.clone(), partitions));
         }
     }
-    (asked, refusals)
+    Checked { asked, refusals }
 }
 
 /// Why a coordinator is not asked about this partition.

@@ -1,7 +1,7 @@
 //! OffsetDelete (key 47), KIP-496.
 
 use crate::Services;
-use crate::offset_commit::refusal;
+use crate::offset_commit::{Checked, refusal};
 use group::DeleteOffsets;
 use types::{ErrorCode, limits};
 use wire::messages::offset_delete_request::OffsetDeleteRequest;
@@ -19,7 +19,7 @@ pub(crate) async fn answer(services: &Services, request: OffsetDeleteRequest) ->
     if named > limits::REQUEST_PARTITIONS_MAX {
         return failed(ErrorCode::InvalidRequest);
     }
-    let (asked, refusals) = check(services, &request);
+    let Checked { asked, refusals } = check(services, &request);
     let delete = DeleteOffsets {
         group_id: request.group_id.to_string(),
         topics: asked,
@@ -51,8 +51,7 @@ pub(crate) async fn answer(services: &Services, request: OffsetDeleteRequest) ->
     OffsetDeleteResponse::default().with_topics(topics.collect())
 }
 
-/// What the coordinator is asked, and for each partition of the request, in order, why it is not asked about it.
-fn check(services: &Services, request: &OffsetDeleteRequest) -> (Vec<(String, Vec<i32>)>, Vec<Option<ErrorCode>>) {
+fn check(services: &Services, request: &OffsetDeleteRequest) -> Checked<i32> {
     let image = services.image();
     let mut asked = Vec::new();
     let mut refusals = Vec::new();
@@ -72,7 +71,7 @@ fn check(services: &Services, request: &OffsetDeleteRequest) -> (Vec<(String, Ve
             asked.push((topic.name.to_string(), there));
         }
     }
-    (asked, refusals)
+    Checked { asked, refusals }
 }
 
 #[cfg(test)]
