@@ -3,6 +3,7 @@
 
 use crate::control::{Control, CreatedTopic, DeletedTopic, NewTopic, Outcomes, TopicRef};
 use crate::data::{Appended, Data, DataError, FetchPlan, FetchedPartition};
+use crate::groups::NoCoordinators;
 use crate::memory_budget::Fetched;
 use crate::{Api, Services};
 use broker::{AppendError, Broker, ConnectionFactory, LogDirDescription, ShardRef};
@@ -37,6 +38,7 @@ impl ConnectionFactory for KafkaConnections {
                 api.budget.clone(),
                 Rc::new(ShardData(shard.clone())),
                 Rc::new(NodeControl(self.control.clone())),
+                Rc::new(NoCoordinators),
             );
             api.count(services.stats.clone());
             tokio::task::spawn_local(look_for_silence(Rc::downgrade(&services), self.control.image()));
@@ -182,6 +184,15 @@ struct NodeControl(ControlHandle);
 impl Control for NodeControl {
     fn image(&self) -> Arc<Image> {
         self.0.image().borrow().clone()
+    }
+
+    fn image_changed(&self) -> LocalBoxFuture<'static, ()> {
+        let mut image = self.0.image();
+        image.mark_unchanged();
+        Box::pin(async move {
+            // An error: the control plane has ended, and nothing changes any more.
+            let _ = image.changed().await;
+        })
     }
 
     fn create_topics(

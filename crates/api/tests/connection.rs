@@ -2,6 +2,7 @@
 
 use api::control::{Control, CreatedTopic, DeletedTopic, NewTopic, Outcomes, TopicRef};
 use api::data::{Appended, Data, DataError, FetchPlan, FetchedPartition};
+use api::groups::NoCoordinators;
 use api::memory_budget::Fetched;
 use api::{Api, ApiSettings, MemoryBudget, Services};
 use bytes::{BufMut, Bytes, BytesMut};
@@ -107,6 +108,10 @@ impl Control for Topics {
         Arc::clone(&self.0)
     }
 
+    fn image_changed(&self) -> LocalBoxFuture<'static, ()> {
+        std::future::pending().boxed_local()
+    }
+
     fn create_topics(
         &self,
         _: Vec<NewTopic>,
@@ -196,6 +201,7 @@ fn connected<F: Future<Output = ()>>(
             Arc::clone(&budget),
             data,
             control,
+            Rc::new(NoCoordinators),
         );
         let mut listener = host.net().listen("127.0.0.1", 0).await.unwrap();
         let address = listener.local_addr().unwrap();

@@ -171,3 +171,9 @@ pub const COORDINATOR_BYTES_MAX: usize = 256 * 1024 * 1024;
 pub const MEMBER_ID_PREFIX_BYTES_MAX: usize = 1_024;
 /// Records in one batch of tombstones.
 pub const TOMBSTONES_PER_BATCH: usize = 1_000;
+/// Bytes of what a member says about why it joins or leaves.
+pub const GROUP_REASON_MAX: usize = 256;
+/// Groups of one request about many that their coordinators are asked about at the same time.
+pub const GROUP_CALLS_MAX: usize = 16;
+/// FindCoordinator waits so long for `__consumer_offsets` while that is being created.
+pub const COORDINATOR_WAIT: Duration = Duration::from_secs(1);
