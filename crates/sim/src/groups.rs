@@ -54,9 +54,7 @@ impl GroupHistory {
 
     /// A committed offset never goes back by itself. `least` is what was acknowledged before it was asked for.
     fn fetched(partition: i32, offset: i64, least: i64) -> Option<String> {
-        (offset < least).then(|| {
-            format!("partition {partition}: offset {least} was committed, and later {offset} was")
-        })
+        (offset < least).then(|| format!("partition {partition}: offset {least} was committed, and later {offset} was"))
     }
 
     fn least(&self, partition: i32) -> i64 {
@@ -196,7 +194,11 @@ impl Member {
         Ok(Place {
             coordinator,
             generation: joined.generation_id,
-            partitions: answer.assignment.iter().map(|partition| i32::from(*partition)).collect(),
+            partitions: answer
+                .assignment
+                .iter()
+                .map(|partition| i32::from(*partition))
+                .collect(),
         })
     }
 
@@ -271,7 +273,10 @@ impl Member {
         for partition in answer.topics.iter().flat_map(|topic| &topic.partitions) {
             ok(partition.error_code)?;
             let offset = positions.get(&partition.partition_index).copied().unwrap_or(-1);
-            self.history.borrow_mut().groups.acknowledged(partition.partition_index, offset);
+            self.history
+                .borrow_mut()
+                .groups
+                .acknowledged(partition.partition_index, offset);
         }
         Ok(())
     }
@@ -310,7 +315,10 @@ async fn fetch(
         ok(partition.error_code)?;
         let (number, offset) = (partition.partition_index, partition.committed_offset);
         let least = least.get(&number).copied().unwrap_or(-1);
-        history.borrow_mut().problems.extend(GroupHistory::fetched(number, offset, least));
+        history
+            .borrow_mut()
+            .problems
+            .extend(GroupHistory::fetched(number, offset, least));
         positions.insert(number, offset);
     }
     Ok(positions)
@@ -356,7 +364,11 @@ mod tests {
         assert!(history.owns(3, 0, 2).unwrap().contains("two owners in generation 3"));
         history.acknowledged(0, 7);
         assert_eq!(GroupHistory::fetched(0, 7, history.least(0)), None);
-        assert!(GroupHistory::fetched(0, 6, history.least(0)).unwrap().contains("offset 7 was committed"));
+        assert!(
+            GroupHistory::fetched(0, 6, history.least(0))
+                .unwrap()
+                .contains("offset 7 was committed")
+        );
         assert_eq!(GroupHistory::fetched(1, -1, history.least(1)), None);
     }
 }
