@@ -67,7 +67,10 @@ impl Api {
                 return;
             }
         };
-        let mut client = Client::default();
+        let mut client = Client {
+            address: Some(ip),
+            ..Client::default()
+        };
         let why = connection::serve(&services, stream, &mut client).await;
         let (client_id, requests) = (client.id.as_deref(), client.requests);
         let (api_key, correlation_id) = client.last.unzip();

@@ -16,6 +16,7 @@ use bytes::{Bytes, BytesMut};
 use futures::FutureExt;
 use futures::future::LocalBoxFuture;
 use futures::stream::{FuturesOrdered, StreamExt};
+use std::net::IpAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::Poll;
@@ -174,6 +175,7 @@ fn shown(id: &str) -> String {
 /// What is known of who is at the other end.
 #[derive(Debug, Default)]
 pub(crate) struct Client {
+    pub(crate) address: Option<IpAddr>,
     pub(crate) id: Option<String>,
     pub(crate) requests: u64,
     /// API key and correlation id of the last request.
@@ -290,6 +292,10 @@ async fn run<S: AsyncRead + AsyncWrite + Unpin>(
             }
         };
         match step {
+            // Nobody is left who could use the answer, which may be minutes away.
+            Step::Key(None) if !queue.is_empty() && client.last.is_some_and(|(key, _)| waits_for_others(key)) => {
+                return Err(Closed::ByClient);
+            }
             Step::Key(None) | Step::Frame(None) => ended = Some(Closed::ByClient),
             Step::Key(Some(key)) => next_key = Some(key),
             Step::Frame(Some((bytes, drawn))) => {
@@ -303,10 +309,14 @@ async fn run<S: AsyncRead + AsyncWrite + Unpin>(
                 client.requests += 1;
                 client.last = Some((frame.api_key, frame.correlation_id));
                 alone = frame.api_key != ApiKey::Produce as i16;
-                let started = output.starting(dispatch::start(services, &frame), queue).await?;
+                let started = output
+                    .starting(dispatch::start(services, &frame, client.address), queue)
+                    .await?;
                 let clock = RequestClock::new(frame.api_key, arrived, Instant::now());
-                // A Fetch may wait for minutes, and keeps next to nothing of its frame.
-                let waits = frame.api_key == ApiKey::Fetch as i16 && frame.size <= limits::FETCH_UNHELD_BYTES;
+                // A Fetch may wait for minutes, and keeps next to nothing of its frame; so does whoever waits for other
+                // members of its group, and what it keeps it has copied.
+                let waits = waits_for_others(frame.api_key)
+                    || frame.api_key == ApiKey::Fetch as i16 && frame.size <= limits::FETCH_UNHELD_BYTES;
                 let drawn = (!waits).then_some(drawn);
                 queue.push_back(Box::pin(async move {
                     let outcome = started.await;
@@ -323,6 +333,11 @@ async fn run<S: AsyncRead + AsyncWrite + Unpin>(
             }
         }
     }
+}
+
+/// Whether the answer waits for other clients.
+fn waits_for_others(api_key: i16) -> bool {
+    api_key == ApiKey::JoinGroup as i16 || api_key == ApiKey::SyncGroup as i16
 }
 
 /// Random, from 0 to 1.

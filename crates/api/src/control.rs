@@ -13,6 +13,9 @@ pub trait Control {
     /// The newest image.
     fn image(&self) -> Arc<Image>;
 
+    /// Resolves once there is a newer image than at the time of this call.
+    fn image_changed(&self) -> LocalBoxFuture<'static, ()>;
+
     /// One answer per topic, in order.
     fn create_topics(
         &self,

@@ -1,7 +1,8 @@
 //! DeleteRecords (key 21).
 
-use crate::{Services, topic_name};
+use crate::Services;
 use futures::future::join_all;
+use metadata::is_internal;
 use std::collections::BTreeMap;
 use std::time::Duration;
 use types::{ErrorCode, Offset, TopicPartition, limits};
@@ -62,7 +63,7 @@ async fn delete(
             partition,
         };
         image.partition(tp).ok_or(ErrorCode::UnknownTopicOrPartition)?;
-        if topic.internal || topic_name::is_internal(&topic.name) {
+        if topic.internal || is_internal(&topic.name) {
             return Err(ErrorCode::InvalidTopicException);
         }
         tp

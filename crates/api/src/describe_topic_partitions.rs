@@ -2,7 +2,7 @@
 
 use crate::partition_state::{ids, offline, reachable_leader};
 use crate::{operations, topic_name};
-use metadata::{Image, PartitionImage, TopicImage};
+use metadata::{Image, PartitionImage, TopicImage, is_internal};
 use std::collections::BTreeSet;
 use types::ErrorCode;
 use wire::StrBytes;
@@ -85,7 +85,7 @@ fn unknown(name: &str) -> DescribeTopicPartitionsResponseTopic {
     DescribeTopicPartitionsResponseTopic::default()
         .with_error_code(code.code())
         .with_name(Some(StrBytes::from(name.to_owned()).into()))
-        .with_is_internal(topic_name::is_internal(name))
+        .with_is_internal(is_internal(name))
 }
 
 fn described(topic: &TopicImage) -> DescribeTopicPartitionsResponseTopic {

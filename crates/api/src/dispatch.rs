@@ -4,12 +4,14 @@ use crate::memory_budget::Fetched;
 use crate::produce::{self, Produced};
 use crate::{
     Services, alter_configs, alter_partition_reassignments, api_versions, create_partitions, create_topics,
-    delete_records, delete_topics, describe_cluster, describe_configs, describe_log_dirs, describe_quorum,
-    describe_topic_partitions, elect_leaders, fetch, find_coordinator, init_producer_id, list_offsets,
-    list_partition_reassignments, metadata_api, offset_for_leader_epoch, unregister_broker,
+    delete_groups, delete_records, delete_topics, describe_cluster, describe_configs, describe_groups,
+    describe_log_dirs, describe_quorum, describe_topic_partitions, elect_leaders, fetch, find_coordinator, heartbeat,
+    init_producer_id, join_group, leave_group, list_groups, list_offsets, list_partition_reassignments, metadata_api,
+    offset_commit, offset_delete, offset_fetch, offset_for_leader_epoch, sync_group, unregister_broker,
 };
 use bytes::Bytes;
 use futures::future::LocalBoxFuture;
+use std::net::IpAddr;
 use std::rc::Rc;
 use types::limits;
 use wire::messages::{RequestKind, ResponseKind};
@@ -23,12 +25,20 @@ pub(crate) enum Outcome {
     Close(String),
 }
 
+/// Who asks.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Origin {
+    pub(crate) client_id: Option<String>,
+    pub(crate) address: Option<IpAddr>,
+}
+
 /// Starts a request. A Produce has started its appends when this is over, which takes a while if its batches are much
 /// work; everything else starts when the future that it gives is polled. The frame is decoded here, so that garbage is
 /// refused in the order of arrival.
 pub(crate) async fn start(
     services: &Rc<Services>,
     frame: &RequestFrame,
+    address: Option<IpAddr>,
 ) -> Result<LocalBoxFuture<'static, Outcome>, WireError> {
     let (key, version, correlation) = (frame.api_key, frame.api_version, frame.correlation_id);
     let request = match wire::decode_request(frame) {
@@ -58,8 +68,12 @@ pub(crate) async fn start(
         fetch.max_wait_ms = fetch.max_wait_ms.min(most);
     }
     let services = Rc::clone(services);
+    let origin = Origin {
+        client_id: frame.client_id.clone(),
+        address,
+    };
     Ok(Box::pin(async move {
-        match answer(&services, request, version).await {
+        match answer(&services, request, version, origin).await {
             Some((response, held)) => encode(key, version, correlation, &response, held),
             None => Outcome::Close(format!("no handler for API key {key}")),
         }
@@ -71,8 +85,8 @@ async fn answer(
     services: &Rc<Services>,
     request: RequestKind,
     version: i16,
+    origin: Origin,
 ) -> Option<(ResponseKind, Option<Fetched>)> {
-    let image = services.image();
     let random = services.host.random_u64();
     let response = match request {
         RequestKind::Fetch(r) => {
@@ -81,8 +95,22 @@ async fn answer(
         }
         RequestKind::ListOffsets(r) => ResponseKind::ListOffsets(list_offsets::answer(services, r, version).await),
         RequestKind::Metadata(r) => ResponseKind::Metadata(metadata_api::answer(services, &r, version)),
-        RequestKind::FindCoordinator(r) => ResponseKind::FindCoordinator(find_coordinator::answer(&r, version)),
-        RequestKind::ApiVersions(r) => ResponseKind::ApiVersions(api_versions::answer(&image, &r, version)),
+        RequestKind::FindCoordinator(r) => {
+            ResponseKind::FindCoordinator(find_coordinator::answer(services, r, version).await)
+        }
+        RequestKind::JoinGroup(r) => ResponseKind::JoinGroup(join_group::answer(services, r, version, origin).await),
+        RequestKind::SyncGroup(r) => ResponseKind::SyncGroup(sync_group::answer(services, r, version).await),
+        RequestKind::Heartbeat(r) => ResponseKind::Heartbeat(heartbeat::answer(services, r).await),
+        RequestKind::LeaveGroup(r) => ResponseKind::LeaveGroup(leave_group::answer(services, r, version).await),
+        RequestKind::OffsetCommit(r) => ResponseKind::OffsetCommit(offset_commit::answer(services, r, version).await),
+        RequestKind::OffsetFetch(r) => ResponseKind::OffsetFetch(offset_fetch::answer(services, r, version).await),
+        RequestKind::OffsetDelete(r) => ResponseKind::OffsetDelete(offset_delete::answer(services, r).await),
+        RequestKind::ListGroups(r) => ResponseKind::ListGroups(list_groups::answer(services, r).await),
+        RequestKind::DescribeGroups(r) => {
+            ResponseKind::DescribeGroups(describe_groups::answer(services, r, version).await)
+        }
+        RequestKind::DeleteGroups(r) => ResponseKind::DeleteGroups(delete_groups::answer(services, r).await),
+        RequestKind::ApiVersions(r) => ResponseKind::ApiVersions(api_versions::answer(&services.image(), &r, version)),
         RequestKind::CreateTopics(r) => ResponseKind::CreateTopics(create_topics::answer(services, r, version).await),
         RequestKind::DeleteTopics(r) => ResponseKind::DeleteTopics(delete_topics::answer(services, r, version).await),
         RequestKind::InitProducerId(r) => ResponseKind::InitProducerId(init_producer_id::answer(services, r).await),
@@ -101,19 +129,21 @@ async fn answer(
             ResponseKind::AlterPartitionReassignments(alter_partition_reassignments::answer(services, r).await)
         }
         RequestKind::ListPartitionReassignments(r) => {
-            ResponseKind::ListPartitionReassignments(list_partition_reassignments::answer(&image, &r))
+            ResponseKind::ListPartitionReassignments(list_partition_reassignments::answer(&services.image(), &r))
         }
         RequestKind::ElectLeaders(r) => ResponseKind::ElectLeaders(elect_leaders::answer(services, r).await),
         RequestKind::DeleteRecords(r) => ResponseKind::DeleteRecords(delete_records::answer(services, r).await),
         RequestKind::DescribeLogDirs(r) => ResponseKind::DescribeLogDirs(describe_log_dirs::answer(services, r).await),
-        RequestKind::DescribeCluster(r) => ResponseKind::DescribeCluster(describe_cluster::answer(&image, &r, random)),
+        RequestKind::DescribeCluster(r) => {
+            ResponseKind::DescribeCluster(describe_cluster::answer(&services.image(), &r, random))
+        }
         RequestKind::DescribeQuorum(r) => ResponseKind::DescribeQuorum(describe_quorum::answer(services, &r).await),
         RequestKind::UnregisterBroker(r) => {
             ResponseKind::UnregisterBroker(unregister_broker::answer(services, &r).await)
         }
         RequestKind::DescribeTopicPartitions(r) => {
             let limit = services.settings.max_request_partition_size_limit;
-            ResponseKind::DescribeTopicPartitions(describe_topic_partitions::answer(&image, &r, limit))
+            ResponseKind::DescribeTopicPartitions(describe_topic_partitions::answer(&services.image(), &r, limit))
         }
         _ => return None,
     };
@@ -170,6 +200,16 @@ mod tests {
             ApiKey::ElectLeaders => RequestKind::ElectLeaders(ElectLeadersRequest::default()),
             ApiKey::DeleteRecords => RequestKind::DeleteRecords(DeleteRecordsRequest::default()),
             ApiKey::DescribeLogDirs => RequestKind::DescribeLogDirs(DescribeLogDirsRequest::default()),
+            ApiKey::OffsetCommit => RequestKind::OffsetCommit(OffsetCommitRequest::default()),
+            ApiKey::OffsetFetch => RequestKind::OffsetFetch(OffsetFetchRequest::default()),
+            ApiKey::JoinGroup => RequestKind::JoinGroup(JoinGroupRequest::default()),
+            ApiKey::Heartbeat => RequestKind::Heartbeat(HeartbeatRequest::default()),
+            ApiKey::LeaveGroup => RequestKind::LeaveGroup(LeaveGroupRequest::default()),
+            ApiKey::SyncGroup => RequestKind::SyncGroup(SyncGroupRequest::default()),
+            ApiKey::DescribeGroups => RequestKind::DescribeGroups(DescribeGroupsRequest::default()),
+            ApiKey::ListGroups => RequestKind::ListGroups(ListGroupsRequest::default()),
+            ApiKey::DeleteGroups => RequestKind::DeleteGroups(DeleteGroupsRequest::default()),
+            ApiKey::OffsetDelete => RequestKind::OffsetDelete(OffsetDeleteRequest::default()),
             other => panic!("{other:?} is served and has no request here"),
         }
     }
@@ -203,7 +243,7 @@ mod tests {
                 let context = format!("{:?} v{version}", range.key);
                 let node = TestNode::new(cluster());
                 let frame = frame(range.key, version);
-                let outcome = run(async { start(&node.services, &frame).await.expect(&context).await });
+                let outcome = run(async { start(&node.services, &frame, None).await.expect(&context).await });
                 match outcome {
                     Outcome::Answer(bytes, _) => assert_eq!(bytes[4..8], 9i32.to_be_bytes(), "{context}"),
                     Outcome::Silent => panic!("{context} is not answered"),
@@ -226,7 +266,7 @@ mod tests {
                 size: 0,
             };
             assert!(
-                run(async { start(&node.services, &frame).await.is_err() }),
+                run(async { start(&node.services, &frame, None).await.is_err() }),
                 "key {key} v{version}"
             );
         }

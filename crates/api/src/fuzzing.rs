@@ -22,7 +22,7 @@ pub fn ids() -> [[u8; 16]; 3] {
 pub fn answer(frame: &RequestFrame) -> Result<usize, WireError> {
     let node = TestNode::new(cluster());
     node.data.records.replace(bytes::Bytes::from_static(&[7; 400]));
-    let answered = run(async { Ok::<_, WireError>(dispatch::start(&node.services, frame).await?.await) })?;
+    let answered = run(async { Ok::<_, WireError>(dispatch::start(&node.services, frame, None).await?.await) })?;
     match answered {
         Outcome::Answer(bytes, _) => Ok(bytes.len()),
         Outcome::Silent => Ok(0),

@@ -7,6 +7,7 @@ mod alter_partition_reassignments;
 mod api;
 mod api_metrics;
 mod api_versions;
+mod automatic_creation;
 mod config_resource;
 pub mod connection;
 mod connection_limits;
@@ -14,10 +15,12 @@ pub mod control;
 mod create_partitions;
 mod create_topics;
 pub mod data;
+mod delete_groups;
 mod delete_records;
 mod delete_topics;
 mod describe_cluster;
 mod describe_configs;
+mod describe_groups;
 mod describe_log_dirs;
 mod describe_quorum;
 mod describe_topic_partitions;
@@ -28,24 +31,40 @@ mod fetch_session;
 mod find_coordinator;
 #[cfg(feature = "fuzzing")]
 pub mod fuzzing;
+pub mod groups;
+mod heartbeat;
 #[cfg(test)]
 mod hostile;
 mod init_producer_id;
+mod join_group;
 mod leader_hint;
+mod leave_group;
+mod list_groups;
 mod list_offsets;
 mod list_partition_reassignments;
 mod listed_brokers;
 pub mod memory_budget;
 mod metadata_api;
 mod node_ports;
+mod offset_commit;
+mod offset_delete;
+mod offset_fetch;
 mod offset_for_leader_epoch;
+mod offsets_topic;
 mod operations;
 mod partition_state;
 mod produce;
 mod request_stats;
+#[cfg(any(test, feature = "fuzzing"))]
+#[cfg_attr(
+    not(test),
+    allow(dead_code, reason = "the tests ask more of it than the fuzz targets")
+)]
+mod scripted_groups;
 mod services;
 mod settings;
 mod silence;
+mod sync_group;
 #[cfg(any(test, feature = "fuzzing"))]
 mod test_image;
 #[cfg(any(test, feature = "fuzzing"))]

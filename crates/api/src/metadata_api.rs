@@ -1,10 +1,11 @@
 //! Metadata (key 3).
 
+use crate::automatic_creation::create_in_background;
 use crate::control::NewTopic;
 use crate::listed_brokers::ListedBrokers;
 use crate::partition_state::{any_live_broker, ids, offline, reachable_leader};
 use crate::{Services, operations, topic_name};
-use ::metadata::{Image, TopicImage};
+use ::metadata::{Image, TopicImage, is_internal};
 use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 use types::{ErrorCode, Monotonic, NodeId, TopicId};
@@ -13,9 +14,6 @@ use wire::messages::metadata_request::{MetadataRequest, MetadataRequestTopic};
 use wire::messages::metadata_response::{
     MetadataResponse, MetadataResponseBroker, MetadataResponsePartition, MetadataResponseTopic,
 };
-
-/// Topics whose automatic creation is under way at most, per shard.
-const CREATING_MAX: usize = 1_000;
 
 /// The answer without its brokers, and the topics of it to be created.
 struct Described {
@@ -29,35 +27,21 @@ pub(crate) fn answer(services: &Rc<Services>, request: &MetadataRequest, version
     let mut described = describe(&image, request, version, create, services.host.random_u64());
     described.response.brokers = brokers(&image, &mut services.listed.borrow_mut(), services.host.now());
     for name in described.missing {
-        create_in_background(services, name);
+        create_in_background(services, automatic(name));
     }
     described.response
 }
 
-/// Kafka answers UNKNOWN_TOPIC_OR_PARTITION while it creates, and so the client asks again.
-fn create_in_background(services: &Rc<Services>, name: String) {
-    let mut creating = services.creating.borrow_mut();
-    if creating.len() >= CREATING_MAX || !creating.insert(name.clone()) {
-        return;
-    }
-    drop(creating);
-    let topic = NewTopic {
-        name: name.clone(),
+/// What a client named, with the cluster's defaults. Kafka answers UNKNOWN_TOPIC_OR_PARTITION while it creates, and so the
+/// client asks again.
+fn automatic(name: String) -> NewTopic {
+    NewTopic {
+        name,
         partitions: -1,
         replication_factor: -1,
         assignments: Vec::new(),
         configs: BTreeMap::new(),
-    };
-    let created = services.control.create_topics(vec![topic], false);
-    let services = Rc::clone(services);
-    tokio::task::spawn_local(async move {
-        match created.await.map(|mut topics| topics.pop()) {
-            Ok(Some(topic)) if topic.error.is_none() || topic.error == ErrorCode::TopicAlreadyExists => {}
-            Ok(topic) => tracing::warn!(topic = name, error = ?topic, "automatic creation was refused"),
-            Err(error) => tracing::warn!(topic = name, %error, "automatic creation failed"),
-        }
-        services.creating.borrow_mut().remove(&name);
-    });
+    }
 }
 
 fn describe(image: &Image, request: &MetadataRequest, version: i16, create: bool, random: u64) -> Described {
@@ -142,10 +126,10 @@ fn one(
         return failed(ErrorCode::InvalidTopicException);
     }
     // The coordinators make their own topics, and the metadata log is none.
-    if create && !topic_name::is_internal(&name.0) && &*name.0 != topic_name::CLUSTER_METADATA {
+    if create && !is_internal(&name.0) && &*name.0 != topic_name::CLUSTER_METADATA {
         missing.push(name.0.to_string());
     }
-    failed(ErrorCode::UnknownTopicOrPartition).with_is_internal(topic_name::is_internal(&name.0))
+    failed(ErrorCode::UnknownTopicOrPartition).with_is_internal(is_internal(&name.0))
 }
 
 fn found(image: &Image, topic: &TopicImage, version: i16) -> MetadataResponseTopic {

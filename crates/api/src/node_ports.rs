@@ -8,7 +8,9 @@ use crate::{Api, Services};
 use broker::{AppendError, Broker, ConnectionFactory, LogDirDescription, ShardRef};
 use bytes::Bytes;
 use controller::{ClusterStatus, ControlHandle};
+use coordinator::{Coordinators, Groups};
 use futures::future::LocalBoxFuture;
+use group::GroupConfig;
 use host::Incoming;
 use metadata::Image;
 use metadata::plan::{AlterConfigs, AlterReassignments, CreatePartitions, ElectLeaders, PartitionOutcomes};
@@ -23,13 +25,14 @@ use types::{ErrorCode, LeaderEpoch, NodeId, Offset, TopicPartition};
 pub struct KafkaConnections {
     pub api: Arc<Api>,
     pub control: ControlHandle,
+    pub groups: GroupConfig,
 }
 
 impl ConnectionFactory for KafkaConnections {
     fn serve(&self, broker: Broker, shard: ShardRef, incoming: Box<dyn Incoming>) -> LocalBoxFuture<'static, ()> {
         let api = self.api.clone();
         // Fetch sessions belong to the shard: one set of services each.
-        let services = shard.surface(|| {
+        let services = shard.keep(|| {
             let services = Services::new(
                 broker.node_id(),
                 broker.host().clone(),
@@ -37,12 +40,17 @@ impl ConnectionFactory for KafkaConnections {
                 api.budget.clone(),
                 Rc::new(ShardData(shard.clone())),
                 Rc::new(NodeControl(self.control.clone())),
+                Rc::new(Groups::new(shard.clone())),
             );
             api.count(services.stats.clone());
             tokio::task::spawn_local(look_for_silence(Rc::downgrade(&services), self.control.image()));
             services
         });
         Box::pin(async move { api.serve(services, incoming).await })
+    }
+
+    fn started(&self, shard: &ShardRef) {
+        Coordinators::start(shard, self.groups);
     }
 }
 
@@ -182,6 +190,15 @@ struct NodeControl(ControlHandle);
 impl Control for NodeControl {
     fn image(&self) -> Arc<Image> {
         self.0.image().borrow().clone()
+    }
+
+    fn image_changed(&self) -> LocalBoxFuture<'static, ()> {
+        let mut image = self.0.image();
+        image.mark_unchanged();
+        Box::pin(async move {
+            // An error: the control plane has ended, and nothing changes any more.
+            let _ = image.changed().await;
+        })
     }
 
     fn create_topics(

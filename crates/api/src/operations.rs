@@ -5,6 +5,8 @@
 const TOPIC: i32 = 1 << 3 | 1 << 4 | 1 << 5 | 1 << 6 | 1 << 7 | 1 << 8 | 1 << 10 | 1 << 11;
 /// CREATE 5, ALTER 7, DESCRIBE 8, CLUSTER_ACTION 9, DESCRIBE_CONFIGS 10, ALTER_CONFIGS 11, IDEMPOTENT_WRITE 12.
 const CLUSTER: i32 = 1 << 5 | 1 << 7 | 1 << 8 | 1 << 9 | 1 << 10 | 1 << 11 | 1 << 12;
+/// READ 3, DELETE 6, DESCRIBE 8, DESCRIBE_CONFIGS 10, ALTER_CONFIGS 11.
+const GROUP: i32 = 1 << 3 | 1 << 6 | 1 << 8 | 1 << 10 | 1 << 11;
 /// Not asked for.
 const UNSET: i32 = i32::MIN;
 
@@ -14,4 +16,8 @@ pub(crate) fn of_topic(asked: bool) -> i32 {
 
 pub(crate) fn of_cluster(asked: bool) -> i32 {
     if asked { CLUSTER } else { UNSET }
+}
+
+pub(crate) fn of_group(asked: bool) -> i32 {
+    if asked { GROUP } else { UNSET }
 }

@@ -3,13 +3,13 @@
 mod batch_work;
 
 use crate::data::{Appended, DataError};
-use crate::{Services, leader_hint, topic_name};
+use crate::{Services, leader_hint};
 use batch_work::BatchWork;
 use bytes::Bytes;
 use futures::future::LocalBoxFuture;
 use host::PoolExt;
 use metadata::topic_config::{Local, on_broker};
-use metadata::{Image, TopicImage};
+use metadata::{Image, TopicImage, is_internal};
 use records::{Allowance, BatchHeader, BatchRules, Compression, Rejected};
 use std::collections::BTreeSet;
 use std::rc::Rc;
@@ -158,7 +158,7 @@ fn find_topic<'a>(
     } else {
         image.topic(&data.name.0).ok_or(ErrorCode::UnknownTopicOrPartition)?
     };
-    if (topic.internal || topic_name::is_internal(&topic.name)) && client_id != Some("__admin_client") {
+    if (topic.internal || is_internal(&topic.name)) && client_id != Some("__admin_client") {
         return Err(ErrorCode::InvalidTopicException);
     }
     Ok(topic)

@@ -1,6 +1,7 @@
 use crate::control::Control;
 use crate::data::Data;
 use crate::fetch_session::FetchSessions;
+use crate::groups::Groups;
 use crate::listed_brokers::ListedBrokers;
 use crate::memory_budget::MemoryBudget;
 use crate::request_stats::RequestStats;
@@ -22,6 +23,7 @@ pub struct Services {
     pub settings: Arc<ApiSettings>,
     pub data: Rc<dyn Data>,
     pub control: Rc<dyn Control>,
+    pub groups: Rc<dyn Groups>,
     pub budget: Arc<MemoryBudget>,
     pub(crate) stats: Arc<RequestStats>,
     pub(crate) sessions: RefCell<FetchSessions>,
@@ -41,6 +43,7 @@ impl Services {
         budget: Arc<MemoryBudget>,
         data: Rc<dyn Data>,
         control: Rc<dyn Control>,
+        groups: Rc<dyn Groups>,
     ) -> Rc<Self> {
         let slots = settings.max_incremental_fetch_session_cache_slots;
         let mut listed = ListedBrokers::default();
@@ -52,6 +55,7 @@ impl Services {
             settings,
             data,
             control,
+            groups,
             budget,
             stats: Arc::default(),
             sessions: RefCell::new(FetchSessions::new(slots)),

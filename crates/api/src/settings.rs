@@ -28,6 +28,12 @@ pub struct ApiSettings {
     pub max_incremental_fetch_session_cache_slots: usize,
     /// `max.request.partition.size.limit`: partitions in one DescribeTopicPartitions answer (KIP-966).
     pub max_request_partition_size_limit: usize,
+    /// `offsets.topic.num.partitions`
+    pub offsets_topic_num_partitions: i32,
+    /// `offsets.topic.replication.factor`
+    pub offsets_topic_replication_factor: i16,
+    /// `offsets.topic.segment.bytes`
+    pub offsets_topic_segment_bytes: i32,
     /// Every property as it stands, defaults included, for DescribeConfigs.
     pub properties: BTreeMap<String, String>,
     /// Those of them that were set: they count as defaults of topics.
@@ -57,6 +63,9 @@ impl Default for ApiSettings {
             fetch_max_bytes: limits::FETCH_BYTES_MAX,
             max_incremental_fetch_session_cache_slots: limits::FETCH_SESSIONS_MAX,
             max_request_partition_size_limit: 2_000,
+            offsets_topic_num_partitions: 50,
+            offsets_topic_replication_factor: 3,
+            offsets_topic_segment_bytes: 104_857_600,
             properties: BTreeMap::new(),
             given: BTreeMap::new(),
         }
@@ -89,6 +98,19 @@ impl ApiSettings {
                 expected: "a number of at least 0",
             }),
         };
+        let positive = |property: &'static str, default: i32| match properties.get(property) {
+            None => Ok(default),
+            Some(value) => value
+                .trim()
+                .parse::<i32>()
+                .ok()
+                .filter(|number| *number > 0)
+                .ok_or(InvalidSetting {
+                    property,
+                    value: value.clone(),
+                    expected: "a number of at least 1",
+                }),
+        };
         let slots = "max.incremental.fetch.session.cache.slots";
         let idle = number("connections.max.idle.ms", 600_000)?;
         Ok(Self {
@@ -108,6 +130,13 @@ impl ApiSettings {
                 default.max_request_partition_size_limit,
             )?
             .max(1),
+            offsets_topic_num_partitions: positive(
+                "offsets.topic.num.partitions",
+                default.offsets_topic_num_partitions,
+            )?,
+            offsets_topic_replication_factor: i16::try_from(positive("offsets.topic.replication.factor", 3)?)
+                .unwrap_or(i16::MAX),
+            offsets_topic_segment_bytes: positive("offsets.topic.segment.bytes", default.offsets_topic_segment_bytes)?,
             properties: properties.clone(),
             given: BTreeMap::new(),
         })

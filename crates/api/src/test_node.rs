@@ -4,12 +4,14 @@
 use crate::control::{Control, CreatedTopic, DeletedTopic, NewTopic, Outcomes, TopicRef};
 use crate::data::{Appended, Data, DataError, FetchPlan, FetchedPartition};
 use crate::memory_budget::Fetched;
+use crate::scripted_groups::ScriptedGroups;
 use crate::{ApiSettings, MemoryBudget, Services};
 use broker::LogDirDescription;
 use bytes::Bytes;
 use controller::ClusterStatus;
 use futures::FutureExt;
 use futures::future::LocalBoxFuture;
+use group::{Joined, Synced};
 use host::RealHost;
 use metadata::Image;
 use metadata::plan::{
@@ -150,7 +152,9 @@ impl Data for ScriptedData {
 }
 
 pub(crate) struct ScriptedControl {
-    image: Arc<Image>,
+    image: RefCell<Arc<Image>>,
+    /// What follows it, once somebody waits for it.
+    pub(crate) next_image: RefCell<Option<Arc<Image>>>,
     /// Answers by topic, in order of what is asked; one that is not there is created or deleted without error.
     pub(crate) created: RefCell<VecDeque<CreatedTopic>>,
     pub(crate) deleted: RefCell<VecDeque<DeletedTopic>>,
@@ -189,7 +193,17 @@ impl ScriptedControl {
 
 impl Control for ScriptedControl {
     fn image(&self) -> Arc<Image> {
-        Arc::clone(&self.image)
+        Arc::clone(&self.image.borrow())
+    }
+
+    fn image_changed(&self) -> LocalBoxFuture<'static, ()> {
+        match self.next_image.take() {
+            Some(next) => {
+                self.image.replace(next);
+                std::future::ready(()).boxed_local()
+            }
+            None => std::future::pending().boxed_local(),
+        }
     }
 
     fn create_topics(
@@ -214,10 +228,11 @@ impl Control for ScriptedControl {
 
     fn delete_topics(&self, topics: Vec<TopicRef>) -> LocalBoxFuture<'static, Result<Vec<DeletedTopic>, ErrorCode>> {
         let mut deleted = self.deleted.borrow_mut();
+        let image = self.image();
         let answer = |topic: &TopicRef| {
             let known = match topic {
-                TopicRef::Name(name) => self.image.topic(name),
-                TopicRef::Id(id) => self.image.topic_by_id(*id),
+                TopicRef::Name(name) => image.topic(name),
+                TopicRef::Id(id) => image.topic_by_id(*id),
             };
             deleted.pop_front().unwrap_or(DeletedTopic {
                 name: known.map(|topic| topic.name.clone()),
@@ -268,7 +283,7 @@ impl Control for ScriptedControl {
     }
 
     fn unregister_broker(&self, node: NodeId) -> LocalBoxFuture<'static, Result<(), ErrorCode>> {
-        let known = self.image.brokers.contains_key(&node);
+        let known = self.image().brokers.contains_key(&node);
         std::future::ready(if known {
             Ok(())
         } else {
@@ -288,6 +303,7 @@ pub(crate) struct TestNode {
     pub(crate) services: Rc<Services>,
     pub(crate) data: Rc<ScriptedData>,
     pub(crate) control: Rc<ScriptedControl>,
+    pub(crate) groups: Rc<ScriptedGroups>,
 }
 
 impl TestNode {
@@ -298,7 +314,8 @@ impl TestNode {
     pub(crate) fn with(image: Image, settings: ApiSettings, budget: MemoryBudget) -> Self {
         let data = Rc::new(ScriptedData::default());
         let control = Rc::new(ScriptedControl {
-            image: Arc::new(image),
+            image: RefCell::new(Arc::new(image)),
+            next_image: RefCell::default(),
             created: RefCell::default(),
             deleted: RefCell::default(),
             error: Cell::new(None),
@@ -312,6 +329,11 @@ impl TestNode {
             elections: RefCell::default(),
             reassignments: RefCell::default(),
         });
+        let groups = Rc::new(ScriptedGroups {
+            joined: RefCell::new(Some(Joined::failed(ErrorCode::None, "m1"))),
+            synced: RefCell::new(Some(Synced::failed(ErrorCode::None))),
+            ..ScriptedGroups::default()
+        });
         let services = Services::new(
             NodeId(1),
             Arc::new(RealHost::new()),
@@ -319,11 +341,13 @@ impl TestNode {
             Arc::new(budget),
             Rc::clone(&data) as _,
             Rc::clone(&control) as _,
+            Rc::clone(&groups) as _,
         );
         Self {
             services,
             data,
             control,
+            groups,
         }
     }
 }

@@ -24,13 +24,8 @@ pub(crate) fn problem(name: &str) -> Option<String> {
 /// Name of the metadata log, which nobody may create as a topic.
 pub(crate) const CLUSTER_METADATA: &str = "__cluster_metadata";
 
-/// Whether only coordinators and admin clients may write to the topic (`Topic.isInternal`).
-pub(crate) fn is_internal(name: &str) -> bool {
-    matches!(
-        name,
-        "__consumer_offsets" | "__transaction_state" | "__share_group_state"
-    )
-}
+/// Where groups live.
+pub(crate) const CONSUMER_OFFSETS: &str = "__consumer_offsets";
 
 #[cfg(test)]
 mod tests {

@@ -1,5 +1,8 @@
 //! The connection loop over a real loopback socket, on a scripted data plane.
 
+#[path = "support/no_coordinators.rs"]
+mod no_coordinators;
+
 use api::control::{Control, CreatedTopic, DeletedTopic, NewTopic, Outcomes, TopicRef};
 use api::data::{Appended, Data, DataError, FetchPlan, FetchedPartition};
 use api::memory_budget::Fetched;
@@ -11,6 +14,7 @@ use futures::future::LocalBoxFuture;
 use host::{Host, RealHost};
 use metadata::plan::{AlterConfigs, AlterReassignments, CreatePartitions, ElectLeaders, PartitionOutcomes};
 use metadata::{Image, PartitionImage, TopicImage};
+use no_coordinators::NoCoordinators;
 use records::{BatchBuilder, BatchHeader, Compression};
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -107,6 +111,10 @@ impl Control for Topics {
         Arc::clone(&self.0)
     }
 
+    fn image_changed(&self) -> LocalBoxFuture<'static, ()> {
+        std::future::pending().boxed_local()
+    }
+
     fn create_topics(
         &self,
         _: Vec<NewTopic>,
@@ -196,6 +204,7 @@ fn connected<F: Future<Output = ()>>(
             Arc::clone(&budget),
             data,
             control,
+            Rc::new(NoCoordinators),
         );
         let mut listener = host.net().listen("127.0.0.1", 0).await.unwrap();
         let address = listener.local_addr().unwrap();

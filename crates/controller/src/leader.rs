@@ -152,6 +152,7 @@ impl Term {
                 }
                 _ = members.tick() => {
                     self.members();
+                    self.settle_replicas();
                     members.reset_after(if self.settled() { MEMBERS_SETTLED } else { MEMBERS });
                 }
                 _ = balance_check.tick() => self.work.extend(balance.map(|balance| Work::BalanceLeaders(balance.percentage))),
@@ -162,6 +163,13 @@ impl Term {
             if let Work::Command(command) = work {
                 answer(command.reply, self.shared.not_controller());
             }
+        }
+    }
+
+    fn settle_replicas(&mut self) {
+        let (image, factor) = (self.shared.image(), self.shared.options.default_replication_factor());
+        if !metadata::plan::settle_replicas(&image, factor).records.is_empty() {
+            self.work.push(Work::SettleReplicas);
         }
     }
 
@@ -213,8 +221,8 @@ impl Term {
     fn take(&mut self, command: Command) {
         match &command.request {
             Request::Admit(admit) => self.admit(admit.clone(), command.reply),
-            Request::CreateTopics(create) if !create.validate_only && !self.enough_voters() => {
-                let reason = "the metadata quorum is not complete yet".to_owned();
+            Request::CreateTopics(create) if !create.validate_only && !self.may_create(create) => {
+                let reason = "the cluster is not complete yet".to_owned();
                 answer(
                     command.reply,
                     Reply::NotController(pb::NotController {
@@ -228,9 +236,13 @@ impl Term {
         }
     }
 
-    /// ◆ No topic is created before the metadata is on as many disks as the founders promise.
-    fn enough_voters(&self) -> bool {
-        self.raft.status().voters.len() >= self.shared.options.voters_needed()
+    /// ◆ No topic is created before the metadata is on as many disks as the founders promise, and none that coordinators
+    /// keep their state in before there are as many brokers: it would have fewer replicas for good.
+    fn may_create(&self, create: &pb::CreateTopicsRequest) -> bool {
+        let needed = self.shared.options.voters_needed();
+        let internal = |topic: &pb::NewTopicMessage| metadata::is_internal(&topic.name);
+        self.raft.status().voters.len() >= needed
+            && (self.shared.image().brokers.len() >= needed || !create.topics.iter().any(internal))
     }
 
     fn admit(&self, admit: pb::AdmitRequest, reply: oneshot::Sender<Reply>) {

@@ -21,7 +21,7 @@ pub use codec::{CodecError, decode_records, encode_records};
 pub use image::{ApplyError, Image};
 pub use member::Member;
 pub use record::Record;
-pub use topic_image::{PartitionImage, TopicImage};
+pub use topic_image::{PartitionImage, TopicImage, is_internal};
 
 mod pb {
     #![allow(clippy::all)]

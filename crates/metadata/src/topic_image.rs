@@ -136,3 +136,12 @@ impl PartitionImage {
             .map_or(Ok(()), |(_, why)| Err(why))
     }
 }
+
+/// Whether coordinators keep their state in the topic of this name (Kafka's `Topic.isInternal`).
+#[must_use]
+pub fn is_internal(topic_name: &str) -> bool {
+    matches!(
+        topic_name,
+        "__consumer_offsets" | "__transaction_state" | "__share_group_state"
+    )
+}

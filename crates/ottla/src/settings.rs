@@ -1,12 +1,14 @@
 //! What a node is told: a `server.properties` file with Kafka's own names, overridden by the environment
 //! (`OTTLA_NODE_ID` for `node.id`) and by `--set name=value`.
 
+mod groups;
 mod listener;
 mod property;
 
 pub use listener::{Listener, host_port};
 pub use property::{IGNORED, PROPERTIES, Property};
 
+use group::GroupConfig;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -66,6 +68,8 @@ pub struct Settings {
     pub found: bool,
     pub shards: u16,
     pub timings: Timings,
+    /// What coordinators of groups need.
+    pub groups: GroupConfig,
     /// Every property as it stands after all overrides, defaults included: what DescribeConfigs shows and the
     /// planners use as defaults of topics.
     pub properties: BTreeMap<String, String>,
@@ -277,6 +281,7 @@ impl Settings {
                     .map_err(|problem| read.wrong(property.name, text, &problem))?;
             }
         }
+        let groups = groups::read(&read)?;
         properties.insert("num.shards".into(), shards.to_string());
         properties.insert("control.advertised.listener".into(), control.advertised());
         properties.insert("replica.advertised.listener".into(), replica.advertised());
@@ -305,6 +310,7 @@ impl Settings {
             found,
             shards,
             timings,
+            groups,
             properties,
             given,
             warnings,
@@ -478,6 +484,26 @@ mod tests {
         )
         .unwrap();
         assert_eq!(settings.warnings.len(), 2);
+    }
+
+    #[test]
+    fn what_groups_are_told() {
+        let lines = "group.max.size=2147483647\noffsets.retention.minutes=5\ngroup.initial.rebalance.delay.ms=0\n";
+        let settings = read(&format!("{SMALL}{lines}offsets.load.buffer.size=1\n"), &[], &[]).unwrap();
+        let expected = GroupConfig {
+            group_initial_rebalance_delay: Duration::ZERO,
+            offsets_retention: Duration::from_secs(300),
+            ..GroupConfig::default()
+        };
+        assert_eq!((settings.groups, settings.warnings.len()), (expected, 1));
+        assert_eq!(read(SMALL, &[], &[]).unwrap().groups, GroupConfig::default());
+        let flags = ["group.min.session.timeout.ms=6001", "group.max.session.timeout.ms=6000"];
+        let error = read(SMALL, &[], &flags).unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "--set: group.min.session.timeout.ms=6001: must not be above group.max.session.timeout.ms=6000"
+        );
+        assert!(read(SMALL, &[], &["offsets.topic.num.partitions=0"]).is_err());
     }
 
     #[test]

@@ -3,6 +3,8 @@
 //! A handler fills in all that it knows. The codec refuses a field that is newer than the version, so what
 //! the version cannot say is cleared here, and what it says differently is translated.
 
+mod groups;
+
 use crate::messages::DescribeQuorumResponse;
 use crate::messages::describe_cluster_response::DescribeClusterResponse;
 use crate::messages::fetch_response::{EpochEndOffset, FetchResponse, LeaderIdAndEpoch};
@@ -43,7 +45,7 @@ pub(crate) fn downgraded(response: &ResponseKind, version: i16) -> Cow<'_, Respo
                 .with_ongoing_txn_producer_id((-1).into())
                 .with_ongoing_txn_producer_epoch(-1),
         )),
-        _ => None,
+        other => groups::changed(other, version),
     };
     changed.map_or(Cow::Borrowed(response), Cow::Owned)
 }

@@ -100,6 +100,16 @@ fn response_key(response: &ResponseKind) -> Option<ApiKey> {
         ResponseKind::ElectLeaders(_) => ApiKey::ElectLeaders,
         ResponseKind::AlterPartitionReassignments(_) => ApiKey::AlterPartitionReassignments,
         ResponseKind::ListPartitionReassignments(_) => ApiKey::ListPartitionReassignments,
+        ResponseKind::OffsetCommit(_) => ApiKey::OffsetCommit,
+        ResponseKind::OffsetFetch(_) => ApiKey::OffsetFetch,
+        ResponseKind::JoinGroup(_) => ApiKey::JoinGroup,
+        ResponseKind::Heartbeat(_) => ApiKey::Heartbeat,
+        ResponseKind::LeaveGroup(_) => ApiKey::LeaveGroup,
+        ResponseKind::SyncGroup(_) => ApiKey::SyncGroup,
+        ResponseKind::DescribeGroups(_) => ApiKey::DescribeGroups,
+        ResponseKind::ListGroups(_) => ApiKey::ListGroups,
+        ResponseKind::DeleteGroups(_) => ApiKey::DeleteGroups,
+        ResponseKind::OffsetDelete(_) => ApiKey::OffsetDelete,
         _ => return None,
     })
 }

@@ -7,6 +7,7 @@
 
 mod cursor;
 mod field;
+mod groups;
 mod requests;
 mod responses;
 #[cfg(any(test, feature = "fuzzing"))]

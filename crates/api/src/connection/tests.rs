@@ -135,6 +135,68 @@ fn a_waiting_fetch_holds_no_request_memory() {
     });
 }
 
+/// A JoinGroup with so many bytes of metadata.
+fn join_request(bytes: usize) -> Bytes {
+    use wire::messages::join_group_request::{JoinGroupRequest, JoinGroupRequestProtocol};
+    let protocol = JoinGroupRequestProtocol::default().with_metadata(vec![7; bytes].into());
+    let request = JoinGroupRequest::default()
+        .with_group_id(wire::StrBytes::from_static_str("g").into())
+        .with_protocols(vec![protocol]);
+    let request = wire::messages::RequestKind::JoinGroup(request);
+    wire::client::encode_request(ApiKey::JoinGroup, 9, 1, "tester", &request).unwrap()
+}
+
+/// Members wait for each other for minutes: with the memory of a few large requests nobody else would be served.
+#[test]
+fn a_waiting_member_holds_no_request_memory() {
+    let node = TestNode::new(cluster());
+    node.groups.joined.take();
+    let services = Rc::clone(&node.services);
+    let (near, mut far) = tokio::io::duplex(8 << 20);
+    run(async move {
+        let mut who = Client::default();
+        let serving = serve(&services, near, &mut who);
+        tokio::pin!(serving);
+        far.write_all(&join_request(4 << 20)).await.unwrap();
+        while node.groups.joins.borrow().is_empty() {
+            let step = std::time::Duration::from_millis(1);
+            assert!(tokio::time::timeout(step, &mut serving).await.is_err());
+        }
+        let all = services
+            .budget
+            .draw(ApiKey::JoinGroup as i16, usize::MAX)
+            .now_or_never();
+        assert!(all.is_some());
+    });
+}
+
+/// Its place among the connections is free at once, whatever the rebalance timeout says.
+#[test]
+fn a_client_that_is_gone_waits_for_no_group() {
+    let node = TestNode::new(cluster());
+    node.groups.joined.take();
+    let closed = served_by(&node, 1 << 20, |mut far| async move {
+        far.write_all(&join_request(9)).await.unwrap();
+    });
+    // Without the rule it would be idle first.
+    assert!(matches!(closed, Closed::ByClient), "{closed}");
+    assert_eq!(node.groups.joins.borrow().len(), 1);
+}
+
+/// One that ends its half only is answered where the answer is there.
+#[test]
+fn a_client_that_asks_no_more_reads_its_answer() {
+    let node = TestNode::new(cluster());
+    let closed = served_by(&node, 1 << 20, |mut far| async move {
+        far.write_all(&join_request(9)).await.unwrap();
+        far.shutdown().await.unwrap();
+        let mut answer = Vec::new();
+        far.read_to_end(&mut answer).await.unwrap();
+        assert_eq!(answer.get(4..8), Some(&[0, 0, 0, 1][..]));
+    });
+    assert!(matches!(closed, Closed::ByClient), "{closed}");
+}
+
 fn fetch_request() -> Bytes {
     use wire::messages::fetch_request::{FetchPartition, FetchRequest, FetchTopic};
     let topic = FetchTopic::default()

@@ -3,7 +3,7 @@ use super::new_partition::new_partition;
 use super::placement::{Directories, Placement};
 use super::topic_name::{self, Collisions};
 use super::{Plan, PlanError};
-use crate::{Image, Record, TopicImage, topic_config};
+use crate::{Image, Record, TopicImage, is_internal, topic_config};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use types::{ErrorCode, NodeId, TopicId, TopicPartition, limits};
@@ -120,7 +120,7 @@ impl<'a> Creation<'a> {
         let mut topic = TopicImage {
             id: new.id,
             name: new.name.clone(),
-            internal: matches!(new.name.as_str(), "__consumer_offsets" | "__transaction_state"),
+            internal: is_internal(&new.name),
             configs,
             partitions: Vec::new(),
             created_short,
@@ -172,8 +172,8 @@ impl<'a> Creation<'a> {
         let wanted = usize::try_from(default("default.replication.factor", 3)).unwrap_or(usize::MAX);
         let (factor, short) = match new.replication_factor {
             -1 => (
-                wanted.min(self.image.brokers.len()).max(1),
-                self.image.brokers.len() < wanted,
+                wanted.min(self.placement.brokers()).max(1),
+                self.placement.brokers() < wanted,
             ),
             factor if factor > 0 => (usize::from(factor.unsigned_abs()), false),
             _ => {

@@ -467,6 +467,66 @@ pub const PROPERTIES: &[Property] = &[
         Kind::Number(0, INT),
         "Fetch sessions kept.",
     ),
+    property(
+        "group.min.session.timeout.ms",
+        Some("6000"),
+        Kind::Number(1, INT),
+        "Shortest session timeout that a member of a group may ask for.",
+    ),
+    property(
+        "group.max.session.timeout.ms",
+        Some("1800000"),
+        Kind::Number(1, INT),
+        "Longest session timeout that a member of a group may ask for.",
+    ),
+    property(
+        "group.initial.rebalance.delay.ms",
+        Some("3000"),
+        Kind::Number(0, INT),
+        "How long an empty group waits for more members after its first.",
+    ),
+    property(
+        "group.max.size",
+        Some("10000"),
+        Kind::Number(1, INT),
+        "Members of one group; at most 10000.",
+    ),
+    property(
+        "offset.metadata.max.bytes",
+        Some("4096"),
+        Kind::Number(0, INT),
+        "Longest text that goes with a committed offset.",
+    ),
+    property(
+        "offsets.retention.minutes",
+        Some("10080"),
+        Kind::Number(1, INT),
+        "How long the offsets of a group without members, or of a topic that it left, are kept.",
+    ),
+    property(
+        "offsets.retention.check.interval.ms",
+        Some("600000"),
+        Kind::Number(1, MAX),
+        "How often offsets are looked for that are beyond it.",
+    ),
+    property(
+        "offsets.topic.num.partitions",
+        Some("50"),
+        Kind::Number(1, 10_000),
+        "Partitions of __consumer_offsets when it is created.",
+    ),
+    property(
+        "offsets.topic.replication.factor",
+        Some("3"),
+        Kind::Number(1, 100),
+        "Replicas of __consumer_offsets when it is created; fewer while fewer brokers are registered.",
+    ),
+    property(
+        "offsets.topic.segment.bytes",
+        Some("104857600"),
+        Kind::Number(1_048_576, INT),
+        "segment.bytes of __consumer_offsets when it is created.",
+    ),
 ];
 
 /// Names of Apache Kafka that change nothing here; a line that ends in `.` or `-` stands for all that begin so.

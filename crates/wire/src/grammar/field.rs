@@ -126,6 +126,10 @@ pub(crate) const fn records(name: &'static str) -> Field {
     Field::new(name, Kind::Bytes)
 }
 
+pub(crate) const fn bytes(name: &'static str) -> Field {
+    Field::new(name, Kind::Bytes)
+}
+
 pub(crate) const fn int32_array(name: &'static str) -> Field {
     Field::new(name, Kind::FixedArray(4))
 }

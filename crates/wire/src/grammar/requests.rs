@@ -1,7 +1,7 @@
 //! Shapes of the requests, in the words of Kafka's message definitions.
 
-use super::Shape;
 use super::field::*;
+use super::{Shape, groups};
 use kafka_protocol::messages::{
     ApiKey, alter_configs_request, alter_partition_reassignments_request, create_partitions_request,
     create_topics_request, delete_records_request, delete_topics_request, describe_configs_request,
@@ -36,7 +36,7 @@ pub(crate) fn request_shape(key: ApiKey) -> Option<&'static Shape> {
         ApiKey::AlterPartitionReassignments => &ALTER_PARTITION_REASSIGNMENTS,
         ApiKey::ListPartitionReassignments => &LIST_PARTITION_REASSIGNMENTS,
         ApiKey::DescribeLogDirs => &DESCRIBE_LOG_DIRS,
-        _ => return None,
+        _ => return groups::request_shape(key),
     })
 }
 

@@ -1,7 +1,7 @@
 //! Shapes of the responses, in the words of Kafka's message definitions.
 
-use super::Shape;
 use super::field::*;
+use super::{Shape, groups};
 use kafka_protocol::messages::{
     ApiKey, alter_configs_response, alter_partition_reassignments_response, api_versions_response,
     create_partitions_response, create_topics_response, delete_records_response, delete_topics_response,
@@ -37,7 +37,7 @@ pub(crate) fn response_shape(key: ApiKey) -> Option<&'static Shape> {
         ApiKey::AlterPartitionReassignments => &ALTER_PARTITION_REASSIGNMENTS,
         ApiKey::ListPartitionReassignments => &LIST_PARTITION_REASSIGNMENTS,
         ApiKey::DescribeLogDirs => &DESCRIBE_LOG_DIRS,
-        _ => return None,
+        _ => return groups::response_shape(key),
     })
 }
 

@@ -209,6 +209,81 @@ fn features_from_zero_are_for_version_four() {
     }
 }
 
+/// KIP-345: before v3 a request names one member, and its error is the answer's.
+#[test]
+fn the_error_of_the_only_member_is_that_of_an_old_leave() {
+    let member = |code| messages::leave_group_response::MemberResponse::default().with_error_code(code);
+    for (version, group, code, expected) in [(0, 0, 25, 25), (2, 0, 0, 0), (2, 16, 0, 16), (3, 0, 25, 0)] {
+        let response = messages::LeaveGroupResponse::default()
+            .with_error_code(group)
+            .with_members(vec![member(code)]);
+        let ResponseKind::LeaveGroup(got) = again(ApiKey::LeaveGroup, version, ResponseKind::LeaveGroup(response))
+        else {
+            panic!("kind")
+        };
+        assert_eq!(got.error_code, expected, "v{version}");
+    }
+}
+
+/// KIP-709: before v8 a request names one group, and its topics are the answer's.
+#[test]
+fn the_only_group_is_an_old_answer_with_offsets() {
+    use messages::offset_fetch_response::*;
+    let partition = OffsetFetchResponsePartitions::default()
+        .with_partition_index(3)
+        .with_committed_offset(70)
+        .with_committed_leader_epoch(5)
+        .with_metadata(Some(StrBytes::from_static_str("m")));
+    let topic = OffsetFetchResponseTopics::default()
+        .with_name(StrBytes::from_static_str("t").into())
+        .with_partitions(vec![partition]);
+    let group = OffsetFetchResponseGroup::default()
+        .with_error_code(16)
+        .with_topics(vec![topic]);
+    let response = messages::OffsetFetchResponse::default().with_groups(vec![group.clone()]);
+    for version in 1..8 {
+        let ResponseKind::OffsetFetch(got) = again(
+            ApiKey::OffsetFetch,
+            version,
+            ResponseKind::OffsetFetch(response.clone()),
+        ) else {
+            panic!("kind")
+        };
+        let partition = &got.topics[0].partitions[0];
+        let epoch = if version < 5 { -1 } else { 5 };
+        assert_eq!(
+            (
+                partition.partition_index,
+                partition.committed_offset,
+                partition.committed_leader_epoch
+            ),
+            (3, 70, epoch),
+            "v{version}"
+        );
+        assert_eq!(got.error_code, if version < 2 { 0 } else { 16 }, "v{version}");
+    }
+    let ResponseKind::OffsetFetch(got) = again(ApiKey::OffsetFetch, 9, ResponseKind::OffsetFetch(response)) else {
+        panic!("kind")
+    };
+    assert_eq!(got.groups, [group]);
+}
+
+/// KIP-559: a protocol that is none came with v7, KIP-814's skipped assignment with v9.
+#[test]
+fn an_old_member_has_a_protocol_and_assigns() {
+    let response = messages::JoinGroupResponse::default()
+        .with_protocol_name(None)
+        .with_skip_assignment(true);
+    for version in 0..=9 {
+        let ResponseKind::JoinGroup(got) = again(ApiKey::JoinGroup, version, ResponseKind::JoinGroup(response.clone()))
+        else {
+            panic!("kind")
+        };
+        assert_eq!(got.protocol_name.is_none(), version >= 7, "v{version}");
+        assert_eq!(got.skip_assignment, version >= 9, "v{version}");
+    }
+}
+
 #[test]
 fn a_response_of_another_kind_is_refused() {
     let response = ResponseKind::Fetch(messages::FetchResponse::default());
