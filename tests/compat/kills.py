@@ -3,6 +3,7 @@
 import threading
 import time
 
+import coordinators
 from members import Group
 from records import match_read
 from reference import until
@@ -156,7 +157,7 @@ def coordinator(test):
     watch = Watch(test, group)
     watch.start()
     for round_number in range(2):
-        node = test.reference.coordinator(group.name)
+        node = coordinators.find(test.cluster.bootstrap, group.name)
 
         def flowing():
             more = group.produce(50, f"round {round_number}")
@@ -170,7 +171,7 @@ def coordinator(test):
     watch.finish()
     group.stop()
     ends = dict(enumerate(test.reference.ends(topic, range(PARTITIONS))))
-    until("all is committed", lambda: test.reference.committed(group.name) == ends, 30)
+    until("all is committed", lambda: coordinators.committed_all(test.cluster.bootstrap, group.name, ends), 30)
     again = sum(len(readers) - 1 for readers in group.seen.values())
     return f"{len(group.seen)} records, {again} read again, {group.refused_commits} commits refused"
 
@@ -191,8 +192,8 @@ class Watch(threading.Thread):
             with self.group.changed:
                 acknowledged = dict(self.group.committed)
             try:
-                found = self.test.reference.committed(self.group.name)
-            except Exception:  # between two coordinators; it is asked again
+                found = coordinators.committed(self.test.cluster.bootstrap, self.group.name)
+            except coordinators.Unavailable:  # between two; it is asked again
                 time.sleep(0.05)
                 continue
             self.failure = self.look(found, acknowledged)

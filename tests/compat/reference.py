@@ -3,7 +3,7 @@
 import time
 
 import confluent_kafka
-from confluent_kafka import ConsumerGroupTopicPartitions, TopicCollection, TopicPartition
+from confluent_kafka import TopicPartition
 from confluent_kafka.admin import AdminClient, NewTopic
 
 
@@ -33,23 +33,6 @@ class Reference:
 
     def leader(self, topic, partition):
         return self.topic(topic).partitions[partition].leader
-
-    def coordinator(self, group):
-        [future] = self.admin.describe_consumer_groups([group], request_timeout=30).values()
-        return future.result(30).coordinator.id
-
-    def members(self, group):
-        [future] = self.admin.describe_consumer_groups([group], request_timeout=30).values()
-        return future.result(30).members
-
-    def committed(self, group):
-        """partition: committed offset, of the group's one topic."""
-        [future] = self.admin.list_consumer_group_offsets([ConsumerGroupTopicPartitions(group)], request_timeout=30).values()
-        found = future.result(30).topic_partitions
-        for partition in found:
-            if partition.error:
-                raise confluent_kafka.KafkaException(partition.error)
-        return {p.partition: p.offset for p in found if p.offset >= 0}
 
     def produce(self, topic, records, limit=60):
         acks = [None] * len(records)

@@ -39,7 +39,7 @@ def title(scenario):
 FIRST = {title(s): s for s in [*records.SCENARIOS, *topics.SCENARIOS, *groups.SCENARIOS]}
 SECOND = {title(s): s for s in kills.SCENARIOS}
 QUICK_CLIENTS = ["kafka-python 2.0.2", "kafka-python 3", "confluent-kafka", "kcat", "rdkafka"]
-QUICK = [title(s) for s in (records.produce, records.codecs, records.sizes, records.consume, topics.topics)]
+QUICK = [title(s) for s in (records.produce, records.codecs, records.sizes, records.consume, topics.topics, groups.rebalance, groups.resume)]
 
 
 class Test:
