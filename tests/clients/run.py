@@ -5,7 +5,7 @@ import sys
 import time
 import traceback
 
-TESTS = ["foreign", "admin", "kill", "duplicates", "lifecycle", "rot", "quorum", "identity", "rolling", "demo"]
+TESTS = ["foreign", "admin", "kill", "duplicates", "lifecycle", "rot", "quorum", "identity", "rolling", "drain", "demo"]
 
 
 def main():

@@ -3,15 +3,16 @@
 set -euo pipefail
 directory=$1
 here=$(cd "$(dirname "$0")" && pwd)
-[ -x "$directory/bin/kafka-log-dirs.sh" ] && exit 0
-for tool in java mvn unzip; do
-    command -v $tool >/dev/null || { echo "skipped: $tool is missing (apt-get install openjdk-17-jre-headless maven unzip)"; exit 1; }
-done
-echo "fetching Apache Kafka 4.3.1 into $directory" >&2
-mkdir -p "$directory/libs" "$directory/bin"
-mvn -q -B -f "$here/pom.xml" dependency:copy-dependencies -DoutputDirectory="$directory/libs" -DincludeScope=runtime
-for jar in "$directory"/libs/*.jar; do unzip -Z1 "$jar" '*.class' 2>/dev/null || true; done |
-    grep -v '\$' | sed 's/\.class$//; s#/#.#g' | sort -u > "$directory/classes.txt"
+if [ ! -s "$directory/classes.txt" ]; then
+    for tool in java mvn unzip; do
+        command -v $tool >/dev/null || { echo "skipped: $tool is missing (apt-get install openjdk-17-jre-headless maven unzip)"; exit 1; }
+    done
+    echo "fetching Apache Kafka 4.3.1 into $directory" >&2
+    mkdir -p "$directory/libs" "$directory/bin"
+    mvn -q -B -f "$here/pom.xml" dependency:copy-dependencies -DoutputDirectory="$directory/libs" -DincludeScope=runtime
+    for jar in "$directory"/libs/*.jar; do unzip -Z1 "$jar" '*.class' 2>/dev/null || true; done |
+        grep -v '\$' | sed 's/\.class$//; s#/#.#g' | sort -u > "$directory/classes.txt"
+fi
 cat > "$directory/bin/kafka-run-class.sh" <<'RUN'
 #!/usr/bin/env bash
 directory=$(cd "$(dirname "$0")/.." && pwd)
@@ -44,3 +45,7 @@ launcher kafka-dump-log kafka.tools.DumpLogSegments $tools.DumpLogSegments
 launcher kafka-server-start kafka.Kafka
 launcher kafka-log-dirs $tools.LogDirsCommand kafka.admin.LogDirsCommand
 launcher kafka-delete-records $tools.DeleteRecordsCommand kafka.admin.DeleteRecordsCommand
+launcher kafka-reassign-partitions $tools.reassign.ReassignPartitionsCommand
+launcher kafka-leader-election $tools.LeaderElectionCommand
+launcher kafka-metadata-quorum $tools.MetadataQuorumCommand
+launcher kafka-cluster $tools.ClusterTool

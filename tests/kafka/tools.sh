@@ -16,18 +16,31 @@ grep -q 'nodes are ready' "$work/demo.log" || { echo "the demo did not start:"; 
 failed=0 passed=0
 # Ids, hosts, ports, paths and times are each cluster's own; how many batches a producer makes is by chance.
 scrub() { sed -E 's/TopicId: [A-Za-z0-9_-]+/TopicId: ID/; s/(localhost|127\.0\.0\.1):[0-9]+/HOST/g; s/Replicas: [0-9,]+/Replicas: R/; s/Isr: [0-9,]+/Isr: I/; s/Leader: [0-9]+/Leader: L/; s/^\[[0-9: ,-]+\] //; s/executor:[^ ]*//; s/"logDir":"[^"]*"/"logDir":"DIR"/g; s/"size":[1-9][0-9]*/"size":N/g' ; }
+# Of reassignments, the quorum and the cluster: what each has chosen, where its log ends, and times. Kafka's static voters have no
+# directory id, and what --generate proposes is by chance.
+scrub_more() {
+    sed -E 's/"log_dirs":\["\/[^]]*\]/"log_dirs":DIRS/g
+        /^Proposed/,$ s/"replicas":\[[0-9,]+\]/"replicas":R/g
+        s/^(ClusterId|Cluster ID|LeaderId|LeaderEpoch|HighWatermark|MaxFollowerLag|MaxFollowerLagTimeMs): .*/\1/
+        s/ "directoryId": "[^"]*",//g; s/[A-Za-z0-9_-]{22}/ID/g
+        s/[0-9]+ ms ago|[0-9]{13}/T/g; s/[[:space:]]+/ /g
+        s/^[0-9]+ ID [0-9]+ [0-9]+ T T/N ID N N T T/; s/^([0-9]+ localhost) [0-9]+/\1 PORT/'
+}
 # Until every broker has applied what the controller committed.
 settle() { sleep 0.5; }
-both() { # name, input, tool, arguments…
-    local name=$1 input=$2 tool=$3
+both() { # name, input, tool (with its subcommand), arguments…
+    local name=$1 input=$2 tool
+    read -ra tool <<< "$3"
     shift 3
     [[ $name =~ ${ONLY:-.} ]] || return
-    printf '%s' "$input" | timeout 60 "$kafka/bin/$tool.sh" --bootstrap-server localhost:17092 "$@" > "$work/a.raw" 2>&1
+    printf '%s' "$input" | timeout 60 "$kafka/bin/${tool[0]}.sh" "${tool[@]:1}" --bootstrap-server localhost:17092 "$@" > "$work/a.raw" 2>&1
     printf 'exit %s\n' $? >> "$work/a.raw"
-    printf '%s' "$input" | timeout 60 "$kafka/bin/$tool.sh" --bootstrap-server localhost:19092 "$@" > "$work/b.raw" 2>&1
+    printf '%s' "$input" | timeout 60 "$kafka/bin/${tool[0]}.sh" "${tool[@]:1}" --bootstrap-server localhost:19092 "$@" > "$work/b.raw" 2>&1
     printf 'exit %s\n' $? >> "$work/b.raw"
-    scrub < "$work/a.raw" > "$work/a"
-    scrub < "$work/b.raw" > "$work/b"
+    local more=cat
+    [[ ${tool[0]} =~ reassign|quorum|cluster ]] && more=scrub_more
+    scrub < "$work/a.raw" | $more > "$work/a"
+    scrub < "$work/b.raw" | $more > "$work/b"
     if diff "$work/b" "$work/a" > "$work/diff"; then
         passed=$((passed + 1))
         echo "same: $name"
@@ -133,6 +146,65 @@ log_dirs "log directories of a topic" --topic-list one
 log_dirs "log directories of one broker" --topic-list one --broker-list 1
 log_dirs "log directories of a topic that is not there" --topic-list nothing
 log_dirs "log directories of a broker that is not there" --topic-list one --broker-list 1,9
+# Replicas that move. Fifty megabytes at a kilobyte a second are long under way.
+move() { # name, replicas of partition 0, more arguments
+    local name=$1
+    printf '{"version":1,"partitions":[{"topic":"moving","partition":0,"replicas":[%s]}]}' "$2" > "$work/moves.json"
+    shift 2
+    both "$name" "" kafka-reassign-partitions --reassignment-json-file "$work/moves.json" "$@"
+    settle
+}
+both "create what moves" "" kafka-topics --create --topic moving --replica-assignment 0:1,1:2
+for port in 17092 19092; do
+    "$kafka/bin/kafka-producer-perf-test.sh" --topic moving --num-records 50000 --record-size 1000 --throughput -1 \
+        --bootstrap-server localhost:$port > /dev/null
+done
+printf '{"version":1,"topics":[{"topic":"moving"}]}' > "$work/topics.json"
+both "generate" "" kafka-reassign-partitions --generate --topics-to-move-json-file "$work/topics.json" --broker-list 0,1,2
+both "generate for a broker that is not there" "" kafka-reassign-partitions --generate --topics-to-move-json-file "$work/topics.json" --broker-list 0,9
+both "no moves" "" kafka-reassign-partitions --list
+move "move to a broker that is not there" 0,9 --execute
+move "cancel what does not move" 2,1 --cancel
+move "move slowly" 2,1 --execute --throttle 1000
+both "moves" "" kafka-reassign-partitions --list
+move "not there yet" 2,1 --verify
+move "move twice" 1,0 --execute
+config "throttle of the topic" --describe --entity-type topics --entity-name moving
+config "throttle of a broker" --describe --entity-type brokers --entity-name 2
+move "cancel" 2,1 --cancel
+both "no moves after that" "" kafka-reassign-partitions --list
+config "no throttle of the topic" --describe --entity-type topics --entity-name moving
+config "no throttle of a broker" --describe --entity-type brokers --entity-name 2
+both "where it was" "" kafka-topics --describe --topic moving
+move "move slowly again" 2,1 --execute --throttle 1000
+move "and fast" 2,1 --execute --additional --throttle 100000000
+sleep 10
+both "moved" "" kafka-reassign-partitions --list
+move "there" 2,1 --verify
+config "no throttle of the topic then" --describe --entity-type topics --entity-name moving
+move "move there again" 2,1 --verify
+move "another order" 1,2 --execute
+move "more replicas" 1,2,0 --execute
+sleep 5
+move "more replicas are there" 1,2,0 --verify
+move "fewer replicas" 1,2 --execute --disallow-replication-factor-change
+move "the preferred leader is another" 2,1,0 --execute
+# Leaders.
+both "elect the preferred leader" "" kafka-leader-election --election-type preferred --topic moving --partition 0
+settle
+both "it leads" "" kafka-topics --describe --topic moving
+both "elect it again" "" kafka-leader-election --election-type preferred --topic moving --partition 0
+both "elect an unclean leader where one leads" "" kafka-leader-election --election-type unclean --topic moving --partition 0
+both "elect for a partition that is not there" "" kafka-leader-election --election-type preferred --topic moving --partition 9
+both "elect for a topic that is not there" "" kafka-leader-election --election-type preferred --topic nothing --partition 0
+both "elect all" "" kafka-leader-election --election-type preferred --all-topic-partitions
+# The quorum and the cluster.
+both "quorum" "" kafka-metadata-quorum describe --status
+both "quorum's log" "" kafka-metadata-quorum describe --replication
+both "quorum's log for people" "" kafka-metadata-quorum describe --replication --human-readable
+both "cluster id" "" "kafka-cluster cluster-id"
+both "endpoints" "" "kafka-cluster list-endpoints"
+both "unregister a broker that is not there" "" "kafka-cluster unregister" --id 9
 both "delete" "" kafka-topics --delete --topic u
 both "delete unknown" "" kafka-topics --delete --topic nothing
 both "list after delete" "" kafka-topics --list

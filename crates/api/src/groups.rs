@@ -1,7 +1,6 @@
 //! What the handlers ask of the coordinators of groups.
 
-use futures::FutureExt;
-use futures::future::{LocalBoxFuture, ready};
+use futures::future::LocalBoxFuture;
 use group::{
     CommitOffsets, DeleteOffsets, FetchOffsets, FetchedOffsets, GroupDescription, Heartbeat, JoinGroup, Joined,
     LeaveGroup, Left, ListedGroup, PartitionErrors, SyncGroup, Synced,
@@ -38,50 +37,55 @@ pub trait Groups {
     fn delete_offsets(&self, request: DeleteOffsets) -> LocalBoxFuture<'static, Result<PartitionErrors, ErrorCode>>;
 }
 
-/// A node without coordinators: clients look for the coordinator again.
-pub struct NoCoordinators;
-
-const NONE: ErrorCode = ErrorCode::CoordinatorNotAvailable;
-
-impl Groups for NoCoordinators {
+/// On a real node: each operation runs on the shard that coordinates the group.
+impl Groups for coordinator::Groups {
     fn join(&self, request: JoinGroup) -> LocalBoxFuture<'static, Joined> {
-        ready(Joined::failed(NONE, request.member_id)).boxed_local()
+        let groups = self.clone();
+        Box::pin(async move { groups.join(request).await })
     }
 
-    fn sync(&self, _: SyncGroup) -> LocalBoxFuture<'static, Synced> {
-        ready(Synced::failed(NONE)).boxed_local()
+    fn sync(&self, request: SyncGroup) -> LocalBoxFuture<'static, Synced> {
+        let groups = self.clone();
+        Box::pin(async move { groups.sync(request).await })
     }
 
-    fn heartbeat(&self, _: Heartbeat) -> LocalBoxFuture<'static, ErrorCode> {
-        ready(NONE).boxed_local()
+    fn heartbeat(&self, request: Heartbeat) -> LocalBoxFuture<'static, ErrorCode> {
+        let groups = self.clone();
+        Box::pin(async move { groups.heartbeat(request).await })
     }
 
-    fn leave(&self, _: LeaveGroup) -> LocalBoxFuture<'static, Left> {
-        let members = Vec::new();
-        ready(Left { error: NONE, members }).boxed_local()
+    fn leave(&self, request: LeaveGroup) -> LocalBoxFuture<'static, Left> {
+        let groups = self.clone();
+        Box::pin(async move { groups.leave(request).await })
     }
 
-    fn commit(&self, _: CommitOffsets) -> LocalBoxFuture<'static, Result<PartitionErrors, ErrorCode>> {
-        ready(Err(NONE)).boxed_local()
+    fn commit(&self, request: CommitOffsets) -> LocalBoxFuture<'static, Result<PartitionErrors, ErrorCode>> {
+        let groups = self.clone();
+        Box::pin(async move { groups.commit(request).await })
     }
 
-    fn fetch(&self, _: FetchOffsets) -> LocalBoxFuture<'static, Result<FetchedOffsets, ErrorCode>> {
-        ready(Err(NONE)).boxed_local()
+    fn fetch(&self, request: FetchOffsets) -> LocalBoxFuture<'static, Result<FetchedOffsets, ErrorCode>> {
+        let groups = self.clone();
+        Box::pin(async move { groups.fetch(request).await })
     }
 
-    fn describe(&self, _: String) -> LocalBoxFuture<'static, Result<GroupDescription, ErrorCode>> {
-        ready(Err(NONE)).boxed_local()
+    fn describe(&self, group_id: String) -> LocalBoxFuture<'static, Result<GroupDescription, ErrorCode>> {
+        let groups = self.clone();
+        Box::pin(async move { groups.describe(group_id).await })
     }
 
     fn list(&self) -> LocalBoxFuture<'static, Result<Vec<ListedGroup>, ErrorCode>> {
-        ready(Ok(Vec::new())).boxed_local()
+        let groups = self.clone();
+        Box::pin(async move { groups.list().await })
     }
 
-    fn delete(&self, _: String) -> LocalBoxFuture<'static, ErrorCode> {
-        ready(NONE).boxed_local()
+    fn delete(&self, group_id: String) -> LocalBoxFuture<'static, ErrorCode> {
+        let groups = self.clone();
+        Box::pin(async move { groups.delete(group_id).await })
     }
 
-    fn delete_offsets(&self, _: DeleteOffsets) -> LocalBoxFuture<'static, Result<PartitionErrors, ErrorCode>> {
-        ready(Err(NONE)).boxed_local()
+    fn delete_offsets(&self, request: DeleteOffsets) -> LocalBoxFuture<'static, Result<PartitionErrors, ErrorCode>> {
+        let groups = self.clone();
+        Box::pin(async move { groups.delete_offsets(request).await })
     }
 }

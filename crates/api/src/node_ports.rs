@@ -3,13 +3,14 @@
 
 use crate::control::{Control, CreatedTopic, DeletedTopic, NewTopic, Outcomes, TopicRef};
 use crate::data::{Appended, Data, DataError, FetchPlan, FetchedPartition};
-use crate::groups::NoCoordinators;
 use crate::memory_budget::Fetched;
 use crate::{Api, Services};
 use broker::{AppendError, Broker, ConnectionFactory, LogDirDescription, ShardRef};
 use bytes::Bytes;
 use controller::{ClusterStatus, ControlHandle};
+use coordinator::{Coordinators, Groups};
 use futures::future::LocalBoxFuture;
+use group::GroupConfig;
 use host::Incoming;
 use metadata::Image;
 use metadata::plan::{AlterConfigs, AlterReassignments, CreatePartitions, ElectLeaders, PartitionOutcomes};
@@ -24,13 +25,14 @@ use types::{ErrorCode, LeaderEpoch, NodeId, Offset, TopicPartition};
 pub struct KafkaConnections {
     pub api: Arc<Api>,
     pub control: ControlHandle,
+    pub groups: GroupConfig,
 }
 
 impl ConnectionFactory for KafkaConnections {
     fn serve(&self, broker: Broker, shard: ShardRef, incoming: Box<dyn Incoming>) -> LocalBoxFuture<'static, ()> {
         let api = self.api.clone();
         // Fetch sessions belong to the shard: one set of services each.
-        let services = shard.surface(|| {
+        let services = shard.keep(|| {
             let services = Services::new(
                 broker.node_id(),
                 broker.host().clone(),
@@ -38,13 +40,17 @@ impl ConnectionFactory for KafkaConnections {
                 api.budget.clone(),
                 Rc::new(ShardData(shard.clone())),
                 Rc::new(NodeControl(self.control.clone())),
-                Rc::new(NoCoordinators),
+                Rc::new(Groups::new(shard.clone())),
             );
             api.count(services.stats.clone());
             tokio::task::spawn_local(look_for_silence(Rc::downgrade(&services), self.control.image()));
             services
         });
         Box::pin(async move { api.serve(services, incoming).await })
+    }
+
+    fn started(&self, shard: &ShardRef) {
+        Coordinators::start(shard, self.groups);
     }
 }
 

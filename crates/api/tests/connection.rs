@@ -1,8 +1,10 @@
 //! The connection loop over a real loopback socket, on a scripted data plane.
 
+#[path = "support/no_coordinators.rs"]
+mod no_coordinators;
+
 use api::control::{Control, CreatedTopic, DeletedTopic, NewTopic, Outcomes, TopicRef};
 use api::data::{Appended, Data, DataError, FetchPlan, FetchedPartition};
-use api::groups::NoCoordinators;
 use api::memory_budget::Fetched;
 use api::{Api, ApiSettings, MemoryBudget, Services};
 use bytes::{BufMut, Bytes, BytesMut};
@@ -12,6 +14,7 @@ use futures::future::LocalBoxFuture;
 use host::{Host, RealHost};
 use metadata::plan::{AlterConfigs, AlterReassignments, CreatePartitions, ElectLeaders, PartitionOutcomes};
 use metadata::{Image, PartitionImage, TopicImage};
+use no_coordinators::NoCoordinators;
 use records::{BatchBuilder, BatchHeader, Compression};
 use std::cell::RefCell;
 use std::collections::BTreeMap;

@@ -6,6 +6,7 @@ use crate::recovered;
 use crate::shard::ShardRef;
 use crate::shard_queue::Call;
 use crate::shard_stats::ShardStats;
+use crate::throttle::ReplicationThrottle;
 use futures::future::LocalBoxFuture;
 use host::{HostRef, Incoming, Pool, PoolExt};
 use logstore::{DirectoryStats, FlushStrategy, Flusher, LogDir, LogError, PlainFlush, Recovered, RecoveryOutcome, Rot};
@@ -80,6 +81,9 @@ pub enum BrokerError {
 pub trait ConnectionFactory: Send + Sync {
     /// Runs on the shard's thread, inside its `LocalSet`, for the life of the connection.
     fn serve(&self, broker: Broker, shard: ShardRef, incoming: Box<dyn Incoming>) -> LocalBoxFuture<'static, ()>;
+
+    /// The shard starts; runs inside its `LocalSet`, before anything is led.
+    fn started(&self, _shard: &ShardRef) {}
 }
 
 /// The data plane of a node. Cheap to clone, usable from any thread.
@@ -110,6 +114,7 @@ struct Inner {
     scrub_settings: ScrubSettings,
     checkpointing: Arc<AtomicBool>,
     reserve_bytes: Option<u64>,
+    throttle: ReplicationThrottle,
     measuring: Arc<AtomicBool>,
     storage_failed: watch::Sender<bool>,
     /// By shard.
@@ -220,6 +225,7 @@ impl Broker {
                 scrub_settings,
                 checkpointing: Arc::default(),
                 reserve_bytes: options.reserve_bytes,
+                throttle: ReplicationThrottle::default(),
                 measuring: Arc::default(),
                 storage_failed: watch::Sender::new(false),
                 stats: Mutex::default(),
@@ -406,6 +412,10 @@ impl Broker {
         }
     }
 
+    pub(crate) fn connections(&self) -> &Arc<dyn ConnectionFactory> {
+        &self.inner.connections
+    }
+
     pub(crate) fn control_plane(&self) -> &Arc<dyn Control> {
         &self.inner.control
     }
@@ -433,6 +443,10 @@ impl Broker {
 
     pub(crate) fn scrub_settings(&self) -> ScrubSettings {
         self.inner.scrub_settings
+    }
+
+    pub(crate) fn throttle(&self) -> &ReplicationThrottle {
+        &self.inner.throttle
     }
 
     pub(crate) fn directory_ids(&self) -> Vec<DirectoryId> {

@@ -28,6 +28,8 @@ mod shard;
 mod shard_queue;
 mod shard_stats;
 mod stalls;
+mod tenants;
+mod throttle;
 mod topic_settings;
 
 pub use broker::{Broker, BrokerError, BrokerOptions, ConnectionFactory, DirectoryInput};
@@ -36,6 +38,7 @@ pub use data::{AppendError, Appended, FetchPartition, FetchPlan, FetchedPartitio
 pub use fetch::FetchMemory;
 pub use log_dirs::{LogDirDescription, ReplicaSize};
 pub use shard::ShardRef;
+pub use tenants::Leadership;
 
 /// The tests' cluster, for tests of what is not public.
 #[cfg(test)]

@@ -20,6 +20,7 @@ pub(crate) use waiters::PollId;
 use crate::data::AppendError;
 use crate::links::Links;
 use crate::replica_stream::StreamOut;
+use crate::tenants::Leadership;
 use append::{Parked, Waiting};
 use bytes::Bytes;
 use damage::Damage;
@@ -253,6 +254,15 @@ impl Partition {
             Role::Leader(leader) => Ok(leader),
             _ => Err(self.not_leader()),
         }
+    }
+
+    /// Of a replica that leads.
+    pub fn leadership(&self) -> Option<Leadership> {
+        let bounds = self.leader().ok()?.bounds();
+        Some(Leadership {
+            epoch: self.view.leader_epoch,
+            log_end: bounds.log_end,
+        })
     }
 
     /// Whether this replica is a follower now.

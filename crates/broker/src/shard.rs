@@ -6,6 +6,7 @@ use crate::partition::{ListOffset, Partition, PollId, RoleChange};
 use crate::replica_stream::{FollowOut, StreamOut};
 use crate::shard_queue::{Call, Outbox};
 use crate::stalls::Stalls;
+use crate::tenants::Tenants;
 use crate::{damage, errands, isr, offline, reconcile, replica_stream, stalls};
 use bytes::Bytes;
 use futures::future::LocalBoxFuture;
@@ -53,8 +54,7 @@ pub(crate) struct Shard {
     stalls: Stalls,
     offline: Offline,
     pub(crate) look: Notify,
-    /// What the surface keeps per shard: fetch sessions and the like.
-    surface: RefCell<Option<Rc<dyn std::any::Any>>>,
+    tenants: Tenants,
     polls: Cell<u64>,
 }
 
@@ -81,7 +81,7 @@ impl ShardRef {
             stalls: Stalls::default(),
             offline: Offline::default(),
             look: Notify::new(),
-            surface: RefCell::default(),
+            tenants: Tenants::default(),
             polls: Cell::new(0),
         }))
     }
@@ -91,13 +91,9 @@ impl ShardRef {
         &self.0.broker
     }
 
-    /// What the surface keeps once per shard, made at first use.
-    ///
-    /// # Panics
-    /// If it is asked for as another type than it was made.
-    pub fn surface<T: 'static>(&self, make: impl FnOnce() -> Rc<T>) -> Rc<T> {
-        let kept = self.0.surface.borrow_mut().get_or_insert_with(|| make()).clone();
-        kept.downcast().expect("one surface per node")
+    /// What lives on this shard beside its partitions.
+    pub(crate) fn tenants(&self) -> &Tenants {
+        &self.0.tenants
     }
 
     /// Which of the node's shards this is.
@@ -223,7 +219,7 @@ impl ShardRef {
 
     /// Runs `work` on the shard that owns `tp`; the slot for its answer is there before it crosses. `None` if that
     /// shard has ended.
-    pub(crate) async fn on_owner<T: Send + 'static>(
+    pub async fn on_owner<T: Send + 'static>(
         &self,
         shard: u16,
         work: impl FnOnce(ShardRef) -> LocalBoxFuture<'static, T> + Send + 'static,
@@ -458,6 +454,7 @@ impl ShardRef {
             stream.image_changed(self);
         }
         self.restate_refused();
+        self.0.tenants.roles_changed();
     }
 
     fn flushed(&self, result: FlushResult) {
@@ -528,6 +525,7 @@ impl ShardRef {
         stop: oneshot::Receiver<()>,
     ) -> bool {
         let shard = self.clone();
+        self.0.broker.connections().started(&self);
         let mut tasks = vec![tokio::task::spawn_local(reconcile::run(self.clone()))];
         tasks.push(tokio::task::spawn_local(isr::run(self.clone())));
         tasks.push(tokio::task::spawn_local(errands::run(self.clone())));
@@ -577,6 +575,7 @@ impl ShardRef {
             self.change(tp, change);
             partition.borrow_mut().flush();
         }
+        self.0.tenants.roles_changed();
         let all_flushed = async {
             while !self
                 .partitions()
@@ -606,6 +605,7 @@ impl ShardRef {
                 tracing::warn!(topic = partition.topic, partition = partition.tp.partition, %error, "a log was not closed cleanly");
             }
         }
+        self.0.tenants.leave();
         clean
     }
 }

@@ -45,6 +45,10 @@ pub struct NodeStatus {
     pub shards: u16,
     /// Partitions that it leads.
     pub leads: usize,
+    /// An operator empties it.
+    pub drained: bool,
+    /// Replicas that it has or is to have.
+    pub replicas: usize,
     /// An operator took its vote.
     pub vote_withheld: bool,
 }
@@ -150,6 +154,8 @@ fn node_status(node: pb::NodeStatusMessage) -> NodeStatus {
         last_seen_ms: node.last_seen_ms,
         shards: u16::try_from(node.shards).unwrap_or(u16::MAX),
         leads: node.leads as usize,
+        drained: node.drained,
+        replicas: node.replicas as usize,
         vote_withheld: node.vote_withheld,
     }
 }

@@ -152,6 +152,7 @@ impl Term {
                 }
                 _ = members.tick() => {
                     self.members();
+                    self.settle_replicas();
                     members.reset_after(if self.settled() { MEMBERS_SETTLED } else { MEMBERS });
                 }
                 _ = balance_check.tick() => self.work.extend(balance.map(|balance| Work::BalanceLeaders(balance.percentage))),
@@ -162,6 +163,13 @@ impl Term {
             if let Work::Command(command) = work {
                 answer(command.reply, self.shared.not_controller());
             }
+        }
+    }
+
+    fn settle_replicas(&mut self) {
+        let (image, factor) = (self.shared.image(), self.shared.options.default_replication_factor());
+        if !metadata::plan::settle_replicas(&image, factor).records.is_empty() {
+            self.work.push(Work::SettleReplicas);
         }
     }
 

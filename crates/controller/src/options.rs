@@ -80,6 +80,16 @@ impl ControlOptions {
         }
     }
 
+    /// Replicas of a topic whose creator leaves the number open (`default.replication.factor`).
+    #[must_use]
+    pub fn default_replication_factor(&self) -> usize {
+        let given = self.defaults.get("default.replication.factor");
+        given
+            .and_then(|value| value.trim().parse().ok())
+            .filter(|factor| *factor > 0)
+            .unwrap_or(3)
+    }
+
     /// Voters without which no topic is created (DESIGN section 2).
     #[must_use]
     pub fn voters_needed(&self) -> usize {

@@ -93,6 +93,7 @@ pub(crate) fn plan(image: &Image, request: &Request, context: &Context<'_>) -> P
             },
             Err(error) => refused(error),
         },
+        Request::Drain(drain) => self::drain(image, drain),
         Request::WithholdVote(vote) => match plan::withhold_vote(image, NodeId(vote.node_id), vote.withheld) {
             Ok(plan) => Planned {
                 records: plan.records,
@@ -107,6 +108,25 @@ pub(crate) fn plan(image: &Image, request: &Request, context: &Context<'_>) -> P
         Request::Probe(_) | Request::Admit(_) | Request::ClusterStatus(_) | Request::Diagnose(_) => {
             invalid("not a command")
         }
+    }
+}
+
+fn drain(image: &Image, drain: &pb::DrainRequest) -> Planned {
+    let count = |number: usize| u32::try_from(number).unwrap_or(u32::MAX);
+    let target = |(node, replicas): (NodeId, usize)| pb::DrainTarget {
+        node_id: node.0,
+        replicas: count(replicas),
+    };
+    match plan::drain(image, NodeId(drain.node_id), drain.drained) {
+        Ok(plan) => Planned {
+            records: if drain.validate_only { Vec::new() } else { plan.records },
+            reply: Reply::Drain(pb::DrainReply {
+                leaders: count(plan.response.leaders),
+                targets: plan.response.targets.into_iter().map(target).collect(),
+                waiting: count(plan.response.waiting),
+            }),
+        },
+        Err(error) => refused(error),
     }
 }
 

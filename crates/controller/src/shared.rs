@@ -241,6 +241,7 @@ impl Shared {
             node.control = Some(envelope::address(&broker.control));
             node.registered = true;
             node.fenced = broker.fenced;
+            node.drained = image.drained.contains(&broker.node_id);
             node.shutting_down = broker.shutting_down;
             node.broker_epoch = broker.broker_epoch.0;
             node.shards = u32::from(broker.shards);
@@ -250,6 +251,11 @@ impl Shared {
         let mut partitions = 0;
         for (_, _, partition) in image.partitions() {
             partitions += 1;
+            for replica in &partition.replicas {
+                if let Some(node) = nodes.get_mut(replica) {
+                    node.replicas += 1;
+                }
+            }
             if let Some(node) = partition.leader.and_then(|leader| nodes.get_mut(&leader)) {
                 node.leads += 1;
             }

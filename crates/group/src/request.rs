@@ -1,5 +1,6 @@
 //! What members and operators ask of a group's coordinator, and what they are answered. The fields bear the protocol's
-//! names and meanings; what versions of the protocol differ in is resolved before it comes here.
+//! names and meanings; what versions of the protocol differ in is resolved before it comes here. Bytes are copies of their
+//! own: a member stays for days and must not hold the frame that its request came in.
 
 use bytes::Bytes;
 use std::collections::BTreeMap;

@@ -20,12 +20,10 @@ const fn at_least(min: i64) -> Kind {
 
 const THREADS: &str = "shards and pools take the place of thread pools";
 const CLEANER: &str = "logs are not compacted yet";
-const THROTTLE: &str = "replication is not throttled";
+const NO_MOVES: &str = "replicas are not moved between log directories";
 
 const WITHOUT_EFFECT: &[WithoutEffect] = &[
     without("background.threads", at_least(1), THREADS),
-    without("follower.replication.throttled.rate", at_least(0), THROTTLE),
-    without("leader.replication.throttled.rate", at_least(0), THROTTLE),
     without("log.cleaner.backoff.ms", at_least(0), CLEANER),
     without("log.cleaner.dedupe.buffer.size", at_least(0), CLEANER),
     without("log.cleaner.io.buffer.load.factor", Kind::Ratio, CLEANER),
@@ -35,7 +33,13 @@ const WITHOUT_EFFECT: &[WithoutEffect] = &[
     without("num.network.threads", at_least(1), THREADS),
     without("num.recovery.threads.per.data.dir", at_least(1), THREADS),
     without("num.replica.fetchers", at_least(1), THREADS),
-    without("replica.alter.log.dirs.io.max.bytes.per.second", at_least(0), THROTTLE),
+    without("replica.alter.log.dirs.io.max.bytes.per.second", at_least(0), NO_MOVES),
+];
+
+/// Those that have an effect and set no default of topics (KIP-73).
+const RATES: [&str; 2] = [
+    "follower.replication.throttled.rate",
+    "leader.replication.throttled.rate",
 ];
 
 /// What values the dynamic broker config takes; `None`: it cannot be altered while brokers run.
@@ -44,6 +48,7 @@ pub fn kind(name: &str) -> Option<Kind> {
     let other = || WITHOUT_EFFECT.iter().find(|config| config.name == name);
     find_synonym(name)
         .map(|definition| definition.kind)
+        .or_else(|| RATES.contains(&name).then_some(at_least(0)))
         .or_else(|| other().map(|config| config.kind))
 }
 

@@ -139,6 +139,11 @@ fn to_arm(record: &Record) -> Arm {
             name: name.clone(),
             value: value.clone(),
         }),
+        Record::NodeDrained { node_id, drained } => Arm::NodeDrained(pb::NodeDrained {
+            node_id: node_id.0,
+            drained: *drained,
+        }),
+        Record::TopicRaised { id } => Arm::TopicRaised(pb::TopicRaised { id: uuid(id.0) }),
         Record::NextProducerId { next } => Arm::NextProducerId(pb::NextProducerId { next: *next }),
     }
 }
@@ -193,6 +198,13 @@ fn from_arm(arm: Arm) -> Result<Record, CodecError> {
             node_id: m.node_id.map(NodeId),
             name: m.name,
             value: m.value,
+        },
+        Arm::NodeDrained(m) => Record::NodeDrained {
+            node_id: NodeId(m.node_id),
+            drained: m.drained,
+        },
+        Arm::TopicRaised(m) => Record::TopicRaised {
+            id: TopicId(parse_uuid(&m.id, "topic id")?),
         },
         Arm::NextProducerId(m) => Record::NextProducerId { next: m.next },
     })

@@ -4,7 +4,7 @@ mod snapshot;
 use crate::topic_config;
 use crate::{BrokerRegistration, Member, PartitionImage, TopicImage};
 pub use apply::ApplyError;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use types::{BrokerEpoch, LogIndex, NodeId, RaftId, TopicId, TopicPartition};
 
@@ -18,6 +18,8 @@ pub struct Image {
     /// Finalized `metadata.version`; 0 before the cluster is founded.
     pub metadata_version: u16,
     pub brokers: BTreeMap<NodeId, Arc<BrokerRegistration>>,
+    /// Nodes that an operator empties: they get no new replica and lead what others cannot.
+    pub drained: BTreeSet<NodeId>,
     pub topics: BTreeMap<TopicId, Arc<TopicImage>>,
     pub names: BTreeMap<String, TopicId>,
     /// Dynamic broker configs; `None` is the default of all brokers.
@@ -34,6 +36,7 @@ impl Default for Image {
             cluster_id: None,
             metadata_version: 0,
             brokers: BTreeMap::new(),
+            drained: BTreeSet::new(),
             topics: BTreeMap::new(),
             names: BTreeMap::new(),
             broker_configs: BTreeMap::new(),

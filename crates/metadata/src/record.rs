@@ -61,6 +61,15 @@ pub enum Record {
         name: String,
         value: Option<String>,
     },
+    /// An operator empties the node, or does not want that any more.
+    NodeDrained {
+        node_id: NodeId,
+        drained: bool,
+    },
+    /// A topic that was created short is no longer.
+    TopicRaised {
+        id: TopicId,
+    },
     /// Only raises.
     NextProducerId {
         next: i64,

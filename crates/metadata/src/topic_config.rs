@@ -37,6 +37,8 @@ pub enum Effect {
     Log,
     /// The produce path of each broker.
     Produce,
+    /// The replica streams of leaders.
+    Replication,
     /// Nobody, and why. It is accepted and stored, with a warning.
     None(&'static str),
 }

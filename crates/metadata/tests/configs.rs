@@ -554,6 +554,7 @@ fn every_config_is_documented_as_it_is() {
             Effect::Cluster => "cluster".to_owned(),
             Effect::Log => "log".to_owned(),
             Effect::Produce => "produce".to_owned(),
+            Effect::Replication => "replica streams of leaders".to_owned(),
             Effect::None(why) => format!("none: {why}"),
         };
         let row = format!(

@@ -5,6 +5,7 @@ mod consume;
 mod control_client;
 mod demo;
 mod json_record;
+mod node;
 mod produce;
 mod quorum;
 mod start;
@@ -73,8 +74,8 @@ enum Command {
     Quorum(quorum::Quorum),
     /// Say why a partition or a node is as it is, with the evidence, and what to do
     Why(why::Why),
-    /// Look at the nodes
-    Node(cluster::NodeCommand),
+    /// Look at the nodes, empty one, or remove it
+    Node(node::NodeCommand),
 }
 
 impl Cli {

@@ -258,6 +258,7 @@ impl Node {
         let connections = Arc::new(KafkaConnections {
             api,
             control: self.control.clone(),
+            groups: self.settings.groups,
         });
         let broker = Broker::start(self.host.clone(), options, self.control.clone(), connections)
             .await

@@ -54,6 +54,21 @@ impl Client {
         version: i16,
         request: &RequestKind,
     ) -> anyhow::Result<ResponseKind> {
+        self.call_within(ANSWER, node, key, version, request).await
+    }
+
+    /// [`Client::call`] for what may take longer.
+    ///
+    /// # Errors
+    /// As it.
+    pub async fn call_within(
+        &mut self,
+        limit: Duration,
+        node: usize,
+        key: ApiKey,
+        version: i16,
+        request: &RequestKind,
+    ) -> anyhow::Result<ResponseKind> {
         // The connection goes back only after a whole exchange.
         let connection = self.connections.remove(&node);
         self.correlation += 1;
@@ -73,7 +88,7 @@ impl Client {
                 .ok_or_else(|| anyhow::anyhow!("closed"))?;
             anyhow::Ok((stream, reader, answer))
         };
-        let (stream, reader, answer) = tokio::time::timeout(ANSWER, exchange).await??;
+        let (stream, reader, answer) = tokio::time::timeout(limit, exchange).await??;
         let (_, response) = wire::client::decode_response(key, version, answer)?;
         self.connections.insert(node, (stream, reader));
         Ok(response)

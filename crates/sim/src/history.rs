@@ -1,3 +1,4 @@
+use crate::groups::GroupHistory;
 use std::collections::BTreeMap;
 
 /// What clients saw: which values were acknowledged where, and which values were read where.
@@ -8,6 +9,7 @@ pub struct History {
     pub read: BTreeMap<i32, BTreeMap<i64, u64>>,
     /// Values whose producer never got an answer: they may be there or not.
     pub unknown: u64,
+    pub groups: GroupHistory,
     pub problems: Vec<String>,
 }
 

@@ -1,12 +1,13 @@
 //! Seeded simulation of a whole cluster: production code from the Kafka frame to the log, on a simulated network
 //! (turmoil), clock and disk, in one thread. The same seed gives the same trace.
 //!
-//! Covered: founding, registration, elections, replication, flush, recovery, the Kafka protocol. *Not* covered, because
+//! Covered: founding, registration, elections, replication, flush, recovery, consumer groups, the Kafka protocol. *Not* covered, because
 //! they are replaced: threads, sendfile, RocksDB, tonic.
 
 mod check;
 mod client;
 mod faults;
+mod groups;
 mod history;
 mod reassign;
 mod run;

@@ -3,7 +3,7 @@ use crate::faults::{Fault, LOG_DIRS, RESERVE_BYTES, Schedule};
 use crate::history::History;
 use crate::sim_host::SimHost;
 use crate::trace::Trace;
-use crate::{check, reassign, workload};
+use crate::{check, groups, reassign, workload};
 use host::sim_disk::{Failing, SimDisk};
 use host::{Disk, HostRef, OpenMode};
 use ottla::Node;
@@ -46,6 +46,9 @@ pub struct Outcome {
     pub trace: String,
     pub acknowledged: usize,
     pub unknown: u64,
+    /// Commits of the group's members that were acknowledged, and times that one had its assignment.
+    pub commits: u64,
+    pub rebalances: u64,
     pub faults: usize,
 }
 
@@ -65,10 +68,12 @@ impl Outcome {
     #[must_use]
     pub fn summary(&self, seed: u64) -> String {
         format!(
-            "seed {seed}: {} faults, {} records acknowledged, {} of unknown fate, {} problems, trace {:016x}",
+            "seed {seed}: {} faults, {} records acknowledged, {} of unknown fate, {} commits, {} assignments, {} problems, trace {:016x}",
             self.faults,
             self.acknowledged,
             self.unknown,
+            self.commits,
+            self.rebalances,
             self.problems.len(),
             fnv(self.trace.as_bytes())
         )
@@ -112,6 +117,9 @@ fn settings(node: usize) -> Result<Settings, ottla::settings::SettingsError> {
         format!("metadata.log.dir=/{host}/raft"),
         format!("join={}", join.join(",")),
         "num.shards=1".to_owned(),
+        "offsets.topic.num.partitions=2".to_owned(),
+        "group.min.session.timeout.ms=1000".to_owned(),
+        "group.initial.rebalance.delay.ms=300".to_owned(),
         // Leaders go back to where they should be between any two faults.
         "leader.imbalance.check.interval.seconds=3".to_owned(),
     ];
@@ -202,6 +210,13 @@ pub fn run(plan: &Plan) -> Outcome {
         workload::consume(client, mix(seed, 101, 0), seen, until).await;
         Ok(())
     });
+    for number in groups::members() {
+        let (client, history) = (Client::new(names.clone(), KAFKA_PORT), history.clone());
+        sim.client(format!("g{number}"), async move {
+            groups::member(client, mix(seed, 106, number), number, history, until).await;
+            Ok(())
+        });
+    }
     let client = Client::new(names.clone(), KAFKA_PORT);
     sim.client("m0", async move {
         reassign::move_about(client, mix(seed, 105, 0), until).await;
@@ -231,6 +246,9 @@ pub fn run(plan: &Plan) -> Outcome {
             least
         };
         *found.borrow_mut() = Some(workload::read_all(&mut client, mix(seed, 102, 0), &least).await);
+        if let Err(error) = groups::read_back(&mut client, &seen).await {
+            seen.borrow_mut().problems.push(format!("{error:#}"));
+        }
         Ok(())
     });
 
@@ -291,6 +309,8 @@ pub fn run(plan: &Plan) -> Outcome {
         trace: trace.text(),
         acknowledged: history.acknowledged_count(),
         unknown: history.unknown,
+        commits: history.groups.commits,
+        rebalances: history.groups.rebalances,
         faults: schedule.0.len(),
     }
 }

@@ -19,12 +19,14 @@ const EFFECTS: [&str; 5] = [
 fn seeds_find_nothing() {
     let mut failures = Vec::new();
     let mut seen = std::collections::BTreeSet::new();
-    let mut moved = 0;
+    let (mut moved, mut commits, mut rebalances) = (0, 0, 0);
     for seed in (1..=SEEDS).chain([WITH_A_STALL]) {
         let outcome = run(&Plan::new(seed, 15));
         println!("{}", outcome.summary(seed));
         seen.extend(EFFECTS.into_iter().filter(|effect| outcome.trace.contains(effect)));
         moved += outcome.trace.matches("deleting a replica").count();
+        commits += outcome.commits;
+        rebalances += outcome.rebalances;
         if outcome.acknowledged < 100 {
             failures.push(format!(
                 "seed {seed}: only {} records were acknowledged: the run proves nothing",
@@ -36,6 +38,10 @@ fn seeds_find_nothing() {
     let missing: Vec<_> = EFFECTS.iter().filter(|effect| !seen.contains(*effect)).collect();
     assert!(missing.is_empty(), "the faults do not show it: {missing:?}");
     assert!(moved > 20, "only {moved} replicas were moved away");
+    assert!(
+        commits > 100 * SEEDS && rebalances > 5 * SEEDS,
+        "only {commits} commits and {rebalances} assignments: that proves nothing of groups"
+    );
     assert!(
         failures.is_empty(),
         "replay with `make sim SEED=n`:\n{}",

@@ -109,6 +109,8 @@ pub const CREATE_PARTITIONS_MAX: usize = 10_000;
 pub const ADMIN_RESOURCES_MAX: usize = 10_000;
 /// Leaderships that the controller gives back to preferred leaders at a time, as in Kafka.
 pub const LEADER_ELECTIONS_MAX: usize = 1_000;
+/// Partitions whose replicas the controller moves by itself at a time.
+pub const REPLICA_MOVES_MAX: usize = 50;
 /// Bytes of a config's value, as in Kafka's controller.
 pub const CONFIG_VALUE_MAX: usize = 32_767;
 /// Damaged replicas that a starting broker names one by one; with more, the whole directory counts as damaged.
@@ -157,6 +159,18 @@ pub const FILE_HANDLES_BESIDE: u64 = 500;
 pub const FILE_HANDLES_KEPT: u64 = 64;
 /// Members of one group (`group.max.size`).
 pub const GROUP_SIZE_MAX: usize = 10_000;
+/// Protocols that one member of a group supports.
+pub const GROUP_PROTOCOLS_MAX: usize = 100;
+/// Bytes of a static member's name, as Kafka's clients check them.
+pub const GROUP_INSTANCE_ID_BYTES_MAX: usize = 249;
+/// Bytes that the members of one group take: they go out in one answer to its leader.
+pub const GROUP_BYTES_MAX: usize = 32 * 1024 * 1024;
+/// Bytes that groups and committed offsets take per shard. Above it nobody new joins and no new offsets are taken.
+pub const COORDINATOR_BYTES_MAX: usize = 256 * 1024 * 1024;
+/// Bytes of the client id that a member id begins with.
+pub const MEMBER_ID_PREFIX_BYTES_MAX: usize = 1_024;
+/// Records in one batch of tombstones.
+pub const TOMBSTONES_PER_BATCH: usize = 1_000;
 /// Bytes of what a member says about why it joins or leaves.
 pub const GROUP_REASON_MAX: usize = 256;
 /// Groups of one request about many that their coordinators are asked about at the same time.

@@ -19,6 +19,7 @@ pub const FLOORS: &[(&str, u8, &[&str])] = &[
     ("raft", 2, &[]),
     ("broker", 3, &["controller"]),
     ("controller", 3, &[]),
+    ("coordinator", 3, &["broker"]),
     ("api", 4, &[]),
     ("admin", 4, &[]),
     ("ottla", 5, &[]),

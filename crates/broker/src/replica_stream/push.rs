@@ -5,11 +5,13 @@ use super::protocol::{Entry, Frame};
 use super::transport::{FrameSink, StreamError};
 use crate::partition::Partition;
 use crate::shard::ShardRef;
+use crate::throttle::Allowance;
 use bytes::Bytes;
 use logstore::{LogError, LogSlice};
 use records::{BatchHeader, split_batches};
 use replica::{EntryHeader, digest};
 use std::rc::Rc;
+use std::time::Duration;
 use types::{ErrorCode, TopicPartition};
 
 /// Records of one frame; several frames are in flight.
@@ -19,30 +21,38 @@ const FRAME_ENTRIES: usize = 1_000;
 
 pub(super) async fn run(shard: &ShardRef, out: &Rc<StreamOut>, mut sink: FrameSink) -> Result<(), StreamError> {
     let keep_alive = shard.timings().stream_keep_alive;
+    let now = || shard.links().host.now();
+    let mut sent = now();
     loop {
         let answers = std::mem::take(&mut *out.answers.borrow_mut());
         if !answers.is_empty() {
             send(shard, &mut sink, &Frame::Answers(answers)).await?;
+            sent = now();
         }
-        let entries = gather(shard, out).await?;
+        let (entries, throttled) = gather(shard, out).await?;
         if !entries.is_empty() {
             send(shard, &mut sink, &Frame::Data(entries)).await?;
+            sent = now();
             continue;
         }
         if !out.answers.borrow().is_empty() {
             continue;
         }
-        if tokio::time::timeout(keep_alive, out.wake.notified()).await.is_err() {
+        let idle = keep_alive.saturating_sub(now().since(sent));
+        let wait = throttled.map_or(idle, |wait| wait.min(idle));
+        if tokio::time::timeout(wait, out.wake.notified()).await.is_err() && wait == idle {
             send(shard, &mut sink, &Frame::KeepAlive).await?;
+            sent = now();
         }
     }
 }
 
-/// One frame's worth of what is new. What does not fit stays marked; a full window waits for acknowledgements.
-async fn gather(shard: &ShardRef, out: &Rc<StreamOut>) -> Result<Vec<Entry>, StreamError> {
+/// One frame's worth of what is new. What does not fit stays marked; a full window waits for acknowledgements, and what is
+/// throttled for the time that is given.
+async fn gather(shard: &ShardRef, out: &Rc<StreamOut>) -> Result<(Vec<Entry>, Option<Duration>), StreamError> {
     let mut entries = Vec::new();
     let mut bytes = 0;
-    let mut again = Vec::new();
+    let (mut again, mut throttled) = (Vec::new(), None::<Duration>);
     while entries.len() < FRAME_ENTRIES && bytes < FRAME_BYTES {
         let Some(tp) = out.marked.borrow_mut().pop_first() else {
             break;
@@ -60,17 +70,26 @@ async fn gather(shard: &ShardRef, out: &Rc<StreamOut>) -> Result<Vec<Entry>, Str
                 again.push(tp);
                 break;
             }
+            Sent::Throttled(wait) => {
+                again.push(tp);
+                throttled = Some(throttled.map_or(wait, |least| least.min(wait)));
+            }
             Sent::Nothing => {}
         }
     }
     // Not woken: the loop comes back by itself, or acknowledgements wake it.
     out.marked.borrow_mut().extend(again);
-    Ok(entries)
+    Ok((entries, throttled))
 }
 
 enum Sent {
-    Entry { entry: Entry, more: bool },
+    Entry {
+        entry: Entry,
+        more: bool,
+    },
     NoRoom,
+    /// Nothing for so long.
+    Throttled(Duration),
     Nothing,
 }
 
@@ -86,7 +105,21 @@ async fn entry(shard: &ShardRef, out: &StreamOut, tp: TopicPartition, room: usiz
         out.close_feed(tp);
         return Ok(Sent::Nothing);
     }
-    let read = partition.borrow().read_for_follower(next, room.max(1));
+    // A replica that is in sync is never throttled: it would hold the high watermark back.
+    let lacking = !partition.borrow().view.isr.contains(&out.node);
+    let (image, me, now) = (shard.image(), shard.links().node_id, shard.links().host.now());
+    let throttle = shard.broker().throttle();
+    let allowance = if lacking && next < partition.borrow().bounds().log_end {
+        throttle.allowance(&image, tp, me, out.node, now)
+    } else {
+        Allowance::Unlimited
+    };
+    let allowed = match allowance {
+        Allowance::Unlimited => room,
+        Allowance::Bytes(bytes) => room.min(bytes),
+        Allowance::Wait(wait) => return Ok(Sent::Throttled(wait)),
+    };
+    let read = partition.borrow().read_for_follower(next, allowed.max(1));
     let slice = match read {
         Ok(slice) => slice,
         // ◆ Other partitions' records go on. The follower waits for a leader that has it whole.
@@ -156,6 +189,9 @@ async fn entry(shard: &ShardRef, out: &StreamOut, tp: TopicPartition, room: usiz
     feed.previous_epoch = last.leader_epoch;
     feed.in_flight.push_back((feed.next, entry.records.len()));
     out.sent(entry.records.len());
+    if allowance != Allowance::Unlimited {
+        throttle.sent(&image, tp, me, out.node, entry.records.len());
+    }
     shard.links().stats.replicated_out_bytes.add(entry.records.len() as u64);
     let more = feed.next < bounds.log_end;
     Ok(Sent::Entry { entry, more })

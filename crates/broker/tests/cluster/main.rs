@@ -13,6 +13,7 @@ mod secret;
 mod stalls;
 mod strictness;
 mod support;
+mod throttle;
 
 /// By the name that the unit tests, which share `support`, can give it too.
 use broker as subject;

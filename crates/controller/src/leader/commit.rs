@@ -26,6 +26,8 @@ pub(super) enum Work {
     RemoveMember(RaftId),
     /// Partitions go back to their preferred leaders; so much per cent of a broker's may be elsewhere.
     BalanceLeaders(u32),
+    /// Replicas leave nodes that are being emptied, and short topics are raised.
+    SettleReplicas,
 }
 
 /// Planned, and waiting for the commit.
@@ -134,6 +136,17 @@ impl Term {
                 }
                 (plan.records, None)
             }
+            Work::SettleReplicas => {
+                let factor = self.shared.options.default_replication_factor();
+                let plan = metadata::plan::settle_replicas(image, factor);
+                if plan.response > 0 {
+                    tracing::info!(
+                        partitions = plan.response,
+                        "moving replicas off emptied nodes, or raising short topics"
+                    );
+                }
+                (plan.records, None)
+            }
             Work::RemoveMember(id) => match metadata::plan::remove_member(image, *id) {
                 Ok(plan) => (plan.records, None),
                 Err(error) => nothing(error),
@@ -153,7 +166,7 @@ impl Term {
                 answer(command.reply, reply);
             }
             Work::Fence { node, .. } | Work::Unfence { node, .. } => self.event(Event::Undecided { node }),
-            Work::RemoveMember(_) | Work::BalanceLeaders(_) => {}
+            Work::RemoveMember(_) | Work::BalanceLeaders(_) | Work::SettleReplicas => {}
         }
     }
 }

@@ -120,6 +120,7 @@ impl Image {
                 self.brokers
                     .remove(node_id)
                     .ok_or(ApplyError::UnknownBroker(*node_id))?;
+                self.drained.remove(node_id);
             }
             Record::Topic {
                 id,
@@ -163,6 +164,16 @@ impl Image {
                 if configs.is_empty() {
                     self.broker_configs.remove(node_id);
                 }
+            }
+            Record::NodeDrained { node_id, drained: true } => {
+                self.drained.insert(*node_id);
+            }
+            Record::NodeDrained { node_id, .. } => {
+                self.drained.remove(node_id);
+            }
+            Record::TopicRaised { id } => {
+                let topic = self.topics.get_mut(id).ok_or(ApplyError::UnknownTopic(*id))?;
+                Arc::make_mut(topic).created_short = false;
             }
             Record::NextProducerId { next } => {
                 if *next < self.next_producer_id {

@@ -28,6 +28,10 @@ impl Image {
                 .values()
                 .map(|broker| Record::Broker(Box::new((**broker).clone()))),
         );
+        records.extend(self.drained.iter().map(|node_id| Record::NodeDrained {
+            node_id: *node_id,
+            drained: true,
+        }));
         for (node_id, configs) in &self.broker_configs {
             records.extend(configs.iter().map(|(name, value)| Record::BrokerConfig {
                 node_id: *node_id,

@@ -26,7 +26,7 @@ pub fn balance_leaders(image: &Image, imbalance_percentage: u32) -> Plan<usize> 
     for (tp, topic, partition) in image.partitions() {
         let preferred = partition.replicas.first().copied();
         let wanted = preferred.and_then(|node| balance.get(&node)).is_some_and(imbalanced);
-        let able = |node: NodeId| partition.isr.contains(&node) && candidates.may_lead(partition, node);
+        let able = |node: NodeId| partition.isr.contains(&node) && candidates.may_be_preferred(partition, node);
         if !wanted || partition.leader == preferred || !preferred.is_some_and(able) {
             continue;
         }

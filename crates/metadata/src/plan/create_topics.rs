@@ -172,8 +172,8 @@ impl<'a> Creation<'a> {
         let wanted = usize::try_from(default("default.replication.factor", 3)).unwrap_or(usize::MAX);
         let (factor, short) = match new.replication_factor {
             -1 => (
-                wanted.min(self.image.brokers.len()).max(1),
-                self.image.brokers.len() < wanted,
+                wanted.min(self.placement.brokers()).max(1),
+                self.placement.brokers() < wanted,
             ),
             factor if factor > 0 => (usize::from(factor.unsigned_abs()), false),
             _ => {

@@ -21,7 +21,8 @@ struct Rack {
 impl Placement {
     pub(crate) fn new(image: &Image, random: u64) -> Self {
         let mut racks: BTreeMap<Option<&str>, Rack> = BTreeMap::new();
-        for (node, broker) in &image.brokers {
+        let placeable = |(node, _): &(&NodeId, _)| !image.drained.contains(node);
+        for (node, broker) in image.brokers.iter().filter(placeable) {
             let rack = racks.entry(broker.rack.as_deref()).or_insert_with(|| Rack {
                 able: Vec::new(),
                 unable: Vec::new(),
@@ -36,7 +37,7 @@ impl Placement {
         Self {
             racks: racks.into_values().collect(),
             start,
-            brokers: image.brokers.len(),
+            brokers: image.brokers.iter().filter(placeable).count(),
         }
     }
 
@@ -58,6 +59,11 @@ impl Placement {
             return refuse("All brokers are currently fenced.".into());
         }
         Ok(())
+    }
+
+    /// How many brokers there are that take new replicas.
+    pub(crate) fn brokers(&self) -> usize {
+        self.brokers
     }
 
     /// The replicas of one partition; [`Self::check`] must have passed.

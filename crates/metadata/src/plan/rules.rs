@@ -47,6 +47,11 @@ impl<'a> Candidates<'a> {
         self.can(partition, node, self.image.may_lead(node))
     }
 
+    /// A node that is being emptied leads only what nobody else can.
+    pub(crate) fn may_be_preferred(self, partition: &PartitionImage, node: NodeId) -> bool {
+        self.may_lead(partition, node) && !self.image.drained.contains(&node)
+    }
+
     /// One that is shutting down goes on leading where nobody else can.
     fn may_stay(self, partition: &PartitionImage, node: NodeId) -> bool {
         self.can(partition, node, self.image.alive(node))
@@ -139,7 +144,8 @@ impl Rules {
             return;
         }
         let replicas = partition.replicas.iter().copied();
-        let able: Vec<NodeId> = replicas.filter(|node| candidates.may_lead(partition, *node)).collect();
+        let mut able: Vec<NodeId> = replicas.filter(|node| candidates.may_lead(partition, *node)).collect();
+        able.sort_by_key(|node| candidates.image.drained.contains(node));
         let first = |list: &[NodeId]| able.iter().copied().find(|node| list.contains(node));
         let last_known = if partition.isr.is_empty() && partition.elr.is_empty() {
             first(&partition.last_known_elr)
@@ -172,7 +178,8 @@ impl Rules {
     /// leaves a leader that may go on alone.
     pub(crate) fn elect_preferred(self, partition: &mut PartitionImage, candidates: Candidates<'_>) {
         let preferred = partition.replicas.first().copied();
-        match preferred.filter(|node| partition.isr.contains(node) && candidates.may_lead(partition, *node)) {
+        let able = |node: &NodeId| partition.isr.contains(node) && candidates.may_be_preferred(partition, *node);
+        match preferred.filter(able) {
             Some(preferred) => lead(partition, Some(preferred)),
             None => self.elect(partition, candidates),
         }

@@ -7,7 +7,6 @@ const BATCH_BYTES_MAX: i32 = types::limits::BATCH_BYTES_MAX as i32;
 
 const COMPACTION: Effect = Effect::None("logs are not compacted yet");
 const TIERED: Effect = Effect::None("there is no tiered storage");
-const THROTTLE: Effect = Effect::None("replication is not throttled");
 
 /// Every topic config, by name. `min.insync.replicas=2` and `flush.messages=1` are Ottla's own defaults, the
 /// others are Kafka's.
@@ -89,7 +88,7 @@ pub const TABLE: &[Definition] = &[
         synonym: None,
         kind: Kind::ThrottledReplicas,
         default: "",
-        effect: THROTTLE,
+        effect: Effect::Replication,
         doc: "Replicas whose replication is throttled on the follower.",
     },
     Definition {
@@ -105,7 +104,7 @@ pub const TABLE: &[Definition] = &[
         synonym: None,
         kind: Kind::ThrottledReplicas,
         default: "",
-        effect: THROTTLE,
+        effect: Effect::Replication,
         doc: "Replicas whose replication is throttled on the leader.",
     },
     Definition {

@@ -27,21 +27,6 @@ enum ClusterAction {
     },
 }
 
-#[derive(Debug, Args)]
-pub struct NodeCommand {
-    #[command(subcommand)]
-    action: NodeAction,
-    #[command(flatten)]
-    common: Common,
-}
-
-#[derive(Debug, Subcommand)]
-enum NodeAction {
-    /// List the nodes
-    #[command(after_help = "Example: ottla node list")]
-    List,
-}
-
 impl ClusterCommand {
     pub async fn run(self) -> anyhow::Result<ExitCode> {
         let mut client = ControlClient::new(&self.common)?;
@@ -56,18 +41,6 @@ impl ClusterCommand {
             }
             ClusterAction::RollCheck { node } => why::roll_check(&mut client, self.common.format, node).await,
         }
-    }
-}
-
-impl NodeCommand {
-    pub async fn run(self) -> anyhow::Result<()> {
-        let NodeAction::List = self.action;
-        let status = ControlClient::new(&self.common)?.status().await?;
-        match self.common.format {
-            Format::Json => println!("{}", serde_json::to_string_pretty(&to_json(&status)["nodes"])?),
-            Format::Text => print!("{}", nodes(&status)),
-        }
-        Ok(())
     }
 }
 
@@ -116,19 +89,24 @@ fn sentence(status: &ClusterStatus) -> String {
     )
 }
 
-fn nodes(status: &ClusterStatus) -> String {
+pub(super) fn node_table(status: &ClusterStatus) -> String {
     let rows: Vec<Vec<String>> = status
         .nodes
         .iter()
         .map(|node| {
             vec![
                 node.node_id.to_string(),
-                state(node).to_owned(),
+                if node.drained {
+                    format!("{}, drained", state(node))
+                } else {
+                    state(node).to_owned()
+                },
                 node.kafka.to_string(),
                 node.rack.clone().unwrap_or_default(),
                 node.raft_role.name().to_owned(),
                 node.raft_id.to_string(),
                 node.leads.to_string(),
+                node.replicas.to_string(),
                 node.broker_epoch.to_string(),
             ]
         })
@@ -142,6 +120,7 @@ fn nodes(status: &ClusterStatus) -> String {
             "RAFT",
             "RAFT ID",
             "LEADS",
+            "REPLICAS",
             "BROKER EPOCH",
         ],
         &rows,
@@ -154,7 +133,7 @@ fn print(status: &ClusterStatus) {
         "Cluster {}, term {}, metadata index {}\n",
         status.cluster_id, status.term, status.metadata_index
     );
-    print!("{}", nodes(status));
+    print!("{}", node_table(status));
     if status.problems.is_empty() {
         return;
     }
@@ -181,6 +160,11 @@ fn print(status: &ClusterStatus) {
     );
 }
 
+/// The nodes alone.
+pub(super) fn nodes_json(status: &ClusterStatus) -> Value {
+    to_json(status)["nodes"].take()
+}
+
 fn to_json(status: &ClusterStatus) -> Value {
     let numbers = |nodes: &[types::NodeId]| nodes.iter().map(|node| node.0).collect::<Vec<_>>();
     json!({
@@ -195,7 +179,7 @@ fn to_json(status: &ClusterStatus) -> Value {
         "nodes": status.nodes.iter().map(|node| json!({
             "node_id": node.node_id.0, "state": state(node), "kafka": node.kafka.to_string(), "control": node.control.to_string(),
             "replica": node.replica.to_string(), "rack": node.rack, "raft_role": node.raft_role.name(), "raft_id": node.raft_id.0,
-            "fenced": node.fenced, "leads": node.leads, "broker_epoch": node.broker_epoch.0, "shards": node.shards,
+            "fenced": node.fenced, "leads": node.leads, "replicas": node.replicas, "drained": node.drained, "broker_epoch": node.broker_epoch.0, "shards": node.shards,
             "last_seen_ms": node.last_seen_ms,
         })).collect::<Vec<_>>(),
         "problems": status.problems.iter().map(|problem| json!({
