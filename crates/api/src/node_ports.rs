@@ -8,7 +8,7 @@ use crate::{Api, Services};
 use broker::{AppendError, Broker, ConnectionFactory, LogDirDescription, ShardRef};
 use bytes::Bytes;
 use controller::{ClusterStatus, ControlHandle};
-use coordinator::{Coordinators, Groups};
+use coordinator::{Coordinators, GroupMetrics, Groups};
 use futures::future::LocalBoxFuture;
 use group::GroupConfig;
 use host::Incoming;
@@ -26,6 +26,7 @@ pub struct KafkaConnections {
     pub api: Arc<Api>,
     pub control: ControlHandle,
     pub groups: GroupConfig,
+    pub group_metrics: Arc<GroupMetrics>,
 }
 
 impl ConnectionFactory for KafkaConnections {
@@ -50,7 +51,7 @@ impl ConnectionFactory for KafkaConnections {
     }
 
     fn started(&self, shard: &ShardRef) {
-        Coordinators::start(shard, self.groups);
+        Coordinators::start(shard, self.groups, &self.group_metrics);
     }
 }
 
@@ -58,7 +59,9 @@ async fn look_for_silence(services: Weak<Services>, mut image: watch::Receiver<A
     loop {
         let newest = image.borrow_and_update().clone();
         let Some(services) = services.upgrade() else { return };
-        services.silence.look(&newest, services.node_id);
+        services
+            .silence
+            .look(&newest, services.node_id, tokio::time::Instant::now());
         drop(services);
         if image.changed().await.is_err() {
             return;
