@@ -19,14 +19,14 @@ import time
 from confluent_kafka import Producer
 
 from cluster import Cluster, create_topic
-from rawkafka import batch, fetch, metadata, produce, varint
+from rawkafka import batch, fetch, find_coordinator, join, metadata, produce, varint
 
 SECONDS = float(os.environ.get("SECONDS", "10"))
 CONNECTIONS = int(os.environ.get("CONNECTIONS", "10000"))
 RATE = 200
 # What a node may hold beyond what it held before: the budgets of crates/types/src/limits.rs (requests 256 + 64 MiB, fetched
-# 256 MiB, unread answers 64 MiB), two zstd windows of 128 MiB on each shard's pool, and read buffers of its connections.
-RSS_MAX_MIB = 256 + 64 + 256 + 64 + 2 * 128 + 16_000 * 16 // 1024 + 100
+# 256 MiB, unread answers 64 MiB; groups 256 MiB a shard), two zstd windows of 128 MiB on each shard's pool, and read buffers of its connections.
+RSS_MAX_MIB = 256 + 64 + 256 + 64 + 2 * 256 + 2 * 128 + 16_000 * 16 // 1024 + 100
 
 
 def bomb(mebibytes):
@@ -186,7 +186,34 @@ def churn(ports, stop):
                 pass
 
 
-ATTACKS = [noise, flipped_bits, huge_lengths, one_byte_a_second, bombs, many_batches, pipelining, unread_fetches, connections, churn]
+def joining(ports, stop):
+    """Joins groups without end: new groups, large metadata, and ids that are never used."""
+    rng = random.Random(5)
+    coordinators = [connect(port) for port in ports]
+    metadata_bytes = rng.randbytes(100_000)
+    while not stop.is_set():
+        for index, s in enumerate(coordinators):
+            group, size = f"flood-{rng.randrange(1_000_000)}", rng.choice([10, 1_000, 100_000])
+            try:
+                s.sendall(join(group, "", metadata_bytes[:size], version=5))
+                s.recv(65536)
+            except OSError:
+                coordinators[index] = connect(ports[index])
+
+
+def silent_members(ports, stop):
+    """Two hundred members of one group that join and never ask for their assignment."""
+    sockets = []
+    while not stop.is_set():
+        for port in ports:
+            while sum(s.getpeername()[1] == port for s in sockets) < 200:
+                s = connect(port)
+                s.sendall(join("silent", "", b"\0\0\0\0\0\0", version=3))
+                sockets.append(s)
+        stop.wait(1)
+
+
+ATTACKS = [joining, silent_members, noise, flipped_bits, huge_lengths, one_byte_a_second, bombs, many_batches, pipelining, unread_fetches, connections, churn]
 
 
 def attacker(attack, ports, stop):
@@ -258,6 +285,7 @@ def main():
         cluster.start()
         for topic in ("victim", "target", "full"):
             create_topic(cluster, topic, 3)
+        send(cluster.ports[0], find_coordinator("any"), answer=True)
         filler = Producer({"bootstrap.servers": cluster.bootstrap, "acks": "all"})
         for index in range(60):
             filler.produce("full", random.randbytes(900_000), partition=index % 3)

@@ -30,6 +30,18 @@ def fetch(topic, partitions, max_bytes):
     return request(1, 4, body)
 
 
+def find_coordinator(group):
+    return request(10, 0, string(group))
+
+
+def join(group, member, metadata_bytes, version, session_ms=10_000):
+    """Versions 1 to 5; from 4 on a new member is told its id, before it waits until the rebalance is over."""
+    body = string(group) + struct.pack(">ii", session_ms, 60_000) + string(member)
+    body += struct.pack(">h", -1) if version == 5 else b""
+    body += string("consumer") + struct.pack(">i", 1) + string("range") + struct.pack(">i", len(metadata_bytes))
+    return request(11, version, body + metadata_bytes)
+
+
 def crc32c_table():
     table = []
     for byte in range(256):

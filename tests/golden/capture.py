@@ -22,10 +22,13 @@ import time
 
 import raw_requests
 
-KEYS = {0: "produce", 1: "fetch", 2: "list_offsets", 3: "metadata", 10: "find_coordinator", 18: "api_versions",
+KEYS = {0: "produce", 1: "fetch", 2: "list_offsets", 3: "metadata", 8: "offset_commit", 9: "offset_fetch",
+        10: "find_coordinator", 11: "join_group", 12: "heartbeat", 13: "leave_group", 14: "sync_group",
+        15: "describe_groups", 16: "list_groups", 18: "api_versions",
         19: "create_topics", 20: "delete_topics", 21: "delete_records", 22: "init_producer_id", 23: "offset_for_leader_epoch",
-        32: "describe_configs", 33: "alter_configs", 35: "describe_log_dirs", 37: "create_partitions", 43: "elect_leaders",
-        44: "incremental_alter_configs", 45: "alter_partition_reassignments", 46: "list_partition_reassignments",
+        32: "describe_configs", 33: "alter_configs", 35: "describe_log_dirs", 37: "create_partitions",
+        42: "delete_groups", 43: "elect_leaders",
+        44: "incremental_alter_configs", 45: "alter_partition_reassignments", 46: "list_partition_reassignments", 47: "offset_delete",
         55: "describe_quorum", 60: "describe_cluster", 64: "unregister_broker", 75: "describe_topic_partitions"}
 SAMPLES_MAX = {"raw": 32, "broker": 6}
 FRAME_BYTES_MAX = 6000
@@ -140,6 +143,13 @@ def java_tools(recorder, kafka, bootstrap):
     tool("kafka-console-producer.sh", "--topic", "java", "--compression-codec", "zstd", stdin="z" * 200 + "\n")
     tool("kafka-console-consumer.sh", "--topic", "java", "--from-beginning", "--max-messages", "3")
     tool("kafka-console-consumer.sh", "--topic", "java", "--from-beginning", "--max-messages", "2", "--group", "g")
+    groups = "kafka-run-class.sh org.apache.kafka.tools.consumer.group.ConsumerGroupCommand"
+    tool(groups, "--list", "--state")
+    for what in ((), ("--members", "--verbose"), ("--state",)):
+        tool(groups, "--describe", "--group", "g", *what)
+    tool(groups, "--reset-offsets", "--group", "g", "--topic", "java", "--to-earliest", "--execute")
+    tool(groups, "--delete-offsets", "--group", "g", "--topic", "java:0")
+    tool(groups, "--delete", "--group", "g")
     tool("kafka-get-offsets.sh", "--topic", "java")
     tool("kafka-configs.sh", "--alter", "--entity-type", "topics", "--entity-name", "java", "--add-config",
          "retention.ms=86400000")

@@ -165,6 +165,7 @@ def wait_for_brokers(ports):
 
 
 def drive(recorder, ports):
+    import raw_groups  # which builds on what is here
     brokers = [Broker(port) for port in ports]
     first = brokers[0]
     first.send(20, 5, {"names": ["raw", "solo", "kcat", "rdk", "kpy"], "timeout_ms": 9000})  # of an earlier capture
@@ -237,6 +238,7 @@ def drive(recorder, ports):
         by_name = {"name": f"raw-{version + 1}", "topic_id": bytes(16)}
         first.send(20, version, {"topics": [by_name], "names": [by_name["name"]], "timeout_ms": 9000})
         first.send(20, version, {"topics": [{"name": None, "topic_id": b"\1" * 16}], "names": ["missing"], "timeout_ms": 9000})
+    raw_groups.drive(recorder, brokers)
     recorder.client = "warm-up"
     answer = first.send(3, 9, {"topics": [], "allow_auto_topic_creation": 0, "cluster_operations": 0, "topic_operations": 0}, after=b"\1\2\3")
     print("[raw] bytes after a request:", "tolerated" if answer else "refused")

@@ -49,3 +49,5 @@ launcher kafka-reassign-partitions $tools.reassign.ReassignPartitionsCommand
 launcher kafka-leader-election $tools.LeaderElectionCommand
 launcher kafka-metadata-quorum $tools.MetadataQuorumCommand
 launcher kafka-cluster $tools.ClusterTool
+launcher kafka-consumer-groups $tools.consumer.group.ConsumerGroupCommand
+launcher kafka-groups $tools.GroupsCommand

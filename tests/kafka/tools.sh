@@ -26,6 +26,11 @@ scrub_more() {
         s/[0-9]+ ms ago|[0-9]{13}/T/g; s/[[:space:]]+/ /g
         s/^[0-9]+ ID [0-9]+ [0-9]+ T T/N ID N N T T/; s/^([0-9]+ localhost) [0-9]+/\1 PORT/'
 }
+# Of groups: who coordinates, ids that were drawn, and the order in which nodes answer.
+scrub_groups() {
+    sed -E 's/[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}/UUID/g; s/HOST +\([0-9]+\)/COORDINATOR/; s/localhost:[0-9]+ +\([0-9]+\)/COORDINATOR/
+        s/[[:space:]]+/ /g; s/ $//; s/[0-9]{13}/T/g' | sort
+}
 # Until every broker has applied what the controller committed.
 settle() { sleep 0.5; }
 both() { # name, input, tool (with its subcommand), arguments…
@@ -39,6 +44,7 @@ both() { # name, input, tool (with its subcommand), arguments…
     printf 'exit %s\n' $? >> "$work/b.raw"
     local more=cat
     [[ ${tool[0]} =~ reassign|quorum|cluster ]] && more=scrub_more
+    [[ ${tool[0]} =~ groups ]] && more=scrub_groups
     scrub < "$work/a.raw" | $more > "$work/a"
     scrub < "$work/b.raw" | $more > "$work/b"
     if diff "$work/b" "$work/a" > "$work/diff"; then
@@ -146,6 +152,89 @@ log_dirs "log directories of a topic" --topic-list one
 log_dirs "log directories of one broker" --topic-list one --broker-list 1
 log_dirs "log directories of a topic that is not there" --topic-list nothing
 log_dirs "log directories of a broker that is not there" --topic-list one --broker-list 1,9
+# Groups: of a consumer that has left, of one that reads, and what may be done to either.
+groups() { # name, arguments…
+    local name=$1
+    shift
+    both "$name" "" kafka-consumer-groups "$@"
+}
+both "no groups" "" kafka-groups --list
+both "create what groups read" "" kafka-topics --create --topic read --partitions 2
+both "produce what groups read" $'1:a\n2:b\n3:c\n4:d\n5:e\n' kafka-console-producer --topic read --reader-property parse.key=true --reader-property key.separator=:
+both "consume in a group" "" kafka-console-consumer --topic one --group gone --from-beginning --max-messages 3 --timeout-ms 20000
+both "consume on from there" "" kafka-console-consumer --topic one --group gone --from-beginning --timeout-ms 6000
+groups "groups" --list
+groups "groups and their states" --list --state
+groups "groups that are stable" --list --state stable
+groups "groups in no such state" --list --state nosuch
+groups "groups and their types" --list --type
+groups "groups of a type" --list --type consumer
+for what in "" --offsets --members "--members --verbose" --state "--offsets --verbose"; do
+    # shellcheck disable=SC2086
+    groups "a group that is gone $what" --describe --group gone $what
+    # shellcheck disable=SC2086
+    groups "no such group $what" --describe --group nosuch $what
+done
+both "kafka-groups" "" kafka-groups --list
+for filter in --consumer --share "--group-type classic" "--group-type consumer" "--protocol consumer" "--protocol connect"; do
+    # shellcheck disable=SC2086
+    both "kafka-groups $filter" "" kafka-groups --list $filter
+done
+reset() { # name, arguments…
+    local name=$1
+    shift
+    groups "$name" --reset-offsets --group gone "$@"
+}
+for mode in --to-earliest --to-latest --to-current "--to-offset 3" "--to-offset 99" "--shift-by -2" "--shift-by 99" "--by-duration PT1H" \
+    "--to-datetime 2020-01-01T00:00:00.000" "--to-datetime 2100-01-01T00:00:00.000"; do
+    # shellcheck disable=SC2086
+    {
+        reset "reset $mode: the plan" --topic one $mode --dry-run
+        reset "reset $mode" --topic one $mode --execute
+        groups "after reset $mode" --describe --group gone
+    }
+done
+reset "reset of a topic that it never read" --topic read --to-earliest --execute
+reset "reset of partitions" --topic read:1 --to-latest --execute
+reset "reset of all topics" --all-topics --to-earliest --execute
+reset "reset to a file" --all-topics --to-earliest --export
+printf 'read,0,1\none,0,3\n' > "$work/offsets.csv"
+reset "reset from a file" --from-file "$work/offsets.csv" --execute
+reset "reset of a topic that is not there" --topic nothing --to-earliest --execute
+reset "reset of a partition that is not there" --topic one:7 --to-earliest --execute
+groups "after all resets" --describe --group gone
+groups "reset of a group that is not there" --reset-offsets --group made --topic one --to-earliest --execute
+groups "it is there then" --describe --group made --state
+consumers=()
+if [[ "a group that reads" =~ ${ONLY:-.} ]] || [ -z "${ONLY:-}" ]; then
+    for port in 17092 19092; do
+        "$kafka/bin/kafka-console-consumer.sh" --bootstrap-server localhost:$port --topic read --group reads --from-beginning > "$work/reads.$port" 2>&1 &
+        consumers+=($!)
+    done
+    # Until both have got their partitions, committed, and so been described with them.
+    for port in 17092 19092; do
+        for _ in $(seq 60); do [ "$(wc -l < "$work/reads.$port")" -ge 5 ] && break; sleep 0.5; done
+    done
+    sleep 6
+fi
+for what in "" --members "--members --verbose" --state; do
+    # shellcheck disable=SC2086
+    groups "a group that reads $what" --describe --group reads $what
+done
+groups "a group that reads: all groups" --describe --all-groups
+groups "a group that reads: states" --list --state
+groups "a group that reads: reset" --reset-offsets --group reads --topic read --to-earliest --execute
+groups "a group that reads: delete" --delete --group reads
+groups "a group that reads: delete its offsets" --delete-offsets --group reads --topic read
+groups "a group that reads: delete others' offsets" --delete-offsets --group reads --topic one
+[ ${#consumers[@]} = 0 ] || { kill "${consumers[@]}"; wait "${consumers[@]}" 2>/dev/null; }
+groups "delete offsets" --delete-offsets --group gone --topic one:0
+groups "delete offsets of a topic that is not there" --delete-offsets --group gone --topic nothing
+groups "delete offsets of a group that is not there" --delete-offsets --group nosuch --topic one
+groups "after delete offsets" --describe --group gone
+groups "delete groups" --delete --group gone --group made
+groups "delete groups again" --delete --group gone
+groups "groups at last" --list
 # Replicas that move. Fifty megabytes at a kilobyte a second are long under way.
 move() { # name, replicas of partition 0, more arguments
     local name=$1

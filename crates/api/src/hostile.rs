@@ -2,11 +2,14 @@
 
 mod sockets;
 
+use crate::describe_groups::tests::two_groups;
+use crate::dispatch::Origin;
 use crate::test_image::{cluster, topic_id};
 use crate::test_node::{TestNode, run};
 use crate::{
-    alter_configs, alter_partition_reassignments, create_partitions, delete_records, describe_configs, elect_leaders,
-    fetch, list_offsets, metadata_api, produce,
+    alter_configs, alter_partition_reassignments, create_partitions, delete_groups, delete_records, describe_configs,
+    describe_groups, elect_leaders, fetch, join_group, leave_group, list_offsets, metadata_api, offset_commit,
+    offset_delete, offset_fetch, produce, sync_group,
 };
 use bytes::Bytes;
 use host::{Host, RealHost};
@@ -18,13 +21,21 @@ use wire::messages::create_partitions_request::CreatePartitionsTopic;
 use wire::messages::delete_records_request::{DeleteRecordsPartition, DeleteRecordsTopic};
 use wire::messages::describe_configs_request::DescribeConfigsResource;
 use wire::messages::fetch_request::{FetchPartition, FetchTopic};
+use wire::messages::join_group_request::JoinGroupRequestProtocol;
+use wire::messages::leave_group_request::MemberIdentity;
 use wire::messages::list_offsets_request::{ListOffsetsPartition, ListOffsetsTopic};
 use wire::messages::metadata_request::MetadataRequestTopic;
+use wire::messages::offset_commit_request::{OffsetCommitRequestPartition, OffsetCommitRequestTopic};
+use wire::messages::offset_delete_request::{OffsetDeleteRequestPartition, OffsetDeleteRequestTopic};
+use wire::messages::offset_fetch_request::OffsetFetchRequestGroup;
 use wire::messages::produce_request::{PartitionProduceData, TopicProduceData};
+use wire::messages::sync_group_request::SyncGroupRequestAssignment;
 use wire::messages::{
-    AlterConfigsRequest, AlterPartitionReassignmentsRequest, CreatePartitionsRequest, DeleteRecordsRequest,
-    DescribeConfigsRequest, ElectLeadersRequest, FetchRequest, ListOffsetsRequest, MetadataRequest, ProduceRequest,
-    alter_configs_request, alter_partition_reassignments_request, elect_leaders_request,
+    AlterConfigsRequest, AlterPartitionReassignmentsRequest, CreatePartitionsRequest, DeleteGroupsRequest,
+    DeleteRecordsRequest, DescribeConfigsRequest, DescribeGroupsRequest, ElectLeadersRequest, FetchRequest,
+    JoinGroupRequest, LeaveGroupRequest, ListOffsetsRequest, MetadataRequest, OffsetCommitRequest, OffsetDeleteRequest,
+    OffsetFetchRequest, ProduceRequest, SyncGroupRequest, alter_configs_request, alter_partition_reassignments_request,
+    elect_leaders_request,
 };
 
 const MIB: u64 = 1 << 20;
@@ -156,4 +167,80 @@ fn produce_of_batches_full_of_errors() {
     costs(4 * MIB, "produce", || {
         run(async { produce::start(&node.services, request, 9, None).await.await })
     });
+}
+
+/// A group's name is short, and its members and offsets are not.
+#[test]
+fn one_group_a_hundred_thousand_times() {
+    let node = two_groups();
+    let services = &node.services;
+    let many = || vec![StrBytes::from_static_str("work").into(); 100_000];
+    let request = DescribeGroupsRequest::default().with_groups(many());
+    costs(MIB, "describe groups", || {
+        run(describe_groups::answer(services, request, 6))
+    });
+    let request = DeleteGroupsRequest::default().with_groups_names(many());
+    costs(MIB, "delete groups", || run(delete_groups::answer(services, request)));
+    assert_eq!(node.groups.deletions.borrow().len(), 1);
+    let group = OffsetFetchRequestGroup::default().with_topics(None);
+    let request = OffsetFetchRequest::default().with_groups(vec![group; 100_000]);
+    // An answer takes some 150 bytes for each.
+    costs(30 * MIB, "offset fetch", || {
+        run(offset_fetch::answer(services, request, 9))
+    });
+    assert_eq!(node.groups.fetches.borrow().len(), 1);
+}
+
+#[test]
+fn offsets_of_a_long_name_in_many_partitions() {
+    let node = TestNode::new(cluster());
+    let services = &node.services;
+    let partition = |index| OffsetCommitRequestPartition::default().with_partition_index(index);
+    let topic = OffsetCommitRequestTopic::default()
+        .with_name(long_name().into())
+        .with_partitions((0..100_000).map(partition).collect());
+    let request = OffsetCommitRequest::default().with_topics(vec![topic]);
+    costs(20 * MIB, "offset commit", || {
+        run(offset_commit::answer(services, request, 9))
+    });
+    let partition = |index| OffsetDeleteRequestPartition::default().with_partition_index(index);
+    let topic = OffsetDeleteRequestTopic::default()
+        .with_name(long_name().into())
+        .with_partitions((0..100_000).map(partition).collect());
+    let request = OffsetDeleteRequest::default()
+        .with_group_id(StrBytes::from_static_str("g").into())
+        .with_topics(vec![topic]);
+    costs(20 * MIB, "offset delete", || {
+        run(offset_delete::answer(services, request))
+    });
+    assert!(node.groups.commits.borrow().is_empty());
+}
+
+/// Each of a few bytes; a member that is copied takes some hundred.
+#[test]
+fn members_of_very_much() {
+    let node = TestNode::new(cluster());
+    let services = &node.services;
+    let group = || StrBytes::from_static_str("g").into();
+    let request = JoinGroupRequest::default()
+        .with_group_id(group())
+        .with_protocols(vec![JoinGroupRequestProtocol::default(); 500_000]);
+    costs(MIB, "join group", || {
+        run(join_group::answer(services, request, 9, Origin::default()))
+    });
+    assert_eq!(
+        node.groups.joins.borrow()[0].protocols.len(),
+        limits::GROUP_PROTOCOLS_MAX + 1
+    );
+    let number = |number: i32| StrBytes::from(number.to_string());
+    let assignment = |n| SyncGroupRequestAssignment::default().with_member_id(number(n));
+    let request = SyncGroupRequest::default()
+        .with_group_id(group())
+        .with_assignments((0..500_000).map(assignment).collect());
+    costs(4 * MIB, "sync group", || run(sync_group::answer(services, request, 4)));
+    let request = LeaveGroupRequest::default()
+        .with_group_id(group())
+        .with_members(vec![MemberIdentity::default(); 500_000]);
+    let response = costs(MIB, "leave group", || run(leave_group::answer(services, request, 5)));
+    assert_eq!(response.error_code, 42);
 }

@@ -57,7 +57,13 @@ fn asked(request: JoinGroupRequest, version: i16, origin: Origin) -> JoinGroup {
             request.rebalance_timeout_ms
         },
         protocol_type: request.protocol_type.to_string(),
-        protocols: request.protocols.iter().map(protocol).collect(),
+        // One too many is refused as many are.
+        protocols: request
+            .protocols
+            .iter()
+            .take(limits::GROUP_PROTOCOLS_MAX + 1)
+            .map(protocol)
+            .collect(),
         requires_known_member_id: version >= KNOWN_MEMBER_ID,
         supports_skipping_assignment: version >= SKIP_ASSIGNMENT,
         reason: request

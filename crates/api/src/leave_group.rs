@@ -11,6 +11,9 @@ use wire::messages::leave_group_response::{LeaveGroupResponse, MemberResponse};
 const MEMBERS: i16 = 3;
 
 pub(crate) async fn answer(services: &Services, request: LeaveGroupRequest, version: i16) -> LeaveGroupResponse {
+    if request.members.len() > limits::GROUP_SIZE_MAX {
+        return LeaveGroupResponse::default().with_error_code(ErrorCode::InvalidRequest.code());
+    }
     let members: Vec<LeavingMember> = if version < MEMBERS {
         vec![LeavingMember {
             member_id: request.member_id.to_string(),

@@ -8,7 +8,7 @@ use crate::{Api, Services};
 use broker::{AppendError, Broker, ConnectionFactory, LogDirDescription, ShardRef};
 use bytes::Bytes;
 use controller::{ClusterStatus, ControlHandle};
-use coordinator::{Coordinators, Groups};
+use coordinator::{Coordinators, GroupMetrics, Groups};
 use futures::future::LocalBoxFuture;
 use group::GroupConfig;
 use host::Incoming;
@@ -26,6 +26,7 @@ pub struct KafkaConnections {
     pub api: Arc<Api>,
     pub control: ControlHandle,
     pub groups: GroupConfig,
+    pub group_metrics: Arc<GroupMetrics>,
 }
 
 impl ConnectionFactory for KafkaConnections {
@@ -50,7 +51,7 @@ impl ConnectionFactory for KafkaConnections {
     }
 
     fn started(&self, shard: &ShardRef) {
-        Coordinators::start(shard, self.groups);
+        Coordinators::start(shard, self.groups, &self.group_metrics);
     }
 }
 

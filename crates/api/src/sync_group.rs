@@ -3,7 +3,7 @@
 use crate::Services;
 use bytes::Bytes;
 use group::{SyncGroup, Synced};
-use types::ErrorCode;
+use types::{ErrorCode, limits};
 use wire::StrBytes;
 use wire::messages::sync_group_request::SyncGroupRequest;
 use wire::messages::sync_group_response::SyncGroupResponse;
@@ -30,7 +30,8 @@ pub(crate) async fn answer(services: &Services, request: SyncGroupRequest, versi
 
 fn asked(request: SyncGroupRequest) -> SyncGroup {
     let text = |text: StrBytes| text.to_string();
-    let assignments = request.assignments.iter();
+    // Who is no member gets nothing, and there are no more members.
+    let assignments = request.assignments.iter().take(limits::GROUP_SIZE_MAX);
     SyncGroup {
         group_id: request.group_id.to_string(),
         generation_id: request.generation_id,

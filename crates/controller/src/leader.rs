@@ -1,4 +1,5 @@
 mod commit;
+mod too_early;
 
 use crate::envelope::{endpoint, refusal};
 use crate::evidence;
@@ -219,30 +220,25 @@ impl Term {
     }
 
     fn take(&mut self, command: Command) {
+        if let Request::CreateTopics(create) = &command.request
+            && let Some(reason) = self.too_early(create)
+        {
+            let busy = pb::NotController {
+                busy: true,
+                reason: reason.to_owned(),
+                ..Default::default()
+            };
+            return answer(command.reply, Reply::NotController(busy));
+        }
         match &command.request {
             Request::Admit(admit) => self.admit(admit.clone(), command.reply),
-            Request::CreateTopics(create) if !create.validate_only && !self.may_create(create) => {
-                let reason = "the cluster is not complete yet".to_owned();
-                answer(
-                    command.reply,
-                    Reply::NotController(pb::NotController {
-                        busy: true,
-                        reason,
-                        ..Default::default()
-                    }),
-                );
-            }
             _ => self.work.push(Work::Command(command)),
         }
     }
 
-    /// ◆ No topic is created before the metadata is on as many disks as the founders promise, and none that coordinators
-    /// keep their state in before there are as many brokers: it would have fewer replicas for good.
-    fn may_create(&self, create: &pb::CreateTopicsRequest) -> bool {
-        let needed = self.shared.options.voters_needed();
-        let internal = |topic: &pb::NewTopicMessage| metadata::is_internal(&topic.name);
-        self.raft.status().voters.len() >= needed
-            && (self.shared.image().brokers.len() >= needed || !create.topics.iter().any(internal))
+    fn too_early(&self, create: &pb::CreateTopicsRequest) -> Option<&'static str> {
+        let (voters, brokers) = (self.raft.status().voters.len(), self.shared.image().brokers.len());
+        too_early::to_create(create, voters, brokers, self.shared.options.voters_needed())
     }
 
     fn admit(&self, admit: pb::AdmitRequest, reply: oneshot::Sender<Reply>) {

@@ -1,9 +1,11 @@
+use crate::group_metrics::{GroupMetrics, GroupStats};
 use crate::group_partition::GroupPartition;
 use broker::ShardRef;
-use group::{GroupConfig, ListedGroup, Memory};
+use group::{Coordinator, GroupConfig, ListedGroup, Memory};
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::rc::{Rc, Weak};
+use std::sync::Arc;
 use types::{ErrorCode, TopicId, TopicPartition, limits};
 
 /// Where groups are written down.
@@ -13,6 +15,7 @@ pub const OFFSETS_TOPIC: &str = "__consumer_offsets";
 pub struct Coordinators {
     config: GroupConfig,
     memory: Memory,
+    stats: Arc<GroupStats>,
     groups: RefCell<BTreeMap<TopicPartition, Rc<GroupPartition>>>,
     /// Topics as they were when this last looked.
     topics: RefCell<BTreeMap<String, TopicId>>,
@@ -20,11 +23,12 @@ pub struct Coordinators {
 
 impl Coordinators {
     /// Begins to coordinate on a shard that starts.
-    pub fn start(shard: &ShardRef, config: GroupConfig) {
+    pub fn start(shard: &ShardRef, config: GroupConfig, metrics: &GroupMetrics) {
         let coordinators = shard.keep(|| {
             Rc::new(Self {
                 config,
                 memory: Memory::new(limits::COORDINATOR_BYTES_MAX),
+                stats: metrics.shard(),
                 groups: RefCell::default(),
                 topics: RefCell::default(),
             })
@@ -80,9 +84,10 @@ impl Coordinators {
             one.end();
         }
         for (tp, leadership) in wanted {
-            groups
-                .entry(tp)
-                .or_insert_with(|| GroupPartition::start(shard, tp, leadership, self.config, self.memory.clone()));
+            groups.entry(tp).or_insert_with(|| {
+                let coordinator = Coordinator::new(self.config, self.memory.clone());
+                GroupPartition::start(shard, tp, leadership, coordinator, self.stats.clone())
+            });
         }
         drop(groups);
         self.forget_deleted_topics(shard);

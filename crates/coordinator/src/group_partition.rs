@@ -1,18 +1,25 @@
 use crate::coordinators::OFFSETS_TOPIC;
+use crate::group_metrics::GroupStats;
 use crate::load::{self, LoadError};
 use broker::{AppendError, Appended, Leadership, ShardRef};
 use futures::future::LocalBoxFuture;
-use group::{Answer, AppendId, Coordinator, Effect, GroupConfig, Memory, Now, Record, Ticket};
+use group::{Answer, AppendId, Coordinator, Effect, Now, Record, Ticket};
 use metadata::topic_config;
 use records::{BatchBuilder, BatchHeader, Compression};
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, VecDeque};
 use std::rc::Rc;
+use std::sync::Arc;
 use tokio::sync::{Notify, oneshot};
 use types::{ErrorCode, LeaderEpoch, TopicPartition, limits};
 
 /// An append that is under way.
-type Append = (AppendId, LocalBoxFuture<'static, Result<Appended, AppendError>>);
+struct Append {
+    id: AppendId,
+    /// Offsets that it commits.
+    offsets: u64,
+    outcome: LocalBoxFuture<'static, Result<Appended, AppendError>>,
+}
 
 /// The coordinator of one partition of `__consumer_offsets`, in one leader epoch: the state machine, what it waits for, and
 /// the task that drives it.
@@ -26,6 +33,9 @@ pub(crate) struct GroupPartition {
     appends: RefCell<VecDeque<Append>>,
     /// Something is to be done that the task does not know of.
     changed: Notify,
+    stats: Arc<GroupStats>,
+    /// Groups and generations, as they were counted last.
+    counted: Cell<(u64, u64)>,
 }
 
 enum State {
@@ -40,8 +50,8 @@ impl GroupPartition {
         shard: &ShardRef,
         tp: TopicPartition,
         leadership: Leadership,
-        config: GroupConfig,
-        memory: Memory,
+        coordinator: Coordinator,
+        stats: Arc<GroupStats>,
     ) -> Rc<Self> {
         let partition = Rc::new(Self {
             shard: shard.clone(),
@@ -52,8 +62,9 @@ impl GroupPartition {
             tickets: Cell::new(0),
             appends: RefCell::default(),
             changed: Notify::new(),
+            stats,
+            counted: Cell::default(),
         });
-        let coordinator = Coordinator::new(config, memory);
         tokio::task::spawn_local(partition.clone().run(coordinator));
         partition
     }
@@ -83,7 +94,11 @@ impl GroupPartition {
         let (answer, effects) = match &mut *self.state.borrow_mut() {
             State::Loading => return Err(ErrorCode::CoordinatorLoadInProgress),
             State::Ended => return Err(ErrorCode::NotCoordinator),
-            State::Active(coordinator) => (event(coordinator, now), coordinator.effects()),
+            State::Active(coordinator) => {
+                let answer = event(coordinator, now);
+                self.count(coordinator);
+                (answer, coordinator.effects())
+            }
         };
         self.carry_out(effects);
         Ok(answer)
@@ -110,6 +125,15 @@ impl GroupPartition {
         }
     }
 
+    fn count(&self, coordinator: &Coordinator) {
+        let now = (coordinator.group_count() as u64, coordinator.generations());
+        let before = self.counted.replace(now);
+        let groups = (self.stats.groups.get() + now.0).saturating_sub(before.0);
+        self.stats.groups.set(groups);
+        self.stats.generations.add(now.1.saturating_sub(before.1));
+        self.stats.memory_bytes.set(coordinator.memory_used() as u64);
+    }
+
     fn carry_out(&self, effects: Vec<Effect>) {
         for effect in effects {
             match effect {
@@ -120,8 +144,13 @@ impl GroupPartition {
                     }
                 }
                 Effect::Append(id, records) => {
-                    let append = self.append(&records);
-                    self.appends.borrow_mut().push_back((id, append));
+                    let commits = |record: &&Record| matches!(record, Record::Offset { value: Some(_), .. });
+                    let append = Append {
+                        id,
+                        offsets: records.iter().filter(commits).count() as u64,
+                        outcome: self.append(&records),
+                    };
+                    self.appends.borrow_mut().push_back(append);
                 }
             }
         }
@@ -157,6 +186,7 @@ impl GroupPartition {
         let was = std::mem::replace(&mut *self.state.borrow_mut(), State::Ended);
         if let State::Active(mut coordinator) = was {
             coordinator.resign();
+            self.count(&coordinator);
             self.carry_out(coordinator.effects());
         }
         self.appends.borrow_mut().clear();
@@ -175,6 +205,7 @@ impl GroupPartition {
     /// Reads the log; `false` if this has ended meanwhile.
     async fn load(&self, mut coordinator: Coordinator) -> bool {
         let (partition, started) = (self.tp.partition, self.now());
+        let _loading = Loading::new(&self.stats);
         let loaded = tokio::select! {
             loaded = load::read(&self.shard, self.tp, self.leadership, |record| coordinator.replay(record, self.now())) => loaded,
             () = self.ended() => return false,
@@ -210,18 +241,18 @@ impl GroupPartition {
         };
         let now = self.now().at;
         let first = self.appends.borrow_mut().pop_front();
-        let Some((id, mut append)) = first else {
+        let Some(mut append) = first else {
             return self.step_without_append(deadline.map(|at| at.since(now))).await;
         };
         tokio::select! {
             biased;
-            outcome = &mut append => self.appended(id, outcome),
+            outcome = &mut append.outcome => self.appended(append.id, append.offsets, outcome),
             () = sleep(deadline.map(|at| at.since(now))) => {
-                self.appends.borrow_mut().push_front((id, append));
+                self.appends.borrow_mut().push_front(append);
                 // It ended meanwhile, or time has passed for something.
                 let _ = self.with(|coordinator, now| coordinator.tick(now));
             }
-            () = self.changed.notified() => self.appends.borrow_mut().push_front((id, append)),
+            () = self.changed.notified() => self.appends.borrow_mut().push_front(append),
         }
     }
 
@@ -234,7 +265,7 @@ impl GroupPartition {
         }
     }
 
-    fn appended(&self, id: AppendId, outcome: Result<Appended, AppendError>) {
+    fn appended(&self, id: AppendId, offsets: u64, outcome: Result<Appended, AppendError>) {
         let outcome = match outcome {
             Ok(_) => Ok(()),
             Err(error) => Err(error.code),
@@ -251,10 +282,30 @@ impl GroupPartition {
                 self.shard.look_at_roles();
             }
             outcome => {
+                if outcome.is_ok() {
+                    self.stats.committed_offsets.add(offsets);
+                }
                 // An error: it has ended, and nobody waits any more.
                 let _ = self.with(|coordinator, now| coordinator.appended(id, outcome, now));
             }
         }
+    }
+}
+
+/// Counts a partition that is being read.
+struct Loading<'a>(&'a GroupStats);
+
+impl<'a> Loading<'a> {
+    fn new(stats: &'a GroupStats) -> Self {
+        stats.loading.set(stats.loading.get() + 1);
+        Self(stats)
+    }
+}
+
+impl Drop for Loading<'_> {
+    fn drop(&mut self) {
+        self.0.loading.set(self.0.loading.get().saturating_sub(1));
+        self.0.loads.add(1);
     }
 }
 

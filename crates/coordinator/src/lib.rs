@@ -12,9 +12,11 @@
 //! answers; the old one tells whoever waits to look for another. It lives on the partition's own shard, so nothing is locked.
 
 mod coordinators;
+mod group_metrics;
 mod group_partition;
 mod groups;
 mod load;
 
 pub use coordinators::{Coordinators, OFFSETS_TOPIC};
+pub use group_metrics::GroupMetrics;
 pub use groups::Groups;

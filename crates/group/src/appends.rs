@@ -45,6 +45,8 @@ pub(crate) struct Out {
     /// Of those in `pending`, how many at the front are past their time and were answered.
     late: usize,
     appended: u64,
+    /// Generations that began, for whoever counts them.
+    pub(crate) generations: u64,
 }
 
 impl Out {

@@ -128,6 +128,24 @@ impl Coordinator {
         }
     }
 
+    /// Groups that it knows.
+    #[must_use]
+    pub fn group_count(&self) -> usize {
+        self.groups.len()
+    }
+
+    /// Bytes of memory that it takes, with the others of its shard.
+    #[must_use]
+    pub fn memory_used(&self) -> usize {
+        self.memory.used()
+    }
+
+    /// Generations that began since it was made.
+    #[must_use]
+    pub fn generations(&self) -> u64 {
+        self.out.generations
+    }
+
     /// ListGroups.
     #[must_use]
     pub fn list(&self) -> Vec<ListedGroup> {

@@ -1,14 +1,23 @@
 //! The Kafka client behind Ottla's own commands: one request at a time, public protocol only.
 
+mod assignor;
 mod cluster;
 mod connection;
 mod consumer;
+pub mod consumer_protocol;
+mod coordinator;
+mod group;
+mod group_member;
 mod partitioner;
 mod producer;
 
+pub use assignor::Assignor;
 pub use cluster::{Cluster, Partition, Topic};
 pub use connection::Connection;
 pub use consumer::{Consumer, EARLIEST, LATEST};
+pub use coordinator::Coordinator;
+pub use group::{Description, Group, Member, Place};
+pub use group_member::{GroupMember, Standing};
 pub use partitioner::partition_of_key;
 pub use producer::{Outgoing, Producer};
 
@@ -49,6 +58,12 @@ impl ClientError {
         }
     }
 
+    /// Whether it is this error of Kafka's.
+    #[must_use]
+    pub fn is(&self, wanted: ErrorCode) -> bool {
+        matches!(self, Self::Kafka { error, .. } if *error == wanted)
+    }
+
     /// Whether asking again, after new metadata, may succeed.
     #[must_use]
     pub fn is_retriable(&self) -> bool {
@@ -77,5 +92,8 @@ pub fn retriable(error: ErrorCode) -> bool {
             | ErrorCode::KafkaStorageError
             | ErrorCode::NotController
             | ErrorCode::BrokerNotAvailable
+            | ErrorCode::CoordinatorLoadInProgress
+            | ErrorCode::CoordinatorNotAvailable
+            | ErrorCode::NotCoordinator
     )
 }

@@ -4,6 +4,7 @@ mod cluster;
 mod consume;
 mod control_client;
 mod demo;
+mod group;
 mod json_record;
 mod node;
 mod produce;
@@ -66,8 +67,10 @@ enum Command {
     Topic(topic::Topic),
     /// Write records: a line each from standard input, or JSON
     Produce(produce::Produce),
-    /// Read records
+    /// Read records, alone or as a member of a consumer group
     Consume(consume::Consume),
+    /// List, describe and delete consumer groups, and move their offsets
+    Group(group::Group),
     /// Look at the cluster as a whole
     Cluster(cluster::ClusterCommand),
     /// Look at the voters that keep the metadata, change them, or recover a quorum that is lost
@@ -92,6 +95,7 @@ impl Cli {
             Command::Topic(command) => command.run().await,
             Command::Produce(command) => command.run().await,
             Command::Consume(command) => command.run().await,
+            Command::Group(command) => command.run().await,
             Command::Quorum(command) => command.run().await,
             Command::Why(command) => command.run().await,
             Command::Node(command) => command.run().await,

@@ -6,6 +6,7 @@ use admin::{AdminServer, NodeState};
 use api::{Api, ApiSettings, KafkaConnections};
 use broker::{Broker, BrokerOptions, DirectoryInput};
 use controller::{ControlHandle, ControlOptions, ControlPlane, Failure, LeaderBalance, LogDirectory};
+use coordinator::GroupMetrics;
 use host::{HostRef, Listener, PoolExt};
 use logstore::{LogDir, LogDirError, MarksError, Recovered, RecoveryOutcome};
 use metadata::topic_config::{self, Effect};
@@ -255,10 +256,13 @@ impl Node {
             secret: self.secret.clone(),
             config: Arc::new(self.settings.given.clone()),
         };
+        let group_metrics = Arc::<GroupMetrics>::default();
+        self.state.add_source(group_metrics.clone());
         let connections = Arc::new(KafkaConnections {
             api,
             control: self.control.clone(),
             groups: self.settings.groups,
+            group_metrics,
         });
         let broker = Broker::start(self.host.clone(), options, self.control.clone(), connections)
             .await

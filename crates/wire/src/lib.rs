@@ -6,6 +6,7 @@
 
 mod after_codec;
 mod before_codec;
+mod by_topic_id;
 pub mod client;
 mod decode;
 mod downgrade;

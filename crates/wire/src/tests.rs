@@ -3,6 +3,7 @@
 mod after_codec;
 mod against_codec;
 mod before_codec;
+mod by_topic_id;
 mod frames;
 mod hostile;
 mod responses;
@@ -56,8 +57,13 @@ fn versions() -> impl Iterator<Item = (ApiKey, i16)> {
     })
 }
 
-/// But for the answers that are written beside the codec.
+/// But for what is read or written beside the codec.
 fn sides() -> impl Iterator<Item = (Side, ApiKey, i16)> {
     let sides = versions().flat_map(|(key, version)| [(Side::Request, key, version), (Side::Response, key, version)]);
-    sides.filter(|side| *side != (Side::Response, ApiKey::DescribeLogDirs, 5))
+    let beside = [
+        (Side::Response, ApiKey::DescribeLogDirs, 5),
+        (Side::Request, ApiKey::OffsetCommit, 10),
+        (Side::Request, ApiKey::OffsetFetch, 10),
+    ];
+    sides.filter(move |side| !beside.contains(side))
 }

@@ -1,6 +1,6 @@
 use crate::support::{Cluster, NODES, Node, TP};
 use bytes::Bytes;
-use coordinator::{Coordinators, Groups, OFFSETS_TOPIC};
+use coordinator::{Coordinators, GroupMetrics, Groups, OFFSETS_TOPIC};
 use futures::future::LocalBoxFuture;
 use group::{
     CommitOffsets, CommitPartition, FetchOffsets, GroupConfig, GroupState, Heartbeat, JoinGroup, Joined, Protocol,
@@ -34,7 +34,7 @@ async fn coordinate(node: &Node) {
     // Connections go to the shards in turn.
     for _ in 0..2 {
         node.run(move |shard| {
-            Coordinators::start(&shard, config);
+            Coordinators::start(&shard, config, &GroupMetrics::default());
             Box::pin(async {})
         })
         .await;

@@ -79,6 +79,7 @@ impl Turn<'_> {
         self.group.initial_remaining = None;
         self.group.new_member_added = false;
         self.group.next_generation(self.now.wall_ms);
+        self.out.generations += 1;
         if self.group.is_empty() {
             self.group.recorded = true;
             let record = self.group_record(&BTreeMap::new());

@@ -192,6 +192,11 @@ impl Cluster {
         }
     }
 
+    /// Where a node is, as another answer said.
+    pub fn know(&mut self, node: i32, address: String) {
+        self.brokers.insert(node, address);
+    }
+
     /// Brokers of the last Metadata: id and address.
     #[must_use]
     pub fn brokers(&self) -> &BTreeMap<i32, String> {

@@ -9,6 +9,9 @@ use wire::{ApiKey, FrameReader};
 const CONNECT: Duration = Duration::from_secs(3);
 /// Time for one answer; the server's own limits are shorter.
 const ANSWER: Duration = Duration::from_secs(40);
+/// The same where it waits for all members of a group: as long as they may take, and that is Kafka's default
+/// (`max.poll.interval.ms`) for the most patient.
+const JOINED: Duration = Duration::from_secs(320);
 /// Largest answer accepted.
 const ANSWER_BYTES_MAX: usize = 128 * 1024 * 1024;
 
@@ -85,7 +88,8 @@ impl Connection {
             .write_all(&frame)
             .await
             .map_err(|error| broken(error.to_string()))?;
-        let frame = tokio::time::timeout(ANSWER, self.reader.next(&mut self.stream))
+        let patience = if key == ApiKey::JoinGroup { JOINED } else { ANSWER };
+        let frame = tokio::time::timeout(patience, self.reader.next(&mut self.stream))
             .await
             .map_err(|_| broken("no answer".into()))?
             .map_err(|error| broken(error.to_string()))?

@@ -49,11 +49,23 @@ impl Consumer {
                 partition.unwrap_or(0)
             )));
         }
+        Self::starting(cluster, topic, wanted.into_iter().map(|partition| (partition, start))).await
+    }
+
+    /// Starts at an offset, [`EARLIEST`] or [`LATEST`] in each of these partitions.
+    ///
+    /// # Errors
+    /// [`ClientError`].
+    pub async fn starting(
+        cluster: &mut Cluster,
+        topic: Topic,
+        starts: impl IntoIterator<Item = (i32, i64)>,
+    ) -> Result<Self, ClientError> {
         let mut consumer = Self {
             topic,
             positions: BTreeMap::new(),
         };
-        for partition in wanted {
+        for (partition, start) in starts {
             let position = if start < 0 {
                 consumer.offset(cluster, partition, start).await?
             } else {
@@ -75,6 +87,13 @@ impl Consumer {
             ends.insert(partition, self.offset(cluster, partition, LATEST).await?);
         }
         Ok(ends)
+    }
+
+    /// Whether everything before `ends` was read.
+    #[must_use]
+    pub fn has_reached(&self, ends: &BTreeMap<i32, i64>) -> bool {
+        let reached = |(partition, end): (&i32, &i64)| self.positions.get(partition).is_none_or(|at| at >= end);
+        ends.iter().all(reached)
     }
 
     /// Position per partition: the next offset to read.
@@ -122,7 +141,7 @@ impl Consumer {
                     tokio::time::sleep(BACKOFF).await;
                     match cluster.topic(&self.topic.name, false).await {
                         Ok(topic) => self.topic = topic,
-                        Err(error) if error.is_retriable() && !is_gone(&error) => {}
+                        Err(error) if error.is_retriable() && !error.is(ErrorCode::UnknownTopicOrPartition) => {}
                         Err(error) => return Err(error),
                     }
                 }
@@ -209,7 +228,11 @@ impl Consumer {
         failed.map_or(Ok(()), Err)
     }
 
-    async fn offset(&mut self, cluster: &mut Cluster, partition: i32, timestamp: i64) -> Result<i64, ClientError> {
+    /// What ListOffsets says of this timestamp, or of [`EARLIEST`] or [`LATEST`]; −1: no record is so young.
+    ///
+    /// # Errors
+    /// [`ClientError`].
+    pub async fn offset(&mut self, cluster: &mut Cluster, partition: i32, timestamp: i64) -> Result<i64, ClientError> {
         let started = tokio::time::Instant::now();
         loop {
             match self.try_offset(cluster, partition, timestamp).await {
@@ -253,14 +276,4 @@ impl Consumer {
         ClientError::check(what, result.error_code, None)?;
         Ok(result.offset)
     }
-}
-
-fn is_gone(error: &ClientError) -> bool {
-    matches!(
-        error,
-        ClientError::Kafka {
-            error: ErrorCode::UnknownTopicOrPartition,
-            ..
-        }
-    )
 }

@@ -1,18 +1,26 @@
-use super::json_record::JsonRecord;
-use super::{Common, Format};
+//! `ottla consume`.
+
+mod in_group;
+mod printer;
+
+use super::Common;
 use crate::client::{Cluster, Consumer, EARLIEST, LATEST};
 use clap::Args;
-use std::io::Write;
+use printer::Printer;
 use std::time::Duration;
 
 const POLL: Duration = Duration::from_millis(500);
 
 #[derive(Debug, Args)]
 #[command(after_help = "Example: ottla consume orders --from-beginning --max 10\n\
-    Example: ottla consume orders --partition 0 --offset 42 --format json")]
+    Example: ottla consume orders --partition 0 --offset 42 --format json\n\
+    Example: ottla consume orders --group billing --from-beginning")]
 pub struct Consume {
     topic: String,
-    /// Start with the oldest record; otherwise with what comes from now on
+    /// Read as a member of this consumer group, which remembers how far it has read
+    #[arg(long, short, conflicts_with_all = ["offset", "partition"])]
+    group: Option<String>,
+    /// Start with the oldest record; otherwise with what comes from now on. In a group: where it has committed nothing
     #[arg(long, conflicts_with = "offset")]
     from_beginning: bool,
     /// Start at this offset
@@ -39,6 +47,14 @@ impl Consume {
             (None, true) => EARLIEST,
             (None, false) => LATEST,
         };
+        let printer = Printer::new(self.common.format, &self.topic, self.max);
+        match &self.group {
+            Some(group) => in_group::consume(&self, group, start, printer).await,
+            None => self.alone(start, printer).await,
+        }
+    }
+
+    async fn alone(&self, start: i64, mut printer: Printer) -> anyhow::Result<()> {
         let mut cluster = Cluster::new(&self.common.bootstrap);
         let mut consumer = Consumer::new(&mut cluster, &self.topic, self.partition, start).await?;
         let ends = if self.exit {
@@ -46,46 +62,11 @@ impl Consume {
         } else {
             None
         };
-        let mut left = self.max.unwrap_or(u64::MAX);
-        let mut output = std::io::stdout().lock();
-        while left > 0 {
-            if let Some(ends) = &ends
-                && ends
-                    .iter()
-                    .all(|(partition, end)| consumer.positions().get(partition).is_none_or(|at| at >= end))
-            {
-                break;
-            }
+        while printer.wants_more() && !ends.as_ref().is_some_and(|ends| consumer.has_reached(ends)) {
             for (partition, record) in consumer.poll(&mut cluster, POLL).await? {
-                if left == 0 {
-                    break;
-                }
-                left -= 1;
-                let written = match self.common.format {
-                    Format::Text => output
-                        .write_all(record.value.as_deref().unwrap_or(b"null"))
-                        .and_then(|()| output.write_all(b"\n")),
-                    Format::Json => {
-                        let json = JsonRecord {
-                            partition: Some(partition),
-                            timestamp: Some(record.timestamp),
-                            key: record.key,
-                            value: record.value,
-                            headers: record.headers,
-                        };
-                        writeln!(output, "{}", json.to_json(&self.topic, partition, record.offset.0))
-                    }
-                };
-                if let Err(error) = written {
-                    // `| head` has seen enough.
-                    return if error.kind() == std::io::ErrorKind::BrokenPipe {
-                        Ok(())
-                    } else {
-                        Err(error.into())
-                    };
-                }
+                printer.print(partition, record)?;
             }
-            output.flush()?;
+            printer.flush()?;
         }
         Ok(())
     }

@@ -213,7 +213,7 @@ impl Demo {
              With Apache Kafka's tools\n\
              \x20           kafka-topics.sh --bootstrap-server {first} --create --topic orders --partitions 6\n\
              \x20           kafka-console-producer.sh --bootstrap-server {first} --topic orders\n\
-             \x20           kafka-console-consumer.sh --bootstrap-server {first} --topic orders --partition 0 --from-beginning\n\n\
+             \x20           kafka-console-consumer.sh --bootstrap-server {first} --topic orders --group billing --from-beginning\n\n\
              Stop        Ctrl-C. The data stays; the next start goes on with it.",
             children.len(),
             took.as_secs_f64(),

@@ -1,6 +1,7 @@
 //! Requests out, responses in.
 
 use crate::after_codec::response_as_known;
+use crate::by_topic_id;
 use crate::encode::seal;
 use crate::grammar::{Cursor, check, response_shape};
 use crate::messages::{RequestKind, ResponseKind};
@@ -31,10 +32,23 @@ pub fn encode_request(
     if key.request_header_version(version) >= 2 {
         buffer.put_u8(0);
     }
-    request
-        .encode(&mut buffer, codec_version(key, version))
-        .map_err(|e| WireError::Encode(format!("{e:#}")))?;
+    if by_topic_id::is(key, version) {
+        let mut named = request.clone();
+        by_topic_id::name_by_id(&mut named);
+        let mut body = BytesMut::new();
+        encode_known(&named, by_topic_id::BY_NAME, &mut body)?;
+        let body = by_topic_id::with_ids(key, &body).map_err(|bad| WireError::Encode(bad.to_owned()))?;
+        buffer.put_slice(&body);
+    } else {
+        encode_known(request, codec_version(key, version), &mut buffer)?;
+    }
     seal(buffer)
+}
+
+fn encode_known(request: &RequestKind, version: i16, out: &mut BytesMut) -> Result<(), WireError> {
+    request
+        .encode(out, version)
+        .map_err(|e| WireError::Encode(format!("{e:#}")))
 }
 
 /// Decodes a response frame (without its length prefix) to a request of this key and version; gives its

@@ -18,8 +18,7 @@ fn request(key: ApiKey, version: i16, correlation: i32, client_id: &str) -> Byte
         },
     )
     .body;
-    let request =
-        RequestKind::decode(key, &mut Bytes::from(body), crate::served::codec_version(key, version)).expect("sample");
+    let request = crate::decode::decode_body(key, version, body.into()).expect("sample");
     client::encode_request(key, version, correlation, client_id, &request).expect("encode")
 }
 
