@@ -243,7 +243,9 @@ async fn run<S: AsyncRead + AsyncWrite + Unpin>(
     // Why nothing more is read.
     let mut ended: Option<Closed> = None;
     let mut silence = services.silence.subscribe();
-    let mut leaves_at: Option<Instant> = None;
+    // A client that comes again and asks nothing may still wait for the silent broker's answer.
+    let turn = silence.borrow_and_update().and_then(|turns| turns.next(Instant::now()));
+    let mut leaves_at = turn.map(|turn| spread(services, turn));
     let mut deadline = Instant::now() + idle;
     loop {
         // Everything that is ready, before anything is written.
@@ -280,8 +282,7 @@ async fn run<S: AsyncRead + AsyncWrite + Unpin>(
                     step = reading => step?,
                     () = tokio::time::sleep_until(deadline), if queue.is_empty() || ended.is_some() => return Err(Closed::Idle),
                     Ok(()) = silence.changed(), if leaves_at.is_none() => {
-                        let turn = *silence.borrow_and_update();
-                        leaves_at = Some(Instant::now() + turn + limits::SILENCE_SPREAD.mul_f64(fraction(services)));
+                        leaves_at = silence.borrow_and_update().map(|turns| spread(services, turns.first));
                         continue;
                     }
                     () = tokio::time::sleep_until(leaves_at.unwrap_or(deadline)), if leaves_at.is_some() && ended.is_none() => {
@@ -309,6 +310,9 @@ async fn run<S: AsyncRead + AsyncWrite + Unpin>(
                 client.requests += 1;
                 client.last = Some((frame.api_key, frame.correlation_id));
                 alone = frame.api_key != ApiKey::Produce as i16;
+                if asks_who_leads(frame.api_key) {
+                    leaves_at = None;
+                }
                 let started = output
                     .starting(dispatch::start(services, &frame, client.address), queue)
                     .await?;
@@ -338,6 +342,17 @@ async fn run<S: AsyncRead + AsyncWrite + Unpin>(
 /// Whether the answer waits for other clients.
 fn waits_for_others(api_key: i16) -> bool {
     api_key == ApiKey::JoinGroup as i16 || api_key == ApiKey::SyncGroup as i16
+}
+
+/// When one connection ends in a turn for all of them.
+fn spread(services: &Services, turn: Instant) -> Instant {
+    turn + limits::SILENCE_SPREAD.mul_f64(fraction(services))
+}
+
+fn asks_who_leads(api_key: i16) -> bool {
+    [ApiKey::Metadata, ApiKey::DescribeTopicPartitions]
+        .iter()
+        .any(|key| *key as i16 == api_key)
 }
 
 /// Random, from 0 to 1.

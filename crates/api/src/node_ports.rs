@@ -59,7 +59,9 @@ async fn look_for_silence(services: Weak<Services>, mut image: watch::Receiver<A
     loop {
         let newest = image.borrow_and_update().clone();
         let Some(services) = services.upgrade() else { return };
-        services.silence.look(&newest, services.node_id);
+        services
+            .silence
+            .look(&newest, services.node_id, tokio::time::Instant::now());
         drop(services);
         if image.changed().await.is_err() {
             return;

@@ -3,6 +3,7 @@ use std::cell::RefCell;
 use std::collections::BTreeSet;
 use std::time::Duration;
 use tokio::sync::watch;
+use tokio::time::Instant;
 use types::{NodeId, limits};
 
 /// Tells a shard's connections that a broker has been fenced for its silence.
@@ -11,25 +12,44 @@ use types::{NodeId, limits};
 /// more, although others lead now. All clients ask for metadata again when a connection ends, so the other brokers end
 /// theirs, between two requests. They take turns: a client that loses all its other connections at once asks the silent
 /// broker (seen with librdkafka 2.16).
+///
+/// Even so it may ask the silent broker, and then asks nobody else while it waits: librdkafka chooses by chance among the
+/// brokers that it has sent anything to within the last second, and to the silent one it still sends. So there are
+/// several rounds, but who has asked since is left alone.
 #[derive(Debug)]
 pub(crate) struct Silence {
     silent: RefCell<BTreeSet<NodeId>>,
-    /// How long connections wait for this broker's turn, sent each time that a broker has gone silent.
-    turn: watch::Sender<Duration>,
+    /// Sent each time that a broker has gone silent.
+    turns: watch::Sender<Option<Turns>>,
+}
+
+/// When this broker ends its clients' connections.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Turns {
+    pub first: Instant,
+    every: Duration,
+}
+
+impl Turns {
+    /// The next one; `None` when there is none any more.
+    pub fn next(self, now: Instant) -> Option<Instant> {
+        let turn = |round| self.first + self.every * round;
+        (0..limits::SILENCE_ROUNDS).map(turn).find(|at| *at >= now)
+    }
 }
 
 impl Default for Silence {
     fn default() -> Self {
         Self {
             silent: RefCell::default(),
-            turn: watch::channel(Duration::ZERO).0,
+            turns: watch::channel(None).0,
         }
     }
 }
 
 impl Silence {
     /// Looks at the image, as the broker `me`: what it is told of itself, its clients see.
-    pub fn look(&self, image: &Image, me: NodeId) {
+    pub fn look(&self, image: &Image, me: NodeId, now: Instant) {
         let silent: BTreeSet<NodeId> = image
             .brokers
             .values()
@@ -38,15 +58,24 @@ impl Silence {
             .collect();
         let before = self.silent.replace(silent.clone());
         if !silent.is_subset(&before) {
-            let before_me = image.brokers.keys().filter(|node| **node < me && image.alive(**node));
-            let turn = u32::try_from(before_me.count()).unwrap_or(u32::MAX) % limits::SILENCE_TURNS;
-            self.turn.send_replace(limits::SILENCE_STAGGER * turn);
+            let alive = |below: NodeId| {
+                let those = image
+                    .brokers
+                    .keys()
+                    .filter(|node| **node < below && image.alive(**node));
+                u32::try_from(those.count()).unwrap_or(u32::MAX)
+            };
+            let all = alive(NodeId(i32::MAX)).clamp(1, limits::SILENCE_TURNS);
+            self.turns.send_replace(Some(Turns {
+                first: now + limits::SILENCE_STAGGER * (alive(me) % all),
+                every: limits::SILENCE_STAGGER * all,
+            }));
         }
     }
 
-    /// Changes when a broker goes silent from now on, to the time until this broker's turn.
-    pub fn subscribe(&self) -> watch::Receiver<Duration> {
-        self.turn.subscribe()
+    /// Changes when a broker goes silent from now on.
+    pub fn subscribe(&self) -> watch::Receiver<Option<Turns>> {
+        self.turns.subscribe()
     }
 }
 
@@ -73,22 +102,32 @@ mod tests {
             let mut image = cluster();
             let broker = Arc::make_mut(image.brokers.get_mut(&NodeId(2)).unwrap());
             (broker.fenced, broker.silent) = (fenced, silent);
-            silence.look(&image, NodeId(me));
+            silence.look(&image, NodeId(me), Instant::now());
             assert_eq!(told.has_changed().unwrap(), expected, "{fenced} {silent} {me}");
             told.mark_unchanged();
         }
     }
 
+    /// Broker 2 of three is silent.
     #[test]
-    fn brokers_take_turns() {
-        for (me, turn) in [(1, 0), (3, 1)] {
+    fn brokers_take_turns_in_rounds() {
+        let at = |millis| Duration::from_millis(millis);
+        for (me, turns) in [(1, [0, 800, 1600, 2400]), (3, [400, 1200, 2000, 2800])] {
             let silence = Silence::default();
             let told = silence.subscribe();
             let mut image = cluster();
+            Arc::make_mut(image.brokers.get_mut(&NodeId(3)).unwrap()).fenced = false;
             let broker = Arc::make_mut(image.brokers.get_mut(&NodeId(2)).unwrap());
             (broker.fenced, broker.silent) = (true, true);
-            silence.look(&image, NodeId(me));
-            assert_eq!(*told.borrow(), limits::SILENCE_STAGGER * turn, "broker {me}");
+            let now = Instant::now();
+            silence.look(&image, NodeId(me), now);
+            let found = told.borrow().unwrap();
+            let mut from = now;
+            for turn in turns.map(at) {
+                assert_eq!(found.next(from), Some(now + turn), "broker {me}");
+                from = now + turn + at(1);
+            }
+            assert_eq!(found.next(from), None, "broker {me}");
         }
     }
 }

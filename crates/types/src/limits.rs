@@ -18,10 +18,12 @@ pub const REQUEST_STEP_BYTES_MAX: usize = 1024 * 1024;
 pub const ANSWER_WINDOW: Duration = Duration::from_secs(10);
 pub const ANSWER_BYTES_PER_WINDOW_MIN: usize = 256 * 1024;
 /// When a broker has gone silent, each of the others ends its clients' connections within this time, one here and one there;
-/// the next broker begins [`SILENCE_STAGGER`] after the one before, up to this number of turns.
+/// the next broker begins [`SILENCE_STAGGER`] after the one before, up to this number of turns. After all of them the first
+/// begins again, so many times in all.
 pub const SILENCE_SPREAD: Duration = Duration::from_millis(150);
 pub const SILENCE_STAGGER: Duration = Duration::from_millis(400);
 pub const SILENCE_TURNS: u32 = 4;
+pub const SILENCE_ROUNDS: u32 = 4;
 /// A client whose connection is ended between two requests has this long to end its half.
 pub const FAREWELL_WINDOW: Duration = Duration::from_secs(1);
 /// Answers that their clients do not take at once, beside the records in them, per node: with more, the connections

@@ -436,6 +436,14 @@ fn a_pipeline_does_not_keep_others_waiting() {
     });
 }
 
+/// As broker 1 sees it.
+fn broker_2_goes_silent(services: &Services) {
+    let mut image = cluster();
+    let broker = Arc::make_mut(image.brokers.get_mut(&types::NodeId(2)).unwrap());
+    (broker.fenced, broker.silent) = (true, true);
+    services.silence.look(&image, types::NodeId(1), Instant::now());
+}
+
 /// ◆ What was asked is answered, what comes later is not begun: the client may send it elsewhere.
 #[test]
 fn when_a_broker_goes_silent_connections_end_between_two_requests() {
@@ -448,10 +456,7 @@ fn when_a_broker_goes_silent_connections_end_between_two_requests() {
             far.write_all(&api_versions(1)).await.unwrap();
             let length = far.read_u32().await.unwrap() as usize;
             far.read_exact(&mut vec![0; length]).await.unwrap();
-            let mut image = cluster();
-            let broker = Arc::make_mut(image.brokers.get_mut(&types::NodeId(2)).unwrap());
-            (broker.fenced, broker.silent) = (true, true);
-            services.silence.look(&image, types::NodeId(1));
+            broker_2_goes_silent(&services);
             assert_eq!(far.read(&mut [0; 8]).await.unwrap(), 0, "nothing more is answered");
             // What the client has sent meanwhile resets nothing.
             far.write_all(&api_versions(2)).await.unwrap();
@@ -460,4 +465,43 @@ fn when_a_broker_goes_silent_connections_end_between_two_requests() {
         (closed, who.requests)
     });
     assert!(matches!(closed, (Closed::BrokerSilent, 1)), "{closed:?}");
+}
+
+/// ◆ A client that comes again and asks nobody who leads may wait for the silent broker's answer.
+#[test]
+fn who_comes_again_is_sent_off_again_until_it_has_asked() {
+    let node = TestNode::new(cluster());
+    let services = Rc::clone(&node.services);
+    let metadata = vec![0, 0, 0, 14, 0, 3, 0, 1, 0, 0, 0, 2, 0xff, 0xff, 0, 0, 0, 0];
+    run(async move {
+        let connected = |request: Vec<u8>| {
+            let (near, mut far) = tokio::io::duplex(1 << 20);
+            let services = Rc::clone(&services);
+            tokio::task::spawn_local(async move {
+                let _ = serve(&services, near, &mut Client::default()).await;
+            });
+            async move {
+                far.write_all(&request).await.unwrap();
+                let length = far.read_u32().await.unwrap() as usize;
+                far.read_exact(&mut vec![0; length]).await.unwrap();
+                let mut more = [0; 8];
+                let end = timeout(limits::SILENCE_STAGGER * 10, far.read(&mut more)).await;
+                end.map(|read| assert_eq!(read.unwrap(), 0))
+            }
+        };
+        let begin = Instant::now();
+        broker_2_goes_silent(&services);
+        let asks = tokio::task::spawn_local(connected(metadata));
+        for round in 0..limits::SILENCE_ROUNDS {
+            connected(api_versions(1)).await.expect("sent off");
+            // It is the only one left.
+            let late = begin.elapsed().checked_sub(limits::SILENCE_STAGGER * round);
+            assert!(
+                late.is_some_and(|late| late <= limits::SILENCE_SPREAD),
+                "round {round}: {late:?}"
+            );
+        }
+        connected(api_versions(1)).await.expect_err("there is an end to it");
+        asks.await.unwrap().expect_err("it has asked");
+    });
 }
