@@ -14,7 +14,7 @@ import traceback
 
 HERE = pathlib.Path(__file__).parent
 for directory in ("clients", "golden"):
-    sys.path.insert(0, str(HERE.parent / directory))
+    sys.path.append(str(HERE.parent / directory))  # after this directory: names may be in both
 
 import checkers_test  # noqa: E402
 import clients  # noqa: E402
@@ -81,7 +81,7 @@ def arguments():
     parser.add_argument("--quick", action="store_true", help="a short selection, in which a skip is a failure")
     parser.add_argument("--against", choices=["ottla", "apache"], default="ottla", help="what cluster is started")
     parser.add_argument("--bootstrap", help="a cluster that runs; no broker is killed")
-    parser.add_argument("--jobs", type=int, default=3, help="clients side by side in the first pass (3)")
+    parser.add_argument("--jobs", type=int, default=5, help="clients side by side in the first pass (5)")
     parser.add_argument("--write", action="store_true", help=f"write the result to {DOCUMENT.name}")
     parser.add_argument("--keep", action="store_true", help="keep the logs of drivers and nodes, whatever comes out")
     parser.add_argument("--list", action="store_true", help="list clients and scenarios")
