@@ -26,10 +26,10 @@ scrub_more() {
         s/[0-9]+ ms ago|[0-9]{13}/T/g; s/[[:space:]]+/ /g
         s/^[0-9]+ ID [0-9]+ [0-9]+ T T/N ID N N T T/; s/^([0-9]+ localhost) [0-9]+/\1 PORT/'
 }
-# Of groups: who coordinates, ids that were drawn, and the order in which nodes answer.
+# Of groups: who coordinates, ids that were drawn, and the orders in which nodes answer and Java walks over a set.
 scrub_groups() {
     sed -E 's/[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}/UUID/g; s/HOST +\([0-9]+\)/COORDINATOR/; s/localhost:[0-9]+ +\([0-9]+\)/COORDINATOR/
-        s/[[:space:]]+/ /g; s/ $//; s/[0-9]{13}/T/g' | sort
+        s/(Valid states are:).*/\1 …/; s/[[:space:]]+/ /g; s/ $//; s/[0-9]{13}/T/g' | sort
 }
 # Until every broker has applied what the controller committed.
 settle() { sleep 0.5; }
