@@ -34,12 +34,16 @@ pub(super) async fn consume(command: &Consume, group: &str, start: i64, mut prin
             Err(error) => break Err(error),
         }
     };
-    let left = member.leave(&mut cluster).await;
+    let left = tokio::select! {
+        left = member.leave(&mut cluster) => left,
+        // A second one: no cluster may be there to hear of it.
+        () = stop.wait() => Ok(()),
+    };
     ended?;
     Ok(left?)
 }
 
-/// Interrupt and termination: the second one ends the process at once.
+/// Interrupt and termination.
 struct Stop {
     interrupt: Signal,
     terminate: Signal,
@@ -119,8 +123,11 @@ impl Reading {
         loop {
             let done = self.ends.as_ref().is_some_and(|ends| self.consumer.has_reached(ends));
             if done || !printer.wants_more() || stop.came() {
-                // Who must join again has lost what it has not committed, and so others will read it again.
-                member.commit(cluster, &self.printed).await?;
+                // Who would have to join again has lost what it has not committed, and others will read it again.
+                tokio::select! {
+                    committed = member.commit(cluster, &self.printed) => committed.map(drop)?,
+                    () = stop.wait() => {}
+                }
                 return Ok(Standing::Assigned);
             }
             let now = Instant::now();
