@@ -48,7 +48,7 @@ class Load(kill.Load):
 class Logs:
     """What the nodes say of elections, fencings and changes of the ISR, from a moment on."""
 
-    WORDS = {"controllers": ": the controller ", "fencings": ": fenced a broker"}
+    WORDS = {"controllers": ": the controller node_id", "fencings": ": fenced a broker"}
 
     def __init__(self, cluster):
         self.cluster = cluster

@@ -1,8 +1,11 @@
 """The checks of the scenarios fail on what they are there for: each anomaly is planted here once."""
 
+import pathlib
+import tempfile
 import types
 
 import kills
+import matrix
 import members
 import records
 
@@ -76,8 +79,20 @@ def commits():
     assert watch.look({0: 6, 1: 1}, {1: 2}), "an acknowledged commit is not there"
 
 
+def skips():
+    """What passed and is skipped is worse, also in the run after that."""
+    with tempfile.TemporaryDirectory() as directory:
+        path = pathlib.Path(directory) / "last.json"
+        for outcome, worse in ((matrix.PASSED, []), (matrix.SKIPPED, [("kcat", "s")]), (matrix.SKIPPED, [("kcat", "s")]),
+                               (matrix.FAILED, []), (matrix.SKIPPED, [])):
+            table = matrix.Matrix(["kcat"], ["s"])
+            table.set("kcat", "s", outcome)
+            assert table.worse_than(matrix.load(path)) == worse, outcome
+            table.save(path)
+
+
 def main():
-    for test in (written_records, read_records, acknowledged_records, assignments, commits):
+    for test in (written_records, read_records, acknowledged_records, assignments, commits, skips):
         test()
 
 

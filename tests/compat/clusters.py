@@ -8,7 +8,7 @@ import sys
 import tempfile
 
 HERE = pathlib.Path(__file__).parent
-sys.path.insert(0, str(HERE.parent / "clients"))
+sys.path.append(str(HERE.parent / "clients"))
 
 import cluster  # noqa: E402
 from clients import KAFKA  # noqa: E402

@@ -14,7 +14,7 @@ import traceback
 
 HERE = pathlib.Path(__file__).parent
 for directory in ("clients", "golden"):
-    sys.path.insert(0, str(HERE.parent / directory))
+    sys.path.append(str(HERE.parent / directory))  # after this directory: names may be in both
 
 import checkers_test  # noqa: E402
 import clients  # noqa: E402
@@ -81,8 +81,9 @@ def arguments():
     parser.add_argument("--quick", action="store_true", help="a short selection, in which a skip is a failure")
     parser.add_argument("--against", choices=["ottla", "apache"], default="ottla", help="what cluster is started")
     parser.add_argument("--bootstrap", help="a cluster that runs; no broker is killed")
-    parser.add_argument("--jobs", type=int, default=3, help="clients side by side in the first pass (3)")
+    parser.add_argument("--jobs", type=int, default=5, help="clients side by side in the first pass (5)")
     parser.add_argument("--write", action="store_true", help=f"write the result to {DOCUMENT.name}")
+    parser.add_argument("--keep", action="store_true", help="keep the logs of drivers and nodes, whatever comes out")
     parser.add_argument("--list", action="store_true", help="list clients and scenarios")
     options = parser.parse_args()
     if options.write and (options.client or options.scenario or options.quick or options.bootstrap):
@@ -170,7 +171,7 @@ def main():
         run.all()
     finally:
         failed = table.count(matrix.FAILED)
-        cluster.stop(keep=failed > 0)
+        cluster.stop(keep=failed > 0 or options.keep)
     print(table.show())
     worse = [] if options.bootstrap or options.against != "ottla" else table.worse_than(matrix.load(LAST))
     for client, scenario in worse:
@@ -178,7 +179,7 @@ def main():
     skipped = table.count(matrix.SKIPPED)
     if options.quick and skipped:
         print(f"FAILED: {skipped} skipped; in the short selection every client must be there")
-    if not failed:
+    if not failed and not options.keep:
         shutil.rmtree(run.kept)
     else:
         print(f"logs of the drivers are kept in {run.kept}, of the nodes in {cluster.directory}")

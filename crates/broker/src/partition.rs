@@ -117,6 +117,8 @@ pub(crate) struct Partition {
     pub streams: BTreeMap<NodeId, Rc<StreamOut>>,
     /// A flush job is at the flusher since then.
     flush_since: Option<types::Monotonic>,
+    /// The leader epoch in which its disk stalls and another was asked to lead.
+    stood_down: Option<LeaderEpoch>,
     unflushed_records: i64,
     unflushed_since_ms: i64,
 }
@@ -184,6 +186,7 @@ impl Partition {
             waiters: Waiters::default(),
             streams: BTreeMap::new(),
             flush_since: None,
+            stood_down: None,
             unflushed_records: 0,
             unflushed_since_ms: 0,
         }

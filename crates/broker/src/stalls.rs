@@ -2,7 +2,7 @@
 
 use crate::shard::ShardRef;
 use std::cell::{Cell, RefCell};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 use types::{DirectoryId, LeaderEpoch, Monotonic, TopicPartition};
 
@@ -12,13 +12,16 @@ pub(crate) struct Stalls {
     directories: RefCell<BTreeSet<DirectoryId>>,
     /// The controller is being asked: one question at a time.
     asking: Rc<Cell<bool>>,
+    /// What it was asked for when this was looked at last.
+    asked: RefCell<BTreeMap<TopicPartition, LeaderEpoch>>,
 }
 
 /// Asks the controller for other leaders wherever this shard leads on a directory on which a flush takes longer than
 /// [`types::Timings::flush_stall`]: also where nothing is written now, or the first write would wait as long again.
 ///
 /// A new leader has the whole limit to itself, so that leadership does not run in circles among replicas whose disks all
-/// stall. Where no other member of the ISR can lead, the leader stays.
+/// stall. Where no other member of the ISR can lead, the leader stays. One that is still not told how its question ended
+/// when this looks again takes no more records.
 pub(crate) fn resign_where_flushes_stall(shard: &ShardRef, now: Monotonic) {
     let limit = shard.timings().flush_stall;
     let partitions = shard.partitions();
@@ -28,21 +31,26 @@ pub(crate) fn resign_where_flushes_stall(shard: &ShardRef, now: Monotonic) {
         .filter(|partition| partition.flush_stalls(now, limit));
     let stalled: BTreeSet<DirectoryId> = flushes_stall.map(|partition| partition.directory).collect();
     say(shard, &stalled);
-    if stalled.is_empty() || shard.stalls().asking.get() || shard.broker_epoch().is_none() {
+    if stalled.is_empty() || shard.broker_epoch().is_none() {
+        shard.stalls().asked.take();
         return;
     }
-    let mut leaders = Vec::new();
+    let mut leaders = BTreeMap::new();
     for (tp, partition) in partitions {
-        let partition = partition.borrow();
+        let mut partition = partition.borrow_mut();
         if stalled.contains(&partition.directory)
             && let Some(epoch) = partition.led_for(now, limit)
             && another_could_lead(shard, tp)
         {
-            leaders.push((tp, epoch));
+            leaders.insert(tp, epoch);
+            if shard.stalls().asked.borrow().get(&tp) == Some(&epoch) && partition.flush_stalls(now, limit) {
+                partition.stand_down();
+            }
         }
     }
-    if !leaders.is_empty() {
-        ask(shard, leaders);
+    shard.stalls().asked.replace(leaders.clone());
+    if !leaders.is_empty() && !shard.stalls().asking.get() {
+        ask(shard, leaders.into_iter().collect());
     }
 }
 

@@ -300,6 +300,7 @@ impl Term {
                 lock(&self.shared.last_heard).insert(node, now);
                 Event::Heartbeat { node, session, applied }
             }
+            SessionEvent::Hangs { node, session } => Event::Hangs { node, session },
             SessionEvent::Broken { node, session } => Event::SessionBroken { node, session },
         };
         self.event(event);

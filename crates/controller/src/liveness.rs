@@ -31,6 +31,11 @@ pub enum Event {
         session: SessionId,
         applied: LogIndex,
     },
+    /// What the broker serves hangs, as it says itself: others should lead.
+    Hangs {
+        node: NodeId,
+        session: SessionId,
+    },
     SessionBroken {
         node: NodeId,
         session: SessionId,
@@ -85,6 +90,8 @@ pub enum Why {
     Silence,
     /// Two refusals.
     Evidence,
+    /// It said that it hangs; its clients hear nothing from it.
+    Hangs,
 }
 
 /// Decides who lives. Pure: events and `now` in, actions out.
@@ -98,7 +105,7 @@ pub enum Why {
 ///   silence for the session timeout, in either state ──► fence ◄──┘
 /// ```
 ///
-/// Nothing but two refusals in a row counts as evidence; everything else waits for silence. The own
+/// A broker that says itself that it hangs is fenced at once. Nothing but two refusals in a row counts as evidence; everything else waits for silence. The own
 /// controller's pauses (a stopped process) do not count as a broker's silence, nor does silence before it led, but that
 /// of the controller before it.
 pub struct Liveness {
@@ -216,6 +223,20 @@ impl Liveness {
                             broker_epoch: broker.epoch,
                         });
                     }
+                }
+            }
+            Event::Hangs { node, session } => {
+                if let Some(broker) = self.brokers.get_mut(&node)
+                    && broker.session == Some(session)
+                    && !broker.fenced
+                    && !broker.deciding
+                {
+                    broker.deciding = true;
+                    actions.push(Action::Fence {
+                        node,
+                        broker_epoch: broker.epoch,
+                        why: Why::Hangs,
+                    });
                 }
             }
             Event::SessionBroken { node, session } => {

@@ -216,21 +216,24 @@ async fn heartbeats(
                 let hangs = silence > shared.options.timings.flush_stall;
                 if hangs && !hung {
                     tracing::error!(node_id = %shared.options.node_id, silence_ms = silence.as_millis(),
-                        "a shard hangs, on a disk as it seems: the controller is not told that this node lives. What was acknowledged is safe");
+                        "a shard hangs, on a disk as it seems: the controller is asked to let others lead. What was acknowledged is safe");
+                    if !heartbeat(shared, &session, broker_epoch, true).await {
+                        return false;
+                    }
                 }
                 hung = hangs;
                 if hangs {
                     continue;
                 }
                 if shared.host.now().since(heard) >= shared.options.timings.broker_session
-                    || !heartbeat(shared, &session, broker_epoch).await
+                    || !heartbeat(shared, &session, broker_epoch, false).await
                 {
                     return false;
                 }
             }
             // A fenced broker says at once how far it has come.
-            changed = image.changed(), if fenced => {
-                if changed.is_err() || !heartbeat(shared, &session, broker_epoch).await {
+            changed = image.changed(), if fenced && !hung => {
+                if changed.is_err() || !heartbeat(shared, &session, broker_epoch, false).await {
                     return false;
                 }
             }
@@ -255,11 +258,12 @@ async fn heartbeats(
     }
 }
 
-async fn heartbeat(shared: &Shared, session: &Session, broker_epoch: BrokerEpoch) -> bool {
+async fn heartbeat(shared: &Shared, session: &Session, broker_epoch: BrokerEpoch, want_fence: bool) -> bool {
     let applied = shared.image().index.0;
     let heartbeat = pb::BrokerHeartbeat {
         broker_epoch: broker_epoch.0,
         applied,
+        want_fence,
     };
     session.send.send(message(Message::Heartbeat(heartbeat))).await.is_ok()
 }

@@ -122,7 +122,11 @@ impl Handler for Answering {
             tokio::select! {
                 next = session.recv.recv() => match next.map(broker_message) {
                     Some(Some(Message::Heartbeat(heartbeat))) => {
-                        let event = SessionEvent::Heartbeat { node, session: id, applied: LogIndex(heartbeat.applied) };
+                        let event = if heartbeat.want_fence {
+                            SessionEvent::Hangs { node, session: id }
+                        } else {
+                            SessionEvent::Heartbeat { node, session: id, applied: LogIndex(heartbeat.applied) }
+                        };
                         if self.shared.sessions.send(event).await.is_err() {
                             return;
                         }

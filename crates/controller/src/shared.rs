@@ -34,6 +34,11 @@ pub(crate) enum SessionEvent {
         session: SessionId,
         from: SocketAddr,
     },
+    /// What it serves hangs, as it says itself.
+    Hangs {
+        node: NodeId,
+        session: SessionId,
+    },
     Heartbeat {
         node: NodeId,
         session: SessionId,

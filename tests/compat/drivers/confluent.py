@@ -1,5 +1,6 @@
 """confluent-kafka, that is librdkafka."""
 
+import os
 import sys
 import time
 
@@ -23,6 +24,8 @@ def refused(error):
 class Driver:
     def __init__(self, bootstrap):
         self.config = {"bootstrap.servers": bootstrap}
+        if contexts := os.environ.get("COMPAT_DEBUG"):
+            self.config["debug"] = contexts
         self.producers = {}
         self.consumer = None
         self.assigned = None

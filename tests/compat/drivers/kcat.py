@@ -1,6 +1,7 @@
 """kcat, a command: each request starts processes, a consumer's lives until it is closed."""
 
 import itertools
+import os
 import queue
 import re
 import signal
@@ -25,7 +26,9 @@ class Consumer:
         self.found = found
         self.assigned, self.rebalances = [], 0
         self.fatal = None
-        self.process = subprocess.Popen(["kcat", *arguments, "-u", "-f", FORMAT], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        contexts = os.environ.get("COMPAT_DEBUG")
+        debug = ["-d", contexts] if contexts else []
+        self.process = subprocess.Popen(["kcat", *arguments, *debug, "-u", "-f", FORMAT], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
         self.threads = [threading.Thread(target=self.read, daemon=True), threading.Thread(target=self.listen, daemon=True)]
         [thread.start() for thread in self.threads]
 

@@ -85,7 +85,7 @@ impl Partition {
         }
         let wall_ms = self.links.host.wall_ms();
         let mut parked = std::mem::take(&mut self.parked);
-        while !parked.is_empty() && matches!(self.role, Role::Leader(_)) && self.has_room() {
+        while !parked.is_empty() && matches!(self.role, Role::Leader(_)) && !self.stands_down() && self.has_room() {
             let mut round = Round::at(self.log.as_ref().map_or(Offset::ZERO, logstore::Log::log_end_offset));
             while round.bytes.len() < ROUND_BYTES
                 && let Some(next) = parked.pop_front()
@@ -94,7 +94,7 @@ impl Partition {
             }
             self.write(round, now, wall_ms);
         }
-        // No room, or a write failed and the role is gone. Clients try again (docs/adr/0008-disk-full.md).
+        // No room, a disk that stalls, or a write failed and the role is gone. Clients try again (docs/adr/0008-disk-full.md).
         for left in parked {
             let _ = left.reply.send(Err(ErrorCode::KafkaStorageError.into()));
         }

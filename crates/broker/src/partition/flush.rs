@@ -38,6 +38,7 @@ impl Partition {
             return;
         }
         self.flush_since = None;
+        self.stood_down = None;
         let flushed = match result.outcome {
             Ok(flushed) => flushed,
             Err(error) => {
@@ -93,6 +94,17 @@ impl Partition {
     /// A flush has been out for longer than `limit`, queueing for its round included.
     pub fn flush_stalls(&self, now: Monotonic, limit: Duration) -> bool {
         self.flush_since.is_some_and(|since| now.since(since) > limit)
+    }
+
+    /// Takes no records until the flush that is out has ended or another leader epoch has begun, and sends away who waits:
+    /// another may lead by now, of which this node cannot hear where its metadata is on the same disk.
+    pub fn stand_down(&mut self) {
+        self.stood_down = Some(self.view.leader_epoch);
+        self.fail_waiting(ErrorCode::KafkaStorageError, None);
+    }
+
+    pub(super) fn stands_down(&self) -> bool {
+        self.stood_down == Some(self.view.leader_epoch)
     }
 
     /// Whether this replica leads and has for longer than `limit`, and in which leader epoch.

@@ -4,6 +4,7 @@ use crate::support::*;
 use logstore::{FlushJob, FlushStrategy, Flushed, PlainFlush};
 use std::io;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 use types::{ErrorCode, LeaderEpoch, NodeId, Offset};
 
@@ -62,6 +63,35 @@ async fn a_leader_whose_flush_stalls_resigns_and_comes_back_as_a_follower() {
         (settled.leader, settled.leader_epoch),
         (Some(NodeId(2)), LeaderEpoch(1))
     );
+}
+
+/// ◆ Fails without standing down: where the metadata is on the disk that stalls, its node learns of no other leader, and its
+/// clients would wait for it as long as the disk does.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_leader_that_hears_nothing_of_its_resignation_sends_its_clients_away() {
+    let (cluster, nodes, gate) = cluster_with_gate(0, Duration::from_secs(300)).await;
+    cluster.script.deaf.store(true, Ordering::Relaxed);
+    gate.close();
+    let waiting = nodes[0].produce_later(batch_of(7, 0, "during"), -1).await;
+    let told = soon("the waiting produce is told", waiting).await.unwrap_err();
+    assert_eq!((told.code, told.leader), (ErrorCode::KafkaStorageError, None));
+    let refused = nodes[0].produce(batch_of(7, 0, "during"), -1).await.unwrap_err();
+    assert_eq!(refused.code, ErrorCode::KafkaStorageError);
+    // Nobody led instead: it goes on where it stood, and what it was sent before is there once.
+    gate.open();
+    let again = loop {
+        match nodes[0].produce(batch_of(7, 0, "during"), -1).await {
+            Ok(again) => break again,
+            Err(refused) => assert_eq!(refused.code, ErrorCode::KafkaStorageError),
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    };
+    assert_eq!(again.base_offset, Offset(1));
+    assert_eq!(
+        nodes[0].produce(batch("after"), -1).await.unwrap().base_offset,
+        Offset(2)
+    );
+    assert_eq!(cluster.script.partition().leader_epoch, LeaderEpoch(0));
 }
 
 /// Takes a while for every round.

@@ -141,6 +141,9 @@ impl Script {
     /// As the real controller plans it.
     fn resign(&self, node: NodeId, leaders: Vec<(TopicPartition, LeaderEpoch)>) {
         self.resignations.lock().unwrap().push(node);
+        if self.deaf.load(Ordering::Relaxed) {
+            return;
+        }
         self.change(|image| {
             let command = ResignLeaders {
                 node_id: node,

@@ -111,7 +111,7 @@ impl Term {
                 node,
                 broker_epoch,
                 why,
-            } => match metadata::plan::fence(image, *node, *broker_epoch, *why == Why::Silence) {
+            } => match metadata::plan::fence(image, *node, *broker_epoch, *why != Why::Evidence) {
                 Ok(plan) => (plan.records, None),
                 Err(error) => nothing(error),
             },

@@ -26,6 +26,12 @@ fn heartbeat(applied: u64) -> Event {
         applied: LogIndex(applied),
     }
 }
+fn hangs(session: u64) -> Event {
+    Event::Hangs {
+        node: A,
+        session: SessionId(session),
+    }
+}
 fn broken(session: u64) -> Event {
     Event::SessionBroken {
         node: A,
@@ -302,6 +308,24 @@ fn an_isolated_controller_gives_everybody_their_time_again() {
             (3_002, Event::Isolated, &[]),
             (3_002, Event::Undecided { node: A }, &[]),
             (6_002, Event::Tick, &[fence(Why::Silence)]),
+        ],
+    );
+}
+
+#[test]
+fn who_says_that_it_hangs_is_fenced_at_once_and_comes_back_by_a_heartbeat() {
+    check(
+        "hangs",
+        &[
+            (0, registered(false), &[]),
+            (1, opened(1), &[]),
+            (250, heartbeat(9), &[]),
+            (260, hangs(2), &[]),
+            (500, hangs(1), &[fence(Why::Hangs)]),
+            (501, hangs(1), &[]),
+            (502, registered(true), &[]),
+            (503, hangs(1), &[]),
+            (900, heartbeat(9), &[UNFENCE]),
         ],
     );
 }
