@@ -152,16 +152,22 @@ impl Reading {
         if self.printed.is_empty() {
             tokio::time::sleep(POLL).await;
         }
+        let mut printed = self.printed.clone();
         for (partition, record) in self.consumer.poll(cluster, POLL).await? {
             let next = record.offset.0 + 1;
             if printer.print(partition, record)? {
-                self.printed.insert(partition, next);
+                printed.insert(partition, next);
             }
         }
-        printer.flush()?;
-        // Beyond the last record too, where a log goes on without any.
-        if printer.wants_more() {
-            self.printed.clone_from(self.consumer.positions());
+        // What nobody has taken is read again by whoever comes next.
+        if printer.flush()? {
+            // Beyond the last record too, where a log goes on without any.
+            let all = printer.wants_more();
+            self.printed = if all {
+                self.consumer.positions().clone()
+            } else {
+                printed
+            };
         }
         Ok(())
     }
