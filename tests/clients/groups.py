@@ -73,6 +73,11 @@ def offsets_kept(cluster):
     group = describe(cluster, "kept")
     assert group["state"] == "Empty" and group["members"] == [], group
     assert [p["lag"] for p in group["partitions"]] == [0] * PARTITIONS, group
+    command = [OTTLA, "consume", TOPIC, "--group", "piped", "--from-beginning", "--bootstrap", cluster.bootstrap]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as piped:
+        piped.stdout.close()  # nobody takes a record
+        assert piped.wait(30) == 0, "a closed pipe is no failure"
+    assert consume(cluster, "piped", "--exit") == list(range(70)), "what nobody took was committed"
     listed = json.loads(cluster.cli("group", "list", "--format", "json"))
     assert {"group": "kept", "state": "Empty", "protocol_type": "consumer"} in listed, listed
     assert cluster.cli("group", "list", "--state", "stable").splitlines() == ["GROUP  STATE  PROTOCOL"]

@@ -1,6 +1,6 @@
 //! The surface that Kafka clients see: a file per API key, the table that finds them ([`dispatch`]), the
-//! connection loop and fetch sessions. Handlers see the data plane through [`data::Data`] and the control
-//! plane through [`control::Control`].
+//! connection loop and fetch sessions. Handlers see the data plane through [`data::Data`], the control
+//! plane through [`control::Control`] and the coordinators of groups through [`groups::Groups`].
 
 mod alter_configs;
 mod alter_partition_reassignments;

@@ -366,21 +366,32 @@ fn strike(sim: &mut turmoil::Sim<'_>, machines: &[Rc<Machine>], fault: &Fault, s
             };
             machines[*node].disk.set_faults(|faults| faults.failing = Some(failing));
         }
-        Fault::Rot { node, seed } => rot(&machines[*node].disk, &log_dirs(*node), *seed),
+        Fault::Rot { node, seed } => rot(machines, *node, *seed),
     }
 }
 
-/// Turns a bit over in the first three quarters of a log, whichever has that much.
-fn rot(disk: &SimDisk, log_dirs: &[PathBuf], seed: u64) {
-    let handle = disk.handle();
-    let directories = log_dirs
-        .iter()
-        .flat_map(|log_dir| (0..workload::PARTITIONS).map(|partition| check::replica_path(log_dir, partition)));
-    let logs: Vec<(PathBuf, u64)> = directories
-        .map(|directory| directory.join("00000000000000000000.log"))
-        .filter_map(|path| {
-            let len = handle.open(&path, OpenMode::Read).and_then(|file| file.len()).ok()?;
-            (len >= 400).then_some((path, len))
+/// A partition's log on a machine's disk, and its length.
+fn log_of(machines: &[Rc<Machine>], node: usize, partition: i32) -> Option<(PathBuf, u64)> {
+    let disk = machines[node].disk.handle();
+    log_dirs(node).iter().find_map(|log_dir| {
+        let path = check::replica_path(log_dir, partition).join("00000000000000000000.log");
+        let len = disk.open(&path, OpenMode::Read).and_then(|file| file.len()).ok()?;
+        Some((path, len))
+    })
+}
+
+/// Turns a bit over in the first three quarters of a log, whichever has that much, and of which there is another copy.
+fn rot(machines: &[Rc<Machine>], node: usize, seed: u64) {
+    let disk = &machines[node].disk;
+    let is_copied = |partition: i32, len: u64| {
+        let others = (0..machines.len()).filter(|other| *other != node);
+        let mut copies = others.filter_map(|other| log_of(machines, other, partition));
+        copies.any(|(_, copied)| copied >= len)
+    };
+    let logs: Vec<(PathBuf, u64)> = (0..workload::PARTITIONS)
+        .filter_map(|partition| {
+            let (path, len) = log_of(machines, node, partition)?;
+            (len >= 400 && is_copied(partition, len)).then_some((path, len))
         })
         .collect();
     let Some((path, len)) = logs.get((seed % logs.len().max(1) as u64) as usize) else {

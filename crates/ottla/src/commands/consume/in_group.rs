@@ -34,12 +34,16 @@ pub(super) async fn consume(command: &Consume, group: &str, start: i64, mut prin
             Err(error) => break Err(error),
         }
     };
-    let left = member.leave(&mut cluster).await;
+    let left = tokio::select! {
+        left = member.leave(&mut cluster) => left,
+        // A second one: no cluster may be there to hear of it.
+        () = stop.wait() => Ok(()),
+    };
     ended?;
     Ok(left?)
 }
 
-/// Interrupt and termination: the second one ends the process at once.
+/// Interrupt and termination.
 struct Stop {
     interrupt: Signal,
     terminate: Signal,
@@ -119,8 +123,11 @@ impl Reading {
         loop {
             let done = self.ends.as_ref().is_some_and(|ends| self.consumer.has_reached(ends));
             if done || !printer.wants_more() || stop.came() {
-                // Who must join again has lost what it has not committed, and so others will read it again.
-                member.commit(cluster, &self.printed).await?;
+                // Who would have to join again has lost what it has not committed, and others will read it again.
+                tokio::select! {
+                    committed = member.commit(cluster, &self.printed) => committed.map(drop)?,
+                    () = stop.wait() => {}
+                }
                 return Ok(Standing::Assigned);
             }
             let now = Instant::now();
@@ -145,16 +152,22 @@ impl Reading {
         if self.printed.is_empty() {
             tokio::time::sleep(POLL).await;
         }
+        let mut printed = self.printed.clone();
         for (partition, record) in self.consumer.poll(cluster, POLL).await? {
             let next = record.offset.0 + 1;
             if printer.print(partition, record)? {
-                self.printed.insert(partition, next);
+                printed.insert(partition, next);
             }
         }
-        printer.flush()?;
-        // Beyond the last record too, where a log goes on without any.
-        if printer.wants_more() {
-            self.printed.clone_from(self.consumer.positions());
+        // What nobody has taken is read again by whoever comes next.
+        if printer.flush()? {
+            // Beyond the last record too, where a log goes on without any.
+            let all = printer.wants_more();
+            self.printed = if all {
+                self.consumer.positions().clone()
+            } else {
+                printed
+            };
         }
         Ok(())
     }

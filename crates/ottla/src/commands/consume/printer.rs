@@ -26,7 +26,7 @@ impl Printer {
         self.left > 0
     }
 
-    /// Whether the record was printed: not once there were enough.
+    /// Whether the record is printed with the next [`Self::flush`]: not once there were enough.
     pub(super) fn print(&mut self, partition: i32, record: Record) -> std::io::Result<bool> {
         if !self.wants_more() {
             return Ok(false);
@@ -49,22 +49,23 @@ impl Printer {
             }
         };
         self.left -= 1;
-        self.ended(written).map(|()| true)
+        self.taken(written)
     }
 
-    pub(super) fn flush(&mut self) -> std::io::Result<()> {
+    /// Whether somebody still takes what is printed.
+    pub(super) fn flush(&mut self) -> std::io::Result<bool> {
         let flushed = self.output.flush();
-        self.ended(flushed)
+        self.taken(flushed)
     }
 
     /// `| head` has seen enough.
-    fn ended(&mut self, written: std::io::Result<()>) -> std::io::Result<()> {
+    fn taken(&mut self, written: std::io::Result<()>) -> std::io::Result<bool> {
         match written {
             Err(error) if error.kind() == ErrorKind::BrokenPipe => {
                 self.left = 0;
-                Ok(())
+                Ok(false)
             }
-            other => other,
+            written => written.map(|()| true),
         }
     }
 }
