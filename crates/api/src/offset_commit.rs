@@ -113,7 +113,7 @@ pub(crate) fn refusal(topic: Result<&Arc<TopicImage>, ErrorCode>, partition: i32
 }
 
 /// What a coordinator said of each of the `asked` partitions, in order.
-pub(crate) fn codes(answer: Result<PartitionErrors, ErrorCode>, asked: usize) -> Vec<ErrorCode> {
+fn codes(answer: Result<PartitionErrors, ErrorCode>, asked: usize) -> Vec<ErrorCode> {
     match answer {
         Ok(topics) => topics
             .into_iter()

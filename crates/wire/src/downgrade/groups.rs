@@ -43,6 +43,9 @@ fn leave_group(response: &LeaveGroupResponse) -> LeaveGroupResponse {
 
 /// Several groups came with v8 (KIP-709); before, the only one is the answer.
 fn offset_fetch(response: &OffsetFetchResponse, version: i16) -> Option<OffsetFetchResponse> {
+    if version >= 8 && response.topics.is_empty() && response.error_code == 0 {
+        return None;
+    }
     let mut response = response.clone();
     if version < 8 {
         if let Some(only) = std::mem::take(&mut response.groups).into_iter().next() {
@@ -50,9 +53,6 @@ fn offset_fetch(response: &OffsetFetchResponse, version: i16) -> Option<OffsetFe
             response.topics = only.topics.into_iter().map(older).collect();
         }
         return Some(response);
-    }
-    if response.topics.is_empty() && response.error_code == 0 {
-        return None;
     }
     let only = OffsetFetchResponseGroup::default()
         .with_error_code(std::mem::take(&mut response.error_code))
