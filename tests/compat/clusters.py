@@ -3,9 +3,11 @@
 import os
 import pathlib
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
+import time
 
 HERE = pathlib.Path(__file__).parent
 sys.path.append(str(HERE.parent / "clients"))
@@ -61,8 +63,22 @@ class Apache:
 
     def stop(self, keep):
         self.run("down")
+        # A node without a quorum does not end by itself.
+        processes = [pathlib.Path("/proc") / pid.read_text().strip() for pid in pathlib.Path(self.directory).glob("nodes/*/pid")]
+        end = time.monotonic() + 20
+        while any(map(self.runs, processes)) and time.monotonic() < end:
+            time.sleep(0.1)
+        for process in filter(self.runs, processes):
+            os.kill(int(process.name), signal.SIGKILL)
         if not keep:
             shutil.rmtree(self.directory, ignore_errors=True)
+
+    def runs(self, process):
+        """Whether it is still one of this cluster's."""
+        try:
+            return self.directory.encode() in (process / "cmdline").read_bytes()
+        except OSError:
+            return False
 
 
 class Running:

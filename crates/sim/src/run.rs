@@ -380,8 +380,7 @@ fn log_of(machines: &[Rc<Machine>], node: usize, partition: i32) -> Option<(Path
     })
 }
 
-/// Turns a bit over in the first three quarters of a log, whichever has that much, and of which there is another copy: what
-/// rots in the only one is lost, and replicas are moved about.
+/// Turns a bit over in the first three quarters of a log, whichever has that much, and of which there is another copy.
 fn rot(machines: &[Rc<Machine>], node: usize, seed: u64) {
     let disk = &machines[node].disk;
     let is_copied = |partition: i32, len: u64| {

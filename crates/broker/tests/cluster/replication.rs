@@ -183,6 +183,7 @@ async fn failover_cuts_what_was_not_committed() {
     assert_eq!(failed.leader, Some((NodeId(2), LeaderEpoch(1))));
     let second = cluster.start(NODES[1]).await;
     let third = cluster.start(NODES[2]).await;
+    eventually_leads(&second).await;
     for index in 0..3 {
         second.produce(batch(&format!("kept {index}")), -1).await.unwrap();
     }
