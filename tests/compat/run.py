@@ -7,6 +7,7 @@ import os
 import pathlib
 import shutil
 import signal
+import subprocess
 import sys
 import threading
 import time
@@ -124,7 +125,7 @@ class Run:
     def client(self, client, scenarios):
         try:
             command = clients.CLIENTS[client]()
-        except clients.Missing as error:
+        except (clients.Missing, subprocess.CalledProcessError) as error:
             with self.printing:
                 print(f"  {client}: skipped: {error}", flush=True)
             for name in scenarios:
