@@ -206,7 +206,7 @@ groups "after all resets" --describe --group gone
 groups "reset of a group that is not there" --reset-offsets --group made --topic one --to-earliest --execute
 groups "it is there then" --describe --group made --state
 consumers=()
-if [[ "a group that reads" =~ ${ONLY:-.} ]] || [ -z "${ONLY:-}" ]; then
+if [[ "a group that reads" =~ ${ONLY:-.} ]]; then
     for port in 17092 19092; do
         "$kafka/bin/kafka-console-consumer.sh" --bootstrap-server localhost:$port --topic read --group reads --from-beginning > "$work/reads.$port" 2>&1 &
         consumers+=($!)
