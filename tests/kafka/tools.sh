@@ -148,6 +148,8 @@ log_dirs() { # name, arguments…
     shift
     both "$name" "" kafka-log-dirs --describe "$@"
 }
+# Something that has a size: Kafka keeps the files of what was deleted until its next check of retention, Ottla does not.
+both "produce after all was deleted" $'six\n' kafka-console-producer --topic one
 log_dirs "log directories of a topic" --topic-list one
 log_dirs "log directories of one broker" --topic-list one --broker-list 1
 log_dirs "log directories of a topic that is not there" --topic-list nothing
