@@ -40,6 +40,10 @@ launcher kafka-console-consumer $tools.consumer.ConsoleConsumer
 launcher kafka-get-offsets $tools.GetOffsetShell
 launcher kafka-broker-api-versions $tools.BrokerApiVersionsCommand
 launcher kafka-producer-perf-test $tools.ProducerPerformance
+launcher kafka-consumer-perf-test $tools.ConsumerPerformance
+launcher kafka-verifiable-producer $tools.VerifiableProducer
+launcher kafka-verifiable-consumer $tools.VerifiableConsumer
+launcher kafka-features $tools.FeatureCommand
 launcher kafka-storage kafka.tools.StorageTool $tools.StorageTool
 launcher kafka-dump-log kafka.tools.DumpLogSegments $tools.DumpLogSegments
 launcher kafka-server-start kafka.Kafka

@@ -31,6 +31,14 @@ scrub_groups() {
     sed -E 's/[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}/UUID/g; s/HOST +\([0-9]+\)/COORDINATOR/; s/localhost:[0-9]+ +\([0-9]+\)/COORDINATOR/
         s/(Valid states are:).*/\1 …/; s/[[:space:]]+/ /g; s/ $//; s/[0-9]{13}/T/g' | sort
 }
+# Of load: rates and times, and how records fall into batches and polls. Of features and APIs: that they are listed; what each of both
+# has is its own (no transactions, share groups, KIP-848's groups and Kafka's own quorum here).
+scrub_load() {
+    sed -E 's/[0-9]+(\.[0-9]+)? (records|MB|ms)[^,]*/N \2/g; s/^[0-9-]+ [0-9:]+, .*, ([0-9]+), [0-9.]+, [0-9-]+, .*/\1 consumed/
+        s/"timestamp":[0-9]+/"timestamp":T/; s/"avg_throughput":[0-9.]+/"avg_throughput":N/; s/[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}/UUID/g
+        /"name":"(records_consumed|offsets_committed)"/d; s/^(Feature: [a-z.]+).*/\1/
+        s/^HOST.*/HOST/; /^\t/d; /^Feature: (transaction|share|streams|group|kraft)/d' | sort -u
+}
 # Until every broker has applied what the controller committed.
 settle() { sleep 0.5; }
 both() { # name, input, tool (with its subcommand), arguments…
@@ -45,6 +53,7 @@ both() { # name, input, tool (with its subcommand), arguments…
     local more=cat
     [[ ${tool[0]} =~ reassign|quorum|cluster ]] && more=scrub_more
     [[ ${tool[0]} =~ groups ]] && more=scrub_groups
+    [[ ${tool[0]} =~ perf-test|verifiable|features|api-versions ]] && more=scrub_load
     scrub < "$work/a.raw" | $more > "$work/a"
     scrub < "$work/b.raw" | $more > "$work/b"
     if diff "$work/b" "$work/a" > "$work/diff"; then
@@ -237,6 +246,15 @@ groups "after delete offsets" --describe --group gone
 groups "delete groups" --delete --group gone --group made
 groups "delete groups again" --delete --group gone
 groups "groups at last" --list
+# What Kafka's own load tools say, but for their rates; and which features and APIs there are.
+both "create for load" "" kafka-topics --create --topic load --partitions 1
+both "producer performance" "" kafka-producer-perf-test --topic load --num-records 1000 --record-size 100 --throughput -1
+both "consumer performance" "" kafka-consumer-perf-test --topic load --num-records 1000 --group perf
+both "verifiable producer" "" kafka-verifiable-producer --topic load --max-messages 20
+both "verifiable consumer" "" kafka-verifiable-consumer --topic load --group-id verifiable --max-messages 1020 --reset-policy earliest
+both "verified: committed" "" kafka-consumer-groups --describe --group verifiable
+both "features" "" kafka-features describe
+both "versions of the APIs" "" kafka-broker-api-versions
 # Replicas that move. Fifty megabytes at a kilobyte a second are long under way.
 move() { # name, replicas of partition 0, more arguments
     local name=$1
