@@ -95,6 +95,9 @@ impl Coordinators {
 
     fn forget_deleted_topics(&self, shard: &ShardRef) {
         let image = shard.image();
+        if *self.topics.borrow() == image.names {
+            return;
+        }
         let before = self.topics.replace(image.names.clone());
         let now = self.topics.borrow();
         let deleted = before.iter().filter(|(name, id)| now.get(*name) != Some(*id));

@@ -7,8 +7,8 @@ use records::{Batch, decode_records, split_batches};
 use std::time::Duration;
 use types::{ErrorCode, LeaderEpoch, Offset, TopicPartition, limits};
 
-/// Bytes that are read in one go.
-const READ_BYTES: usize = 1024 * 1024;
+/// Bytes that are read in one go: their records are taken on the shard, which others need, too.
+const READ_BYTES: usize = 256 * 1024;
 /// A read that finds nothing committed is asked again after this; it is woken when there is more.
 const READ_WAIT: Duration = Duration::from_secs(1);
 /// A log that cannot be read is tried again after this.
@@ -45,6 +45,8 @@ pub(crate) async fn read(
                         .base_offset
                         .plus(i64::from(batch.header.last_offset_delta) + 1);
                 }
+                // A log that is in memory is read without a pause: everyone else on this shard would wait for its end.
+                tokio::task::yield_now().await;
             }
             Err(Failure::StartsAt(log_start)) => at = at.max(log_start),
             Err(Failure::Code(ErrorCode::NotLeaderOrFollower | ErrorCode::FencedLeaderEpoch)) => {
