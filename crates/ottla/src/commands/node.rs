@@ -15,6 +15,8 @@ use types::NodeId;
 const LOOK_AGAIN: Duration = Duration::from_millis(500);
 /// Without any replica that leaves for so long the command says so and ends; the cluster goes on.
 const PATIENCE: Duration = Duration::from_secs(300);
+/// A node that has stopped is fenced within its session timeout at most, 3 s unless a wide network is configured.
+const NOTICED_WITHIN: Duration = Duration::from_secs(5);
 
 #[derive(Debug, Args)]
 pub struct NodeCommand {
@@ -75,7 +77,8 @@ impl NodeCommand {
                 show(&client.status().await?, self.common.format)
             }
             Action::Remove { node, force } => {
-                removable(of(&status, node)?, force)?;
+                of(&status, node)?;
+                removable(&noticed(&mut client, node).await?, force)?;
                 remove(&mut client, node).await?;
                 show(&client.status().await?, self.common.format)
             }
@@ -210,6 +213,20 @@ fn left(begun: Instant, all: usize, replicas: usize) -> String {
     }
     let rest = begun.elapsed().as_secs_f64() * replicas as f64 / moved as f64;
     format!(", about {rest:.0} s")
+}
+
+/// The node, once the cluster has noticed that it stopped, or after as long as that can take: who has just stopped it
+/// need not know that others learn of it a moment later.
+async fn noticed(client: &mut ControlClient, node: i32) -> anyhow::Result<NodeStatus> {
+    let begun = Instant::now();
+    loop {
+        let status = client.status().await?;
+        let found = of(&status, node)?;
+        if found.fenced || begun.elapsed() > NOTICED_WITHIN {
+            return Ok(found.clone());
+        }
+        tokio::time::sleep(LOOK_AGAIN).await;
+    }
 }
 
 /// # Errors
