@@ -5,7 +5,7 @@ import sys
 import time
 import traceback
 
-TESTS = ["foreign", "admin", "groups", "kill", "duplicates", "lifecycle", "rot", "quorum", "identity", "rolling", "drain", "demo"]
+TESTS = ["foreign", "admin", "groups", "kill", "duplicates", "lifecycle", "rot", "quorum", "identity", "rolling", "drain", "demo", "verify"]
 
 
 def main():
