@@ -205,7 +205,10 @@ impl Partition {
         self.bounds = bounds;
         self.log_start_wanted = bounds.log_start;
         self.generation = StreamGeneration(self.generation.0 + 1);
-        let last_epoch = self.log.as_ref().map_or(LeaderEpoch::NONE, logstore::Log::last_epoch);
+        let last_epoch = self.log.as_mut().map_or(LeaderEpoch::NONE, |log| {
+            log.forget_empty_epochs();
+            log.last_epoch()
+        });
         let machine = Follower::new(
             self.tp,
             self.links.node_id,
