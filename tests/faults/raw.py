@@ -8,6 +8,7 @@ import raw_requests
 
 NONE, NOT_LEADER, NOT_ENOUGH_REPLICAS, NOT_ENOUGH_AFTER_APPEND, REQUEST_TIMED_OUT = 0, 6, 19, 20, 7
 FENCED_LEADER_EPOCH, UNKNOWN_LEADER_EPOCH, UNKNOWN_TOPIC_ID = 74, 75, 100
+STORAGE_ERROR = 56
 # Where the partition's error is in a Fetch answer of version 11, but for the topic's name.
 FETCH_11 = 4 + 4 + 2 + 4 + 4 + 2 + 4 + 4
 
@@ -28,12 +29,15 @@ class Node(raw_requests.Broker):
         except OSError:
             return None
 
-    def produce(self, topic, partition, value, acks=-1, timeout_ms=2000, topic_id=None, **producer):
+    def produce(self, topic, partition, value, timeout_ms=2000, topic_id=None):
+        """One record, acks=all: see `append`."""
+        return self.append(topic, partition, raw_requests.batch(value=value), timeout_ms, topic_id)
+
+    def append(self, topic, partition, records, timeout_ms=2000, topic_id=None):
         """(error, base offset), or `None`. With `topic_id`, version 13, else 8."""
         version = 8 if topic_id is None else 13
-        answer = self.send(0, version, {"transactional_id": None, "acks": acks, "timeout_ms": timeout_ms, "topics": [
-            {"name": topic, "topic_id": topic_id, "partitions": [
-                {"index": partition, "records": raw_requests.batch(value=value, **producer)}]}]})
+        answer = self.send(0, version, {"transactional_id": None, "acks": -1, "timeout_ms": timeout_ms, "topics": [
+            {"name": topic, "topic_id": topic_id, "partitions": [{"index": partition, "records": records}]}]})
         if answer is None:
             return None
         if version == 8:
@@ -54,10 +58,12 @@ class Node(raw_requests.Broker):
         return error, high_watermark, len(answer) - at
 
     def first_batch(self, topic, partition, offset):
-        """Base offset and last offset of the first batch that a fetch from there answers."""
+        """Base offset and last offset of the first batch that a fetch from there answers; `None` where it is refused."""
         answer = self.ask_fetch(11, topic, None, partition, offset, -1)
         at = FETCH_11 + len(topic)
         error, = struct.unpack_from(">h", answer, at)
+        if error in (NOT_LEADER, STORAGE_ERROR):
+            return None
         assert error == NONE, f"a fetch of {topic}-{partition} from {offset}: error {error}"
         at += 2 + 8 + 8 + 8
         aborted, = struct.unpack_from(">i", answer, at)

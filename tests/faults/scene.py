@@ -23,6 +23,7 @@ RATE = 1_000
 FAULT = 1 << 40  # joins a fault's two lines in the history
 DISK = 4 << 30  # bytes of a machine's disk, which take room only where they are written
 QUIET = {"log_level": 0}  # of librdkafka: what fails here is meant to fail
+COMMITTED_ARE_GONE = "records that were committed are gone"
 
 
 class Skipped(Exception):
@@ -289,6 +290,10 @@ class Trial:
         self.cluster.wait_in_sync(self.topic, HANG)
         self.compare_replicas()
         self.cluster.assert_no_panic()
+        for node in self.stage.nodes:
+            lines = (self.cluster.home(node) / "ottla.log").read_text(errors="replace").splitlines()
+            gone = [line for line in lines if COMMITTED_ARE_GONE in line]
+            assert not gone, f"node {node} says: {gone[0]}"
         worst = f"{max(gaps.values()):.1f}" if len(gaps) == kill.PARTITIONS else "all of it"
         self.cluster.cli("topic", "delete", self.topic)
         for partition, records in enumerate(there):
