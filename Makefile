@@ -76,8 +76,8 @@ compat: build clients ## Real clients x scenarios, written to docs/compatibility
 test-disk-full: build clients ## A node on a small file system fills it and goes on when there is room (needs root)
 	@OTTLA="$(BIN)" "$(VENV)/bin/python" tests/clients/run.py disk_full
 
-test-network: build clients ## Silent machines, one-way cuts, frozen disks, in network namespaces (needs root)
-	@OTTLA="$(BIN)" "$(VENV)/bin/python" tests/clients/run.py network
+test-network: build clients ## Distant, silent and cut off machines, frozen disks (the latter in network namespaces: needs root)
+	@OTTLA="$(BIN)" "$(VENV)/bin/python" tests/clients/run.py wan network
 
 bench-failover: build clients ## kill -9 of the leading broker, 10 times, beside Apache Kafka where Java is there
 	@OTTLA="$(BIN)" KAFKA="$(KAFKA)" "$(VENV)/bin/python" benches/failover.py
