@@ -80,8 +80,8 @@ test-network: build clients ## Distant, silent and cut off machines, frozen disk
 	@OTTLA="$(BIN)" "$(VENV)/bin/python" tests/clients/run.py wan network
 
 LOSSES ?= 200
-power-loss: build clients ## LOSSES=200 power losses of three nodes under load, and disks that fail under a node (needs root and /dev/fuse)
-	@OTTLA="$(BIN)" LOSSES="$(LOSSES)" "$(VENV)/bin/python" tests/clients/run.py power_loss disk_faults
+power-loss: build clients ## LOSSES=200 power losses of three nodes under load, nodes that do not sync, disks that fail (needs root and /dev/fuse)
+	@OTTLA="$(BIN)" LOSSES="$(LOSSES)" "$(VENV)/bin/python" tests/clients/run.py power_loss power_loss_caught disk_faults
 
 bench-failover: build clients ## kill -9 of the leading broker, 10 times, beside Apache Kafka where Java is there
 	@OTTLA="$(BIN)" KAFKA="$(KAFKA)" "$(VENV)/bin/python" benches/failover.py
