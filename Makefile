@@ -13,7 +13,7 @@ KAFKA ?= $(CACHE)/kafka-4.3.1
 ROCKSDB = ROCKSDB_LIB_DIR="$$(deploy/rocksdb-cache.sh '$(CACHE)')" ROCKSDB_STATIC=1
 CARGO = $(ROCKSDB) cargo
 
-.PHONY: help deps build run test test-rust test-clients check fix fuzz sim bench-failover bench-idle bench-growth test-tools compat test-hostile test-disk-full test-network soak kafka clients clean
+.PHONY: help deps build run test test-rust test-clients check fix fuzz sim bench-failover bench-idle bench-growth test-tools compat faults test-hostile test-disk-full power-loss test-network soak kafka clients clean
 
 help: ## This list
 	@echo "Ottla: a Kafka-protocol cluster in one binary"; echo
@@ -26,7 +26,7 @@ deps: ## Check for compiler, make and libclang; install them where that is allow
 	  find crates proto -type f -exec touch {} + && echo "$(CURDIR)" > "$(CARGO_TARGET_DIR)/clone"; fi
 
 build: deps ## Build the release binary
-	@$(CARGO) build --release --locked -p ottla
+	@$(CARGO) build --release --locked -p ottla -p powerloss
 
 run: build ## Build, start a three-node cluster and say how to use it (data in ./data)
 	@"$(BIN)" demo --data-dir "$(DATA)" $(DEMO)
@@ -39,6 +39,7 @@ test-rust: deps
 test-clients: build clients
 	@OTTLA="$(BIN)" "$(VENV)/bin/python" tests/clients/run.py
 	@OTTLA="$(BIN)" "$(VENV)/bin/python" tests/compat/run.py --quick
+	@OTTLA="$(BIN)" "$(VENV)/bin/python" tests/faults/run.py --quick
 
 check: deps ## Formatting, clippy, layering, licences; writes nothing
 	@cargo fmt --all --check
@@ -73,11 +74,18 @@ COMPAT ?= --write
 compat: build clients ## Real clients x scenarios, written to docs/compatibility.md; COMPAT="--client kcat" for some
 	@OTTLA="$(BIN)" "$(VENV)/bin/python" tests/compat/run.py $(COMPAT)
 
+faults: build clients ## The catalogue of faults on real processes, or one: make faults FAULT=ring (most want root; tests/faults)
+	@OTTLA="$(BIN)" "$(VENV)/bin/python" tests/faults/run.py $(FAULT)
+
 test-disk-full: build clients ## A node on a small file system fills it and goes on when there is room (needs root)
 	@OTTLA="$(BIN)" "$(VENV)/bin/python" tests/clients/run.py disk_full
 
-test-network: build clients ## Silent machines, one-way cuts, frozen disks, in network namespaces (needs root)
-	@OTTLA="$(BIN)" "$(VENV)/bin/python" tests/clients/run.py network
+test-network: build clients ## Distant, silent and cut off machines, frozen disks (the latter in network namespaces: needs root)
+	@OTTLA="$(BIN)" "$(VENV)/bin/python" tests/clients/run.py wan network
+
+LOSSES ?= 200
+power-loss: build clients ## LOSSES=200 power losses of three nodes under load, nodes that do not sync, disks that fail (needs root and /dev/fuse)
+	@OTTLA="$(BIN)" LOSSES="$(LOSSES)" "$(VENV)/bin/python" tests/clients/run.py power_loss power_loss_caught disk_faults
 
 bench-failover: build clients ## kill -9 of the leading broker, 10 times, beside Apache Kafka where Java is there
 	@OTTLA="$(BIN)" KAFKA="$(KAFKA)" "$(VENV)/bin/python" benches/failover.py

@@ -1,9 +1,11 @@
 """Nodes that are not who they were: wiped, restored, swapped, moved, doubled. Each is told what happened, nothing acknowledged
 is lost, and nobody else is disturbed."""
 
+import pathlib
 import shutil
 import signal
 import subprocess
+import tempfile
 import time
 
 import kill
@@ -164,6 +166,26 @@ def two_founders_wiped(cluster):
         cluster.kill(index)
 
 
+def forgotten(directory):
+    """A node that other machines reach, and that was told of nobody: it founds nothing unless it is allowed to."""
+    ports = free_port_block(1)
+    properties = directory / "server.properties"
+    properties.write_text(f"node.id=7\nlisteners=PLAINTEXT://:{ports[0]}\nadvertised.listeners=PLAINTEXT://localhost:{ports[0]}\n"
+                          f"control.listener=127.0.0.1:{ports[0] + 10000}\nreplica.listener=127.0.0.1:{ports[0] + 20000}\n"
+                          f"log.dirs={directory}/data\nmetadata.log.dir={directory}/raft\n")
+    command = [OTTLA, "start", "--config", str(properties)]
+    refused = subprocess.run(command, capture_output=True, text=True, timeout=30)
+    assert refused.returncode != 0 and "may not found a cluster alone" in refused.stderr + refused.stdout, refused
+    assert "founded a cluster" not in refused.stderr + refused.stdout, refused
+    with open(directory / "ottla.log", "w") as log:
+        process = subprocess.Popen([*command, "--found"], stdout=log, stderr=log)
+    try:
+        wait("with --found it founds", lambda: "founded a cluster" in (directory / "ottla.log").read_text(), 30)
+    finally:
+        process.terminate()
+        assert process.wait(30) == 0
+
+
 CASES = [wiped, restored, swapped, doubled, moved]
 
 
@@ -187,6 +209,9 @@ def main():
         cluster.start()
         two_founders_wiped(cluster)
         print("  two_founders_wiped: they wait", flush=True)
+    with tempfile.TemporaryDirectory() as directory:
+        forgotten(pathlib.Path(directory))
+        print("  forgotten: it stops and says what to do", flush=True)
 
 
 if __name__ == "__main__":

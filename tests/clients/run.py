@@ -5,7 +5,8 @@ import sys
 import time
 import traceback
 
-TESTS = ["foreign", "admin", "groups", "kill", "duplicates", "lifecycle", "rot", "quorum", "identity", "rolling", "drain", "demo", "verify"]
+TESTS = ["foreign", "admin", "groups", "kill", "duplicates", "lifecycle", "rot", "quorum", "identity", "rolling", "drain", "demo",
+         "verify", "power_loss"]
 
 
 def main():

@@ -318,10 +318,11 @@ impl Settings {
     }
 
     /// ◆ Whether the node may found a cluster by itself: only where that was asked for, or where there is no list of
-    /// founders and no other machine can reach it, so that a forgotten flag never makes a second cluster.
+    /// founders and no other machine can reach it, not even as a client, so that a forgotten flag never makes a second
+    /// cluster that somebody writes to.
     #[must_use]
     pub fn found_alone(&self) -> bool {
-        self.found || (self.join.is_empty() && self.inter_node_on_loopback())
+        self.found || (self.join.is_empty() && self.kafka.is_loopback() && self.inter_node_on_loopback())
     }
 
     /// Whether every socket between nodes is bound to loopback, so that no stranger can acknowledge or vote.
@@ -518,10 +519,13 @@ mod tests {
     fn who_may_found_alone() {
         let open_control = "control.listener=0.0.0.0:19092\n";
         let open_replica = "replica.listener=0.0.0.0:29092\n";
+        let open_kafka = "listeners=PLAINTEXT://0.0.0.0:9092\nadvertised.listeners=PLAINTEXT://a:9092\n\
+                          control.listener=127.0.0.1:19092\nreplica.listener=127.0.0.1:29092\n";
         let cases = [
             ("", true),
             (open_control, false),
             (open_replica, false),
+            (open_kafka, false),
             ("join=127.0.0.1:1,127.0.0.1:2\n", false),
             ("found=false\ncontrol.listener=0.0.0.0:19092\n", false),
             ("found=true\ncontrol.listener=0.0.0.0:19092\n", true),

@@ -25,6 +25,7 @@ pub const FLOORS: &[(&str, u8, &[&str])] = &[
     ("admin", 4, &[]),
     ("ottla", 5, &[]),
     ("xtask", 5, &[]),
+    ("powerloss", 6, &[]),
     ("sim", 6, &[]),
     ("fuzz", 6, &[]),
 ];
