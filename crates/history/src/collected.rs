@@ -6,6 +6,8 @@ use std::collections::hash_map::Entry;
 
 /// "None yet" in the numbers below.
 pub(crate) const NONE: u32 = u32::MAX;
+/// Lines of a history: what they tell of is numbered with one bit less than 32.
+const LINES_MAX: u32 = (1 << 31) - 1;
 /// The time of what has not happened.
 pub(crate) const NEVER: u64 = u64::MAX;
 pub(crate) const NO_OFFSET: i64 = -1;
@@ -22,7 +24,7 @@ pub enum PushError {
     SameValue { value: u64, first: u32 },
     #[error("an operation named partition {first} when it began and {second} when it ended")]
     OtherPartition { first: String, second: String },
-    #[error("more than 2^32 - 2 lines")]
+    #[error("more than {LINES_MAX} lines")]
     Full,
 }
 
@@ -237,7 +239,7 @@ impl History {
     /// # Errors
     /// [`PushError`] where the load contradicts itself; the event is then left out.
     pub fn push(&mut self, event: &Event<'_>) -> Result<(), PushError> {
-        if self.lines >= NONE - 1 {
+        if self.lines >= LINES_MAX {
             return Err(PushError::Full);
         }
         self.lines += 1;

@@ -118,3 +118,27 @@ fn bytes_that_are_no_text_are_an_error() {
         "{said}"
     );
 }
+
+/// Offsets and times at the ends of their ranges, an end before its beginning: nonsense, and no reason to stop.
+#[test]
+fn numbers_that_make_no_sense_are_checked_like_others() {
+    let lines = [
+        SEND,
+        r#"{"o":"send","k":"ok","i":1,"t":1,"w":"p","off":9223372036854775807,"ep":-2147483648}"#,
+        r#"{"o":"poll","k":"ok","t":18446744073709551615,"w":"c","tp":"t-0","r":[[9223372036854775807,9]]}"#,
+        r#"{"o":"assign","k":"ok","t":3,"w":"c","g":"g","gen":2147483647,"tps":["t-0","t-0"]}"#,
+        r#"{"o":"poll","k":"ok","t":0,"w":"c","tp":"t-0","r":[[9223372036854775807,9],[0,null]]}"#,
+        r#"{"o":"commit","k":"invoke","i":2,"t":9,"w":"c","g":"g","tp":"t-0","off":9223372036854775807}"#,
+        r#"{"o":"commit","k":"ok","i":2,"t":2,"w":"c"}"#,
+        r#"{"o":"committed","k":"ok","t0":18446744073709551615,"t":0,"w":"c","g":"g","tp":"t-0","off":-1}"#,
+        r#"{"o":"offsets","k":"ok","t0":18446744073709551615,"t":0,"w":"c","tp":"t-0","lo":9223372036854775807,"hw":0}"#,
+        r#"{"o":"fault","k":"begin","i":3,"t":9,"w":"m","name":"kill"}"#,
+        r#"{"o":"fault","k":"end","i":3,"t":0,"w":"m"}"#,
+    ];
+    let file = format!("{FIRST}{}\n", lines.join("\n"));
+    let report = history::read(file.as_bytes())
+        .unwrap()
+        .check(&history::Demands::default());
+    assert_eq!(report.verdict, history::Verdict::Anomalous, "{report}");
+    assert!(report.to_string().contains("## Faults"), "{report}");
+}

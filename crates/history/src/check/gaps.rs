@@ -133,9 +133,10 @@ fn silences(history: &History, sends: impl Iterator<Item = u32>, load_end: u64) 
                 waiting += 1;
                 since = since.or(Some(at));
             }
-            Turn::GivenUp => waiting -= 1,
+            // Times are the load's: an end may stand before its beginning.
+            Turn::GivenUp => waiting = waiting.saturating_sub(1),
             Turn::Acknowledged => {
-                waiting -= 1;
+                waiting = waiting.saturating_sub(1);
                 let from = since.unwrap_or(at);
                 silences.push(Silence { from, to: at });
                 since = (waiting > 0).then_some(at);

@@ -96,7 +96,11 @@ pub(super) fn check_offsets(checker: &mut Checker<'_>) {
         for of_poll in seen.chunk_by(|a, b| a.poll == b.poll) {
             let poll = &history.polls[of_poll[0].poll as usize];
             if let Some(register) = registers.get_mut(&(poll.group, partition)) {
-                let next = of_poll.iter().map(|seen| seen.offset + 1).max().unwrap_or(0);
+                let next = of_poll
+                    .iter()
+                    .map(|seen| seen.offset.saturating_add(1))
+                    .max()
+                    .unwrap_or(0);
                 register.given.push((poll.at, next));
             }
         }

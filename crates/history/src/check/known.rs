@@ -58,7 +58,7 @@ fn witnesses(history: &History, content: &Content<'_>, bounds: &[(u32, &Bounds)]
         if send.end == End::Ok && send.offset != NO_OFFSET {
             witnesses.push(Witness {
                 at: send.ended,
-                end: send.offset + 1,
+                end: send.offset.saturating_add(1),
                 source: Source::Send(index),
             });
         }
@@ -68,7 +68,11 @@ fn witnesses(history: &History, content: &Content<'_>, bounds: &[(u32, &Bounds)]
         let poll = of_poll[0].poll;
         witnesses.push(Witness {
             at: history.polls[poll as usize].at,
-            end: of_poll.iter().map(|seen| seen.offset + 1).max().unwrap_or(0),
+            end: of_poll
+                .iter()
+                .map(|seen| seen.offset.saturating_add(1))
+                .max()
+                .unwrap_or(0),
             source: Source::Poll(poll),
         });
     }

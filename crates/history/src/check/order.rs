@@ -88,7 +88,7 @@ pub(super) fn check_sends(checker: &mut Checker<'_>, content: &Content<'_>) {
             continue;
         };
         let offset = history.sends[before as usize].offset;
-        checker.counts.send_skips += u64::from(send.offset > offset + 1);
+        checker.counts.send_skips += u64::from(send.offset > offset.saturating_add(1));
         if history.header.ordered && send.offset <= offset {
             checker.found.add(AnomalyKind::NonmonotonicSend, content.name, || {
                 let what = format!(
