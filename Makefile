@@ -13,7 +13,7 @@ KAFKA ?= $(CACHE)/kafka-4.3.1
 ROCKSDB = ROCKSDB_LIB_DIR="$$(deploy/rocksdb-cache.sh '$(CACHE)')" ROCKSDB_STATIC=1
 CARGO = $(ROCKSDB) cargo
 
-.PHONY: help deps build run test test-rust test-clients check fix fuzz sim bench-failover bench-idle bench-growth test-tools compat test-hostile test-disk-full power-loss test-network soak kafka clients clean
+.PHONY: help deps build run test test-rust test-clients check fix fuzz sim bench-failover bench-idle bench-growth test-tools compat faults test-hostile test-disk-full power-loss test-network soak kafka clients clean
 
 help: ## This list
 	@echo "Ottla: a Kafka-protocol cluster in one binary"; echo
@@ -39,6 +39,7 @@ test-rust: deps
 test-clients: build clients
 	@OTTLA="$(BIN)" "$(VENV)/bin/python" tests/clients/run.py
 	@OTTLA="$(BIN)" "$(VENV)/bin/python" tests/compat/run.py --quick
+	@OTTLA="$(BIN)" "$(VENV)/bin/python" tests/faults/run.py --quick
 
 check: deps ## Formatting, clippy, layering, licences; writes nothing
 	@cargo fmt --all --check
@@ -72,6 +73,9 @@ test-tools: build kafka ## Apache Kafka's own command line tools against Ottla a
 COMPAT ?= --write
 compat: build clients ## Real clients x scenarios, written to docs/compatibility.md; COMPAT="--client kcat" for some
 	@OTTLA="$(BIN)" "$(VENV)/bin/python" tests/compat/run.py $(COMPAT)
+
+faults: build clients ## The catalogue of faults on real processes, or one: make faults FAULT=ring (most want root; tests/faults)
+	@OTTLA="$(BIN)" "$(VENV)/bin/python" tests/faults/run.py $(FAULT)
 
 test-disk-full: build clients ## A node on a small file system fills it and goes on when there is room (needs root)
 	@OTTLA="$(BIN)" "$(VENV)/bin/python" tests/clients/run.py disk_full

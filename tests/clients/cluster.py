@@ -46,6 +46,7 @@ class Cluster:
         self.within = within or [[]] * nodes
         self.processes = {}
         self.logs = {}
+        self.secret_used = hosts is not None
         secret = self.directory / "secret"
         secret.write_text("between the nodes of a test only: 0123456789abcdef\n")
         secret.chmod(0o600)
@@ -112,7 +113,7 @@ class Cluster:
 
     def cli(self, *arguments, timeout=60, **more):
         command = [OTTLA, *arguments, "--bootstrap", self.bootstrap]
-        if self.within[0]:
+        if self.secret_used:
             more.setdefault("env", {**os.environ, "OTTLA_CLUSTER_SECRET": str(self.directory / "secret")})
         result = subprocess.run(command, capture_output=True, text=True, timeout=timeout, **more)
         if result.returncode != 0:

@@ -268,10 +268,10 @@ def measure(scene, fault, limit):
     assert flaps["controllers"] <= (waiting is None), f"{fault.__name__}: elections after the fault is over:\n{after.text()}"
 
 
-def mount(home):
+def mount(home, size=512 << 20):
     """A file system of its own for a node's data. It ends with this process, whose mounts nobody else sees."""
     with open(home / "image", "wb") as file:
-        file.truncate(512 << 20)
+        file.truncate(size)
     subprocess.run(["mkfs.ext4", "-q", str(home / "image")], check=True)
     (home / "disk").mkdir()
     subprocess.run(["mount", "-o", "loop", str(home / "image"), str(home / "disk")], check=True)

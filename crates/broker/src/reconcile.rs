@@ -10,8 +10,14 @@ use host::PoolExt;
 use logstore::LogError;
 use metadata::{Image, PartitionImage, TopicImage};
 use replica::{ProducerStates, first_generation};
+use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::time::Duration;
 use types::{ErrorCode, Offset, TopicPartition};
+
+/// Replicas are created and deleted for so long before a newer image is looked at: each takes a sync of the disk, and there
+/// may be thousands of them, while others of this shard's partitions wait for their new leader.
+const SLICE: Duration = Duration::from_millis(100);
 
 pub(crate) async fn run(shard: ShardRef) {
     let control = shard.broker().control_plane();
@@ -19,11 +25,20 @@ pub(crate) async fn run(shard: ShardRef) {
     loop {
         let (newest, epoch) = (image.borrow_and_update().clone(), *registration.borrow_and_update());
         shard.set_state(newest.clone(), epoch);
-        match epoch {
-            Some(_) => reconcile(&shard, &newest).await,
-            None => stand_back(&shard),
-        }
+        let due = match epoch {
+            Some(_) => see(&shard, &newest),
+            None => {
+                stand_back(&shard);
+                Due::default()
+            }
+        };
         shard.image_changed();
+        let began = shard.links().host.now();
+        let is_old = || image.has_changed().unwrap_or(true) || registration.has_changed().unwrap_or(true);
+        let stop = || is_old() && shard.links().host.now().since(began) >= SLICE;
+        if carry_out(&shard, &newest, due, stop).await {
+            shard.image_changed();
+        }
         tokio::select! {
             changed = image.changed() => if changed.is_err() { return },
             changed = registration.changed() => if changed.is_err() { return },
@@ -40,11 +55,22 @@ fn stand_back(shard: &ShardRef) {
     }
 }
 
-async fn reconcile(shard: &ShardRef, image: &Arc<Image>) {
+/// What wants the disk.
+#[derive(Default)]
+struct Due {
+    gone: BTreeSet<TopicPartition>,
+    missing: Vec<TopicPartition>,
+}
+
+/// Tells every replica that is here what the image says of it.
+fn see(shard: &ShardRef, image: &Arc<Image>) -> Due {
+    let mut due = Due::default();
     // The image holds our registration, so everything older: what it does not name is gone.
     for (tp, partition) in shard.partitions() {
         if mine(shard, image, tp).is_none_or(|(_, record)| is_another(shard, &partition, record)) {
-            delete(shard, tp).await;
+            let change = partition.borrow_mut().become_idle(ErrorCode::UnknownTopicOrPartition);
+            shard.change(tp, change);
+            due.gone.insert(tp);
         }
     }
     let (me, index, shards) = (shard.links().node_id, shard.index(), shard.shards());
@@ -52,20 +78,60 @@ async fn reconcile(shard: &ShardRef, image: &Arc<Image>) {
         if tp.shard(shards) != index || !record.replicas.contains(&me) {
             continue;
         }
+        match shard.partition(tp) {
+            Some(_) if due.gone.contains(&tp) => due.missing.push(tp),
+            Some(partition) => show(shard, image, tp, &partition, topic, record),
+            None => due.missing.push(tp),
+        }
+    }
+    due
+}
+
+fn show(
+    shard: &ShardRef,
+    image: &Image,
+    tp: TopicPartition,
+    partition: &PartitionRef,
+    topic: &TopicImage,
+    record: &PartitionImage,
+) {
+    let view = view_of(image, topic, record);
+    let rules = rules_of(image, shard.broker().local(), topic, view.durability);
+    let mut partition = partition.borrow_mut();
+    if let Some(epoch) = shard.broker_epoch() {
+        partition.raise_generation(first_generation(epoch));
+    }
+    let change = partition.on_view(view, rules, shard.links().host.now());
+    drop(partition);
+    shard.change(tp, change);
+}
+
+/// Deletes and creates replicas, one after the other, until `stop`: what is left then, the next image names again. Answers
+/// whether there was anything to do.
+async fn carry_out(shard: &ShardRef, image: &Arc<Image>, due: Due, stop: impl Fn() -> bool) -> bool {
+    let busy = !(due.gone.is_empty() && due.missing.is_empty());
+    for tp in due.gone {
+        delete(shard, tp).await;
+        if stop() {
+            return busy;
+        }
+    }
+    for tp in due.missing {
+        let Some((topic, record)) = mine(shard, image, tp) else {
+            continue;
+        };
+        // One that could not be deleted, its log being away, is still in its place.
         if shard.partition(tp).is_none() {
             create(shard, image, tp, topic, record).await;
         }
-        let Some(partition) = shard.partition(tp) else { continue };
-        let view = view_of(image, topic, record);
-        let rules = rules_of(image, shard.broker().local(), topic, view.durability);
-        let mut partition = partition.borrow_mut();
-        if let Some(epoch) = shard.broker_epoch() {
-            partition.raise_generation(first_generation(epoch));
+        if let Some(partition) = shard.partition(tp) {
+            show(shard, image, tp, &partition, topic, record);
         }
-        let change = partition.on_view(view, rules, shard.links().host.now());
-        drop(partition);
-        shard.change(tp, change);
+        if stop() {
+            return busy;
+        }
     }
+    busy
 }
 
 fn mine<'a>(shard: &ShardRef, image: &'a Image, tp: TopicPartition) -> Option<(&'a TopicImage, &'a PartitionImage)> {
@@ -90,8 +156,6 @@ fn is_another(shard: &ShardRef, partition: &PartitionRef, record: &PartitionImag
 
 async fn delete(shard: &ShardRef, tp: TopicPartition) {
     let Some(partition) = shard.partition(tp) else { return };
-    let change = partition.borrow_mut().become_idle(ErrorCode::UnknownTopicOrPartition);
-    shard.change(tp, change);
     let retired = &shard.links().retired_generation;
     retired.set(retired.get().max(partition.borrow().generation()));
     let (log, topic) = {

@@ -50,6 +50,8 @@ pub struct Log {
     pub(crate) epochs: Vec<(LeaderEpoch, Offset)>,
     /// How many of `epochs` are durable; the rest goes with the next flush.
     pub(crate) epochs_durable: usize,
+    /// The job that is out makes epochs durable that were forgotten since.
+    pub(crate) epochs_forgotten: bool,
     pub(crate) tail: TailCache,
     /// Files with unsynced bytes beside the active segment's, held open until they are synced.
     pub(crate) unsynced: Vec<Arc<dyn File>>,
@@ -89,6 +91,7 @@ impl Log {
             last_epoch: LeaderEpoch::NONE,
             epochs: Vec::new(),
             epochs_durable: 0,
+            epochs_forgotten: false,
             tail: TailCache::default(),
             unsynced: Vec::new(),
             active_dirty: false,

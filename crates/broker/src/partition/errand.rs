@@ -94,6 +94,11 @@ impl Partition {
             (log.log_end_offset(), log.last_epoch())
         });
         tracing::info!(topic = self.topic, partition = self.tp.partition, ?cut, %log_end, "cut");
+        let committed = self.bounds().high_watermark;
+        if matches!(cut, Cut::TruncateTo(_)) && log_end < committed {
+            tracing::error!(topic = self.topic, partition = self.tp.partition, %log_end, high_watermark = %committed,
+                "records that were committed are gone: the leader does not have them. An unclean election does this, or a defect");
+        }
         if matches!(cut, Cut::StartOver(_)) {
             self.producers.clear();
             self.producers_incomplete = false;

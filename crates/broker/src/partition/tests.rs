@@ -12,6 +12,7 @@ use types::{BrokerEpoch, PartitionEpoch};
 const ME: NodeId = NodeId(2);
 
 struct Fixture {
+    disk: SimDisk,
     partition: Partition,
     links: Rc<Links>,
     flushed: mpsc::UnboundedReceiver<FlushResult>,
@@ -46,7 +47,8 @@ fn rules(durability: Durability) -> TopicRules {
 impl Fixture {
     /// A replica with so many records of epoch 0, one a batch.
     fn with(records: i64) -> Self {
-        let host = host_on(SimDisk::new().handle());
+        let disk = SimDisk::new();
+        let host = host_on(disk.handle());
         let mut dir = LogDir::open(&host, Path::new("/data")).unwrap();
         dir.recover().unwrap();
         let mut log = dir
@@ -74,6 +76,7 @@ impl Fixture {
         let rules = rules(Durability::Strict);
         let partition = Partition::new(links.clone(), replica, nobody, rules, StreamGeneration(1));
         Self {
+            disk,
             partition,
             links,
             flushed,
@@ -242,4 +245,58 @@ fn a_follower_whose_next_record_is_deleted_states_its_position() {
     assert_eq!(fixture.partition.fell_behind(generation), Followed::Restate);
     let again = fixture.partition.hello(BrokerEpoch(1)).unwrap();
     assert!(again.generation > generation, "a leader takes no position twice");
+}
+
+/// An entry of one batch of epoch 0, from a leader in `epoch`.
+fn entry_of_epoch_0(offset: i64, epoch: i32, generation: StreamGeneration) -> (EntryHeader, Bytes) {
+    let mut bytes = batch("value").to_vec();
+    records::set_base_offset(&mut bytes, Offset(offset));
+    records::set_leader_epoch(&mut bytes, LeaderEpoch(0));
+    let header = records::BatchHeader::parse(&bytes).unwrap();
+    let entry = EntryHeader {
+        leader_epoch: LeaderEpoch(epoch),
+        previous_end: Offset(offset),
+        previous_epoch: LeaderEpoch(0),
+        generation,
+        high_watermark: Offset(offset),
+        log_start: Offset(0),
+        digest: replica::digest([header].iter()),
+    };
+    (entry, bytes.into())
+}
+
+/// ◆ Leadership is handed around without a record: who led in epoch 1 and appended nothing follows a leader whose log is
+/// longer, in epoch 0. Fails if epoch 0 then ends here where epoch 1 began: as a leader this replica would have the others
+/// cut what is committed. The journal, read again after a crash, must not say it either.
+#[tokio::test]
+async fn an_epoch_without_records_ends_no_other_epoch() {
+    let mut fixture = Fixture::with(5);
+    fixture.see(view(ME.0, 1));
+    // Its start is being made durable while the next leader is elected.
+    fixture.see(view(1, 2));
+    let hello = fixture.partition.hello(BrokerEpoch(1)).unwrap();
+    assert_eq!((hello.log_end, hello.last_epoch), (Offset(5), LeaderEpoch(0)));
+    let agreed = HelloAnswer::SendFrom {
+        offset: Offset(5),
+        high_watermark: Offset(5),
+        log_start: Offset(0),
+    };
+    fixture.partition.answered(hello.generation, &agreed);
+    let (entry, bytes) = entry_of_epoch_0(5, 2, hello.generation);
+    fixture.partition.entry(entry, bytes);
+    while fixture.partition.bounds().durable < Offset(6) {
+        fixture.flush().await;
+    }
+    let log = fixture.partition.log.as_ref().unwrap();
+    let epoch_0 = [(LeaderEpoch(0), Offset(0))];
+    assert_eq!(log.epochs(), epoch_0);
+    let disk = fixture.disk.clone();
+    drop(fixture);
+    disk.crash_losing_everything_unsynced();
+    let mut dir = LogDir::open(&host_on(disk.handle()), Path::new("/data")).unwrap();
+    let found = dir.recover().unwrap();
+    assert_eq!(
+        (found[0].log.log_end_offset(), found[0].log.epochs()),
+        (Offset(6), &epoch_0[..])
+    );
 }

@@ -1,8 +1,10 @@
 //! Which leader epoch, which incarnation and which registration a replica goes by.
 
 use crate::support::*;
+use records::BatchHeader;
+use std::sync::Arc;
 use std::time::Duration;
-use types::{ErrorCode, LeaderEpoch, NodeId, Offset, ReplicaIncarnation};
+use types::{ErrorCode, LeaderEpoch, NodeId, Offset, ReplicaIncarnation, TopicPartition};
 
 /// ◆ Nothing before the own registration is applied, nothing after it is gone.
 #[tokio::test(flavor = "multi_thread")]
@@ -140,4 +142,50 @@ async fn an_image_older_than_the_log_makes_no_leader() {
     eventually_leads(&node).await;
     let appended = node.produce(batch("of epoch 4"), -1).await.unwrap();
     assert_eq!(appended.base_offset, Offset(1), "nothing was appended in between");
+}
+
+/// Replicas are made one after the other, each with a sync; who is here already hears of its new epoch meanwhile. Fails where
+/// an image is looked at only after everything that the one before it names has been made.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_replica_hears_of_its_leader_while_thousands_are_made() {
+    const OTHERS: usize = 1_000;
+    let cluster = Cluster::new(1, &[("min.insync.replicas", "1")]);
+    cluster
+        .script
+        .change_partition(|partition| partition.isr = vec![NodeId(1)]);
+    let node = cluster.start(NODES[0]).await;
+    eventually_leads(&node).await;
+    cluster.script.change(|image| {
+        let mut topic = (*image.topics[&TP.topic]).clone();
+        let other = topic.partitions[0].clone();
+        topic.partitions.extend(std::iter::repeat_n(other, OTHERS));
+        image.topics.insert(TP.topic, Arc::new(topic));
+    });
+    let exists = |partition: usize| {
+        let tp = TopicPartition {
+            partition: i32::try_from(partition).unwrap(),
+            ..TP
+        };
+        let (bytes, header) = (batch("other"), BatchHeader::parse(&batch("other")).unwrap());
+        let node = &node;
+        async move {
+            let appended = node.run(move |shard| shard.append(tp, bytes, header, -1)).await;
+            appended.is_ok()
+        }
+    };
+    // It has begun.
+    while !exists(1).await {
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    cluster.script.change_partition(|partition| {
+        partition.leader = None;
+        partition.leader_epoch = LeaderEpoch(2);
+    });
+    while node.produce(batch("in epoch 0"), -1).await.is_ok() {
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    assert!(!exists(OTHERS).await, "all were made before the new epoch was heard of");
+    while !exists(OTHERS).await {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
 }

@@ -25,6 +25,20 @@ impl Log {
         self.epochs.push((epoch, start));
     }
 
+    /// Forgets epochs without a record: this replica led in them and appended nothing. ◆ To be called before it follows, for
+    /// what its leader sends for the log end may be of an older epoch. That one would seem to end where the forgotten one
+    /// began, and this replica, once it leads, would have its followers cut what is committed. On disk with the next flush,
+    /// and so, see [`Log::epoch_durable`], before the next append.
+    pub fn forget_empty_epochs(&mut self) {
+        let (end, known) = (self.log_end, self.epochs.len());
+        self.epochs.retain(|(_, start)| *start < end);
+        if self.epochs.len() < known {
+            // Said again, the last that is left makes the journal forget those after it.
+            self.epochs_durable = self.epochs_durable.min(self.epochs.len().saturating_sub(1));
+            self.epochs_forgotten = self.job_out;
+        }
+    }
+
     /// The newest epoch whose start is on disk.
     #[must_use]
     pub fn epoch_durable(&self) -> Option<LeaderEpoch> {

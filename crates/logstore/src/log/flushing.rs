@@ -75,13 +75,14 @@ impl Log {
             return;
         }
         self.job_out = false;
+        let forgotten = std::mem::take(&mut self.epochs_forgotten);
         // A later job than the one that was out when the append failed: the cut is on disk.
         self.mending &= self.active_dirty;
         if done.generation != self.generation {
             return;
         }
         self.durable = self.durable.max(done.durable.min(self.log_end));
-        if let Some(epoch) = done.epoch_durable {
+        if let Some(epoch) = done.epoch_durable.filter(|_| !forgotten) {
             let covered = self.epochs.partition_point(|(known, _)| *known <= epoch);
             self.epochs_durable = self.epochs_durable.max(covered);
         }

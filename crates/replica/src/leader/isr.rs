@@ -4,7 +4,7 @@ use super::Leader;
 use crate::follower_progress::FollowerProgress;
 use crate::{Action, ProposalId};
 use std::collections::BTreeSet;
-use types::{Monotonic, NodeId, Offset};
+use types::{Broken, Monotonic, NodeId, Offset, broken};
 
 /// The high watermark waits for who joins for this part of `lag_max`.
 const JOIN_WAITS_PER_LAG: u32 = 10;
@@ -98,7 +98,7 @@ impl Leader {
     fn may_join(&self, node: NodeId) -> bool {
         let follower = self.followers.get(&node);
         let acked = follower.and_then(|follower| self.acked_if_eligible(follower));
-        acked.is_some_and(|acked| acked >= self.bounds.high_watermark)
+        acked.is_some_and(|acked| acked >= self.bounds.high_watermark || broken(Broken::JoinBehind))
     }
 
     /// ◆ `acked`, if that is ≥ the epoch's start, or the follower could hold records that this epoch does not have
@@ -106,12 +106,12 @@ impl Leader {
     /// its stream standing.
     fn acked_if_eligible(&self, follower: &FollowerProgress) -> Option<Offset> {
         let registered = self.view.unfenced(follower.node);
-        let speaks = follower.connected
-            && registered.is_some()
-            && registered == follower.stream.map(|(broker_epoch, _)| broker_epoch);
+        let alive = registered.is_some() && registered == follower.stream.map(|(broker_epoch, _)| broker_epoch);
+        let speaks = follower.connected && (alive || broken(Broken::JoinInAnEarlierLife));
+        let has = |acked: &Offset| *acked >= self.epoch_start || broken(Broken::JoinBehind);
         follower
             .acked(self.view.durability)
-            .filter(|acked| speaks && *acked >= self.epoch_start)
+            .filter(|acked| speaks && has(acked))
     }
 
     /// What a follower outside the ISR has acknowledged, if the high watermark waits for it so that it can join.
