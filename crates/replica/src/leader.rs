@@ -4,8 +4,8 @@ mod tests;
 
 use crate::follower_progress::{FollowerProgress, Positions};
 use crate::{
-    Action, Durability, EpochLookup, Error, FollowerAck, FollowerHello, HelloAnswer, IsrAnswer, LogBounds,
-    PartitionView, ProposalId,
+    Action, EpochLookup, Error, FollowerAck, FollowerHello, HelloAnswer, IsrAnswer, LogBounds, PartitionView,
+    ProposalId,
 };
 use isr::Proposals;
 use std::collections::{BTreeMap, BTreeSet};
