@@ -33,7 +33,7 @@ SEGMENT = "segment.bytes=1048576"  # so that files are made and synced all the t
 GENERATION = 20
 FAULT = 1 << 40  # joins a fault's two lines in the history
 # Of every sync: what is acknowledged before it was synced has more time to be lost.
-SYNC_DELAYS_MS = [0, 0, 3, 10]
+SYNC_DELAYS_MS = [0, 0, 3, 15]
 
 
 class Load(kill.Load):
@@ -213,9 +213,8 @@ class Scene:
 
     def one(self, index, strict, relaxed):
         """Load, a loss of one node at times, then of all, again while they recover at times, and what is left of it."""
-        delay = self.numbers.choice(SYNC_DELAYS_MS)
         for layer in self.layers.layers:
-            layer.tell("sync-delay", delay)
+            layer.tell("sync-delay", self.numbers.choice(SYNC_DELAYS_MS))
         words = []
         if index % 4 == 3:
             strict.wait_for(ACKNOWLEDGED_MIN)
