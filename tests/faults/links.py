@@ -61,7 +61,7 @@ def cut(stage, topic, choose):
         assert made and made[0] not in (None, raw.NONE), f"CreateTopics by a minority is answered with {made}"
         trial.note(f"{len(answers)} probes, answers {sorted(set(map(str, answers)))}")
         majority = [p for p in range(kill.PARTITIONS) if p not in mine]
-        assert trial.acknowledged(majority, began + 1) > 100, "the majority acknowledged nothing"
+        until("the majority acknowledges", lambda: trial.acknowledged(majority, began + 1) > 100)
         late = trial.acknowledged(mine, began + 1)
         trial.note(f"{late} records of its partitions were acknowledged meanwhile, by others")
     return trial.summary()
@@ -89,7 +89,7 @@ def one_way_drop(stage):
         proposals = changes_of_isr(logs, trial.topic)
         worst = max(proposals.values(), default=0)
         assert worst <= 2, f"ISRs flap: changes of each partition {proposals}"
-        assert all(trial.acknowledged([p], began + shrunk) > 100 for p in mine), "nothing is acknowledged after the ISR has shrunk"
+        until("acknowledged since the ISR has shrunk", lambda: all(trial.acknowledged([p], began + shrunk) > 100 for p in mine))
         trial.note(f"shrunk after {shrunk:.1f} s, proposals {proposals}, {logs.count()}")
     return trial.summary()
 
@@ -124,7 +124,7 @@ def control_cut(stage, topic, choose):
             stage.machines.drop_one_way(other, node, ports)
         began = time.monotonic()
         time.sleep(HELD)
-        assert all(trial.acknowledged([p], began + HELD / 2) for p in mine), "nothing of what it led is acknowledged"
+        until("what it led is acknowledged", lambda: all(trial.acknowledged([p], began + HELD / 2) for p in mine))
         probe = raw.Node(trial.cluster, node, timeout=4)
         fenced = [p for p in mine if trial.leaders()[p] != node]
         for partition in fenced:

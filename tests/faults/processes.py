@@ -101,7 +101,7 @@ def held_for(trial, node, seconds):
     mine = trial.led_by(node)
     began = time.monotonic()
     trial.cluster.signal(node, signal.SIGSTOP)
-    until("others lead and acknowledge", lambda: all(trial.acknowledged([p], began + 0.5) > 10 for p in mine), 30)
+    until("others lead and acknowledge", lambda: all(trial.acknowledged([p], began + 0.5) > 10 for p in mine))
     took = time.monotonic() - began
     time.sleep(max(0, seconds - took))
     trial.cluster.signal(node, signal.SIGCONT)
