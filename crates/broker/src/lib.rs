@@ -16,6 +16,8 @@ mod damage;
 mod data;
 mod errands;
 mod fetch;
+#[cfg(feature = "inspect")]
+pub mod inspect;
 mod isr;
 mod links;
 mod log_dirs;

@@ -268,6 +268,12 @@ impl Partition {
         })
     }
 
+    /// Whether its log is with a pool.
+    #[cfg(feature = "inspect")]
+    pub fn is_away(&self) -> bool {
+        self.log.is_none()
+    }
+
     /// Whether this replica is a follower now.
     pub fn follows(&self) -> bool {
         matches!(self.role, Role::Follower { .. })

@@ -66,7 +66,7 @@ impl ShardRef {
     pub(crate) fn new(broker: Broker, index: u16, links: Rc<Links>, queues: Vec<mpsc::Sender<Call>>) -> Self {
         let image = broker.image();
         let outboxes = queues.into_iter().map(Outbox::start).collect();
-        Self(Rc::new(Shard {
+        let shard = Rc::new(Shard {
             broker,
             index,
             links,
@@ -83,7 +83,15 @@ impl ShardRef {
             look: Notify::new(),
             tenants: Tenants::default(),
             polls: Cell::new(0),
-        }))
+        });
+        #[cfg(feature = "inspect")]
+        crate::inspect::register(shard.links.node_id, &shard);
+        Self(shard)
+    }
+
+    #[cfg(feature = "inspect")]
+    pub(crate) fn of(shard: Rc<Shard>) -> Self {
+        Self(shard)
     }
 
     #[must_use]

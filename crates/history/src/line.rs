@@ -319,7 +319,7 @@ impl<'a> Line<'a> {
     }
 }
 
-fn some<'a>(text: &'a Cow<'_, str>) -> Option<Cow<'a, str>> {
+fn some(text: &str) -> Option<Cow<'_, str>> {
     Some(Cow::Borrowed(text))
 }
 

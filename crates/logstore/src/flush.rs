@@ -5,7 +5,7 @@ use host::File;
 use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
-use types::{LeaderEpoch, Offset, ReplicaIncarnation, TopicPartition};
+use types::{Broken, LeaderEpoch, Offset, ReplicaIncarnation, TopicPartition, broken};
 
 /// What must reach the disk before a log's durable position may move: made by [`crate::Log::begin_flush`].
 pub struct FlushJob {
@@ -65,8 +65,14 @@ impl FlushJob {
     /// # Errors
     /// The first failure; not to be tried again.
     pub fn sync(&self) -> io::Result<()> {
+        if broken(Broken::MarkBeforeSync) {
+            return Ok(());
+        }
         for file in &self.files {
             file.sync_data()?;
+        }
+        if broken(Broken::ForgetDirectorySync) {
+            return Ok(());
         }
         for dir in &self.dirs {
             self.dir.disk.sync_dir(dir)?;

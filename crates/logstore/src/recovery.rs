@@ -11,7 +11,7 @@ use segments::Walk;
 use std::io;
 use std::sync::Arc;
 use std::time::Duration;
-use types::{LeaderEpoch, Offset};
+use types::{Broken, LeaderEpoch, Offset, broken};
 
 /// What recovery found in a log.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -81,7 +81,7 @@ pub(crate) fn recover_log(
     let walk = Walk::run(&log, state, cut_at)?;
     let bytes_read = walk.bytes_read;
     let at = walk.end.max(state.log_start);
-    if state.durable > state.log_start && walk.end < state.durable {
+    if state.durable > state.log_start && walk.end < state.durable && !broken(Broken::CutBelowMark) {
         let why = walk
             .bad
             .unwrap_or_else(|| "the log ends below its durable mark".to_owned());

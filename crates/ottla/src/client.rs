@@ -14,7 +14,7 @@ mod producer;
 pub use assignor::Assignor;
 pub use cluster::{Cluster, Partition, Topic};
 pub use connection::Connection;
-pub use consumer::{Consumer, EARLIEST, LATEST};
+pub use consumer::{Consumer, EARLIEST, Fetched, LATEST};
 pub use coordinator::Coordinator;
 pub use group::{Description, Group, Member, Place};
 pub use group_member::{GroupMember, Standing};

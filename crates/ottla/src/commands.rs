@@ -12,6 +12,7 @@ mod quorum;
 mod start;
 mod table;
 mod topic;
+mod verify;
 mod why;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
@@ -79,6 +80,8 @@ enum Command {
     Why(why::Why),
     /// Look at the nodes, empty one, or remove it
     Node(node::NodeCommand),
+    /// Try whether a cluster loses anything that it acknowledged: load, faults, and a check of all that clients saw
+    Verify(verify::Verify),
 }
 
 impl Cli {
@@ -90,6 +93,8 @@ impl Cli {
         match self.command {
             // Its answer may be no.
             Command::Cluster(command) => return command.run().await,
+            // Its verdict.
+            Command::Verify(command) => return Ok(command.run().await),
             Command::Demo(command) => command.run().await,
             Command::Start(command) => command.run().await,
             Command::Topic(command) => command.run().await,

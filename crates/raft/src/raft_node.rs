@@ -77,7 +77,7 @@ fn config(options: &RaftOptions) -> Result<Config, RaftError> {
         max_in_snapshot_log_to_keep: ENTRIES_KEPT.min(options.snapshot_every),
         enable_pre_vote: Some(true),
         // It would lead without having asked anyone, on whatever its disk remembers.
-        enable_leader_restore: Some(false),
+        enable_leader_restore: Some(types::broken(types::Broken::RestoreRaftLeader)),
         ..Config::default()
     }
     .validate()

@@ -10,7 +10,7 @@ use crate::{
 use isr::Proposals;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
-use types::{BrokerEpoch, LeaderEpoch, Monotonic, NodeId, Offset, StreamGeneration, TopicPartition};
+use types::{Broken, BrokerEpoch, LeaderEpoch, Monotonic, NodeId, Offset, StreamGeneration, TopicPartition, broken};
 
 /// The leader of a partition for one leader epoch. On any other leader epoch the shell drops it and
 /// makes a new one, or a [`crate::Follower`].
@@ -355,7 +355,7 @@ impl Leader {
     /// (NOT_ENOUGH_REPLICAS) and HW stands still.
     #[must_use]
     pub fn enough_in_sync(&self) -> bool {
-        self.view.isr.len() >= self.view.min_isr
+        self.view.isr.len() >= self.view.min_isr || broken(Broken::CommitBelowMinIsr)
     }
 
     /// Committed ISR and every proposal that is or may become committed, ourselves included (KIP-497).
@@ -396,6 +396,7 @@ impl Leader {
     fn check_epoch(&self, theirs: LeaderEpoch) -> Result<(), Error> {
         let ours = self.view.leader_epoch;
         match theirs.cmp(&ours) {
+            _ if broken(Broken::AcceptOldEpochs) => Ok(()),
             std::cmp::Ordering::Less => Err(Error::FencedLeaderEpoch { theirs, ours }),
             std::cmp::Ordering::Greater => Err(Error::UnknownLeaderEpoch { theirs, ours }),
             std::cmp::Ordering::Equal => Ok(()),
@@ -421,10 +422,8 @@ impl Leader {
     }
 
     fn own_acked(&self) -> Offset {
-        match self.view.durability {
-            Durability::Strict => self.bounds.durable,
-            Durability::Relaxed => self.bounds.log_end,
-        }
+        let LogBounds { durable, log_end, .. } = self.bounds;
+        self.view.durability.acked(durable, log_end)
     }
 
     /// Commits what the maximal ISR holds. Pending members hold the mark back; only committed ones open
@@ -436,7 +435,7 @@ impl Leader {
         let mut acked = self.own_acked();
         // The maximal ISR, some members twice: a set would cost an allocation per acknowledgement.
         for node in self.view.isr.iter().copied().chain(self.proposals.members()) {
-            if node != self.me {
+            if node != self.me && !self.is_left_out(node) {
                 // A member that has not spoken in this epoch has acknowledged nothing.
                 acked = acked.min(self.followers.get(&node)?.acked(self.view.durability)?);
             }
@@ -447,6 +446,13 @@ impl Leader {
         self.bounds.high_watermark = acked;
         self.bounds.validate();
         Some(Action::AdvanceHighWatermark { to: acked })
+    }
+
+    /// Never, but where it is broken on purpose.
+    fn is_left_out(&self, node: NodeId) -> bool {
+        broken(Broken::AckBeforeReplication)
+            || (broken(Broken::CountFenced) && self.view.unfenced(node).is_none())
+            || (broken(Broken::IgnorePendingIsr) && !self.view.isr.contains(&node))
     }
 
     fn advance_and_expand(&mut self) -> Vec<Action> {
@@ -482,6 +488,7 @@ fn answer_hello(hello: &FollowerHello, bounds: &LogBounds, epochs: &dyn EpochLoo
     }
     match epochs.end_offset_for(hello.last_epoch) {
         None => start_over,
+        Some(_) if broken(Broken::IgnoreLeaderEpochs) && hello.log_end <= bounds.log_end => send,
         Some((epoch, end_offset)) if epoch != hello.last_epoch || end_offset < hello.log_end => {
             HelloAnswer::Diverging { epoch, end_offset }
         }

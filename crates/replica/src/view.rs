@@ -1,5 +1,5 @@
 use std::collections::BTreeMap;
-use types::{BrokerEpoch, LeaderEpoch, NodeId, PartitionEpoch};
+use types::{Broken, BrokerEpoch, LeaderEpoch, NodeId, Offset, PartitionEpoch, broken};
 
 /// What an acknowledgement stands for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -8,6 +8,16 @@ pub enum Durability {
     Strict,
     /// In memory: the log end counts.
     Relaxed,
+}
+
+impl Durability {
+    /// Which of a replica's positions counts as acknowledged.
+    pub(crate) fn acked(self, durable: Offset, log_end: Offset) -> Offset {
+        match self {
+            Self::Strict if !broken(Broken::AckBeforeFlush) => durable,
+            _ => log_end,
+        }
+    }
 }
 
 /// What the newest metadata image says of a partition.

@@ -9,11 +9,15 @@ mod client;
 mod faults;
 mod groups;
 mod history;
+mod invariants;
+mod many;
 mod reassign;
+mod replica_reader;
 mod run;
 mod sim_host;
 mod sim_net;
 mod trace;
 mod workload;
 
+pub use many::run_many;
 pub use run::{Outcome, Plan, run};

@@ -1,6 +1,7 @@
 use crate::client::Client;
 use crate::faults::{Fault, LOG_DIRS, RESERVE_BYTES, Schedule};
 use crate::history::History;
+use crate::invariants::{self, Invariants};
 use crate::sim_host::SimHost;
 use crate::trace::Trace;
 use crate::{check, groups, reassign, workload};
@@ -16,6 +17,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, SystemTime};
+use types::{Broken, NodeId};
 
 const NODES: usize = 3;
 const KAFKA_PORT: u16 = 9092;
@@ -37,10 +39,12 @@ pub struct Plan {
     pub duration: Duration,
     /// Which log lines the trace holds.
     pub filter: String,
+    /// A rule that is left out; counts only with the feature `broken`.
+    pub broken: Option<Broken>,
 }
 
 /// What came of it.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Outcome {
     pub problems: Vec<String>,
     pub trace: String,
@@ -50,6 +54,9 @@ pub struct Outcome {
     pub commits: u64,
     pub rebalances: u64,
     pub faults: usize,
+    pub simulated: Duration,
+    /// Batches that invariants compared with what was committed.
+    pub compared: u64,
 }
 
 impl Plan {
@@ -59,21 +66,32 @@ impl Plan {
             seed,
             duration: Duration::from_secs(seconds),
             filter: "info".to_owned(),
+            broken: None,
         }
     }
 }
 
 impl Outcome {
+    /// Of a run that did not come to its end.
+    #[must_use]
+    pub fn panicked() -> Self {
+        Self {
+            problems: vec!["the run panicked".to_owned()],
+            ..Self::default()
+        }
+    }
+
     /// A line for people.
     #[must_use]
     pub fn summary(&self, seed: u64) -> String {
         format!(
-            "seed {seed}: {} faults, {} records acknowledged, {} of unknown fate, {} commits, {} assignments, {} problems, trace {:016x}",
+            "seed {seed}: {} faults, {} records acknowledged, {} of unknown fate, {} commits, {} assignments, {} batches compared, {} problems, trace {:016x}",
             self.faults,
             self.acknowledged,
             self.unknown,
             self.commits,
             self.rebalances,
+            self.compared,
             self.problems.len(),
             fnv(self.trace.as_bytes())
         )
@@ -90,6 +108,10 @@ fn fnv(bytes: &[u8]) -> u64 {
 /// A seed of its own for every part.
 fn mix(a: u64, b: u64, c: u64) -> u64 {
     fnv(&[a.to_le_bytes(), b.to_le_bytes(), c.to_le_bytes()].concat())
+}
+
+fn node_id(node: usize) -> NodeId {
+    NodeId(i32::try_from(node).unwrap_or(-1))
 }
 
 fn name(node: usize) -> String {
@@ -166,6 +188,9 @@ impl Reserve {
 /// Runs one seed.
 #[must_use]
 pub fn run(plan: &Plan) -> Outcome {
+    broker::inspect::forget_all();
+    #[cfg(feature = "broken")]
+    types::choose(plan.broken);
     let trace = Trace::default();
     let _collecting = trace.collect(&plan.filter);
     let seed = plan.seed;
@@ -257,9 +282,18 @@ pub fn run(plan: &Plan) -> Outcome {
     let mut pending: Vec<_> = schedule.0.iter().rev().cloned().collect();
     let mut current: Option<(Duration, Fault)> = None;
     let mut reserve: Option<Reserve> = None;
+    let mut invariants = Invariants::default();
+    let machine_of = |node: NodeId| {
+        let node = usize::try_from(node.0).unwrap_or(0);
+        invariants::Machine {
+            disk: machines[node].disk.handle(),
+            log_dirs: log_dirs(node),
+        }
+    };
     loop {
         let now = sim.elapsed();
         trace.stand(now);
+        invariants.look(now, machine_of);
         if let Some(reserve) = &mut reserve {
             reserve.look(now);
         }
@@ -278,6 +312,9 @@ pub fn run(plan: &Plan) -> Outcome {
             strike(&mut sim, &machines, &fault, mix(seed, 104, pending.len() as u64));
             if let Fault::Fill { node, .. } = fault {
                 reserve = Some(Reserve::new(machines[node].disk.clone(), now));
+            }
+            if let Fault::Rot { node, .. } = fault {
+                invariants.rots(node_id(node));
             }
             current = Some((end, fault));
         }
@@ -302,16 +339,28 @@ pub fn run(plan: &Plan) -> Outcome {
         None => problems.push("nobody read everything back".to_owned()),
     }
     problems.append(&mut history.problems);
+    problems.append(&mut invariants.take_problems());
+    let text = trace.text();
+    if let Some(line) = text
+        .lines()
+        .find(|line| line.contains("an invariant of this replica broke"))
+    {
+        problems.push(line.to_owned());
+    }
     trace.stand(sim.elapsed());
+    let simulated = sim.elapsed();
     drop(sim);
+    broker::inspect::forget_all();
     Outcome {
         problems,
-        trace: trace.text(),
+        trace: text,
         acknowledged: history.acknowledged_count(),
         unknown: history.unknown,
         commits: history.groups.commits,
         rebalances: history.groups.rebalances,
         faults: schedule.0.len(),
+        simulated,
+        compared: invariants.compared,
     }
 }
 
@@ -334,6 +383,7 @@ fn crash(sim: &mut turmoil::Sim<'_>, machine: &Machine, node: usize, seed: u64) 
     // The disk is sealed first: tasks that are dropped now must not write any more.
     machine.disk.crash(mix(seed, 1, node as u64));
     machine.store.crash(mix(seed, 2, node as u64));
+    broker::inspect::forget(node_id(node));
     sim.crash(name(node));
 }
 

@@ -6,7 +6,7 @@ use logstore::LogError;
 use records::BatchHeader;
 use replica::{Action, Durability, ProducerCheck};
 use tokio::sync::oneshot;
-use types::{ErrorCode, LeaderEpoch, Monotonic, NodeId, Offset, limits};
+use types::{Broken, ErrorCode, LeaderEpoch, Monotonic, NodeId, Offset, broken, limits};
 
 /// Where the answer to one append goes.
 pub(crate) type Reply = oneshot::Sender<Result<Appended, AppendError>>;
@@ -75,7 +75,8 @@ impl Partition {
     /// ◆ The start of the leader epoch is on disk: only then may a record be written in it (KAFKA-7415).
     fn epoch_is_durable(&self) -> bool {
         let durable = self.log.as_ref().and_then(logstore::Log::epoch_durable);
-        matches!(self.role, Role::Leader(_)) && durable.is_some_and(|epoch| epoch >= self.view.leader_epoch)
+        let durable = durable.is_some_and(|epoch| epoch >= self.view.leader_epoch);
+        matches!(self.role, Role::Leader(_)) && (durable || broken(Broken::AppendBeforeEpoch))
     }
 
     /// Drain, then act: everything that came is one write to the log, one push to each follower, one flush.
@@ -136,7 +137,9 @@ impl Partition {
                     log_start,
                 };
                 match acks {
-                    -1 => round.committed.push((appended, original.last_offset.plus(1), reply)),
+                    -1 if !broken(Broken::AnswerDuplicatesAtOnce) => {
+                        round.committed.push((appended, original.last_offset.plus(1), reply))
+                    }
                     _ => round.written.push((appended, reply)),
                 }
                 return;

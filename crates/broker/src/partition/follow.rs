@@ -5,7 +5,7 @@ use logstore::{Log, LogError};
 use records::{BatchHeader, split_batches, verify_crc};
 use replica::{EntryHeader, FollowerAck, FollowerAction, FollowerHello, HelloAnswer};
 use std::collections::VecDeque;
-use types::{BrokerEpoch, ErrorCode, Offset, StreamGeneration, limits};
+use types::{Broken, BrokerEpoch, ErrorCode, Offset, StreamGeneration, broken, limits};
 
 /// What a message of the leader asks of the stream.
 #[derive(Debug, PartialEq, Eq)]
@@ -195,7 +195,7 @@ impl Partition {
                 } => {
                     // ◆ An epoch's start is on disk before the first append in it.
                     let durable = self.log.as_ref().and_then(Log::epoch_durable);
-                    if durable.is_none_or(|durable| durable < last_epoch) {
+                    if durable.is_none_or(|durable| durable < last_epoch) && !broken(Broken::AppendBeforeEpoch) {
                         actions.push_front(action);
                         self.held = Some(Held { actions, batches });
                         self.flush();

@@ -2,7 +2,7 @@ use super::{Partition, Role};
 use crate::data::{AppendError, FetchPartition};
 use logstore::{LogError, LogSlice, TimestampSearch};
 use replica::LogBounds;
-use types::{ErrorCode, LeaderEpoch, Offset};
+use types::{Broken, ErrorCode, LeaderEpoch, Offset, broken};
 
 /// What a fetch asks of one partition, within what is left of its byte budget.
 #[derive(Debug, Clone, Copy)]
@@ -117,7 +117,9 @@ impl Partition {
             return Err(out_of_range);
         }
         // Between the high watermark and the log end nothing is to be seen yet, and that is no error.
-        let visible = if request.read_committed {
+        let visible = if broken(Broken::ServeUncommitted) {
+            bounds.log_end
+        } else if request.read_committed {
             bounds.last_stable_offset()
         } else {
             bounds.high_watermark
@@ -155,7 +157,7 @@ impl Partition {
         let nothing = (Offset(-1), -1, LeaderEpoch::NONE);
         // ◆ KIP-207: a new leader's high watermark may trail what its predecessor showed.
         let settled = bounds.high_watermark >= leader.epoch_start() || bounds.high_watermark >= bounds.log_end;
-        let unless_settled = |listed| match settled {
+        let unless_settled = |listed| match settled || broken(Broken::ShowLaggingEnd) {
             true => Ok(listed),
             false => Err(AppendError {
                 code: ErrorCode::OffsetNotAvailable,

@@ -6,7 +6,7 @@ use replica::{
     ProposalId,
 };
 use std::rc::Rc;
-use types::{ErrorCode, LeaderEpoch, Monotonic, NodeId, StreamGeneration};
+use types::{Broken, ErrorCode, LeaderEpoch, Monotonic, NodeId, StreamGeneration, broken};
 
 /// What a change of role asks of the shard.
 #[derive(Debug, PartialEq, Eq)]
@@ -48,7 +48,9 @@ impl Partition {
                 "the image has an older leader epoch than the log: this replica stays idle");
             return self.become_idle(ErrorCode::NotLeaderOrFollower);
         }
-        let same_epoch = view.leader_epoch == self.view.leader_epoch && !matches!(self.role, Role::Idle);
+        let stays = view.leader_epoch == self.view.leader_epoch
+            || (broken(Broken::SkipDemotion) && matches!(self.role, Role::Leader(_)));
+        let same_epoch = stays && !matches!(self.role, Role::Idle);
         if same_epoch && view.leader == self.view.leader {
             return self.update_view(view, now);
         }
@@ -101,6 +103,9 @@ impl Partition {
         self.streams.clear();
         self.cut_after_move = None;
         self.drop_unappended();
+        if broken(Broken::KeepWaitingOverEpochs) {
+            return;
+        }
         self.fail_waiting(
             ErrorCode::NotLeaderOrFollower,
             next.leader.map(|leader| (leader, next.leader_epoch)),
@@ -172,6 +177,9 @@ impl Partition {
         tracing::info!(topic = self.topic, partition = self.tp.partition, leader_epoch = %epoch, log_end = %bounds.log_end,
             high_watermark = %bounds.high_watermark, "leading");
         self.rebuild_producers_if_needed();
+        if broken(Broken::ForgetProducers) {
+            self.producers = replica::ProducerStates::new(crate::recovered::PRODUCER_EXPIRATION_MS);
+        }
         self.flush();
         // A lone replica commits by itself.
         if let Role::Leader(leader) = &mut self.role {

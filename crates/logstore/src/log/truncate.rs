@@ -3,7 +3,7 @@ use crate::LogError;
 use crate::marks::Entry;
 use crate::segment::Segment;
 use std::io;
-use types::{LeaderEpoch, Offset};
+use types::{Broken, LeaderEpoch, Offset, broken};
 
 impl Log {
     /// Cuts the log to end at `offset`, or at the start of the batch that contains it. The truncation is durable
@@ -34,11 +34,13 @@ impl Log {
         };
         // A batch that straddles the log start goes as a whole; what is left is an empty log there.
         let end = end.max(self.log_start);
-        self.dir.journal(&[Entry::Truncate {
-            key: self.key,
-            offset: end,
-        }])?;
-        self.begin_generation();
+        if !broken(Broken::CutWithoutJournal) {
+            self.dir.journal(&[Entry::Truncate {
+                key: self.key,
+                offset: end,
+            }])?;
+            self.begin_generation();
+        }
         let dir = self.dir.clone();
         dir.write("truncate", || self.cut_files(kept, size, end))?;
         self.log_end = end;

@@ -3,7 +3,7 @@ use super::rules::{Candidates, Rules};
 use super::{Plan, PlanError, brokers};
 use crate::{Image, PartitionImage};
 use std::collections::BTreeSet;
-use types::{BrokerEpoch, ErrorCode, LeaderEpoch, NodeId, PartitionEpoch, TopicPartition};
+use types::{Broken, BrokerEpoch, ErrorCode, LeaderEpoch, NodeId, PartitionEpoch, TopicPartition, broken};
 
 /// ISRs that a leader proposes (KIP-497).
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -113,7 +113,8 @@ fn alter(
             "The ISR is not a set of replicas with the leader".into(),
         );
     }
-    for (node, epoch) in &asked.isr {
+    let checked = asked.isr.iter().filter(|_| !broken(Broken::JoinInAnEarlierLife));
+    for (node, epoch) in checked {
         let Some(broker) = image.broker(*node).filter(|broker| broker.broker_epoch == *epoch) else {
             return refuse(
                 ErrorCode::IneligibleReplica,

@@ -2,7 +2,7 @@ use super::draft::Draft;
 use super::rules::Candidates;
 use super::{Plan, PlanError, brokers};
 use crate::{Image, Record};
-use types::{BrokerEpoch, NodeId};
+use types::{Broken, BrokerEpoch, NodeId, broken};
 
 /// Fences a broker: its leaderships move and it leaves every ISR, but where it is the last member it stays
 /// and the partition has no leader until it is back (unless a member of the ELR can lead). A fenced broker
@@ -25,7 +25,9 @@ pub fn fence(image: &Image, node: NodeId, broker_epoch: BrokerEpoch, silent: boo
     }
     let mut draft = Draft::new(image);
     draft.change_replicas_of(node, |rules, _, partition| {
-        rules.leave_isr(partition, node);
+        if !broken(Broken::CountFenced) {
+            rules.leave_isr(partition, node);
+        }
         rules.elect(partition, Candidates::without(image, node));
     });
     records.extend(draft.into_records());

@@ -1,6 +1,6 @@
 use super::{Plan, PlanError};
 use crate::{Endpoint, Image, Member, Record};
-use types::{DirectoryId, ErrorCode, NodeId, RaftId};
+use types::{Broken, DirectoryId, ErrorCode, NodeId, RaftId, broken};
 
 /// A node that wants to be a member of the Raft group.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -23,8 +23,10 @@ pub fn join_member(image: &Image, command: &JoinMember) -> Result<Plan<RaftId>, 
             "The node id or the directory id is none",
         ));
     }
-    let same =
-        |member: &&std::sync::Arc<Member>| member.node_id == command.node_id && member.directory == command.directory;
+    let same = |member: &&std::sync::Arc<Member>| {
+        let same_disk = member.directory == command.directory || broken(Broken::ReuseRaftId);
+        member.node_id == command.node_id && same_disk
+    };
     let known = image.members.values().find(same);
     let raft_id = known.map_or(RaftId(image.next_raft_id), |member| member.raft_id);
     if raft_id.0 == u64::MAX {

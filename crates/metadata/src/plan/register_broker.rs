@@ -3,7 +3,7 @@ use super::rules::Candidates;
 use super::{Plan, PlanError};
 use crate::{BrokerRegistration, DirectoryOutcome, DirectoryReport, Image, PartitionImage, Record};
 use std::collections::BTreeSet;
-use types::{BrokerEpoch, DirectoryId, ErrorCode, TopicPartition};
+use types::{Broken, BrokerEpoch, DirectoryId, ErrorCode, TopicPartition, broken};
 
 /// A broker that starts.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -72,13 +72,17 @@ pub fn register_broker(image: &Image, command: &RegisterBroker) -> Result<Plan<O
         // Without a directory of record it may be in any.
         let damaged = command.damaged.contains(&(directory, tp))
             || (directory.is_zero() && command.damaged.iter().any(|(_, damaged)| *damaged == tp));
-        let lost = forgot || damaged || report.outcome != DirectoryOutcome::Intact;
+        let lost =
+            (forgot || damaged || report.outcome != DirectoryOutcome::Intact) && !broken(Broken::KeepLostReplicas);
         let strict = rules.strict && partition.strict.contains(&node);
-        if lost || !(strict || report.clean) {
+        let kept = strict || report.clean || broken(Broken::KeepUncleanReplicas) || broken(Broken::KeepLostReplicas);
+        if lost || !kept {
             rules.expel(partition, node, lost);
         }
         replace_directory(partition, tp, new, old_directories);
-        rules.elect(partition, Candidates::without(image, node));
+        if !broken(Broken::KeepEpochOverRestart) {
+            rules.elect(partition, Candidates::without(image, node));
+        }
     });
     let mut records = vec![Record::Broker(Box::new(registration))];
     records.extend(draft.into_records());

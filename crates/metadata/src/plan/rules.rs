@@ -1,5 +1,5 @@
 use crate::{Image, PartitionImage, TopicImage};
-use types::{LeaderEpoch, NodeId};
+use types::{Broken, LeaderEpoch, NodeId, broken};
 
 /// What a topic's configs say of one of its partitions about ISR, ELR and elections (KIP-966).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -160,7 +160,7 @@ impl Rules {
         } else if let Some(leader) = last_known {
             self.set_isr(partition, vec![leader]);
             Some(leader)
-        } else if self.unclean
+        } else if (self.unclean || broken(Broken::ElectAnybody))
             && let Some(leader) = first(&partition.replicas)
         {
             // Who was eligible may hold what the new leader does not: all of them must truncate.

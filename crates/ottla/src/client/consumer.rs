@@ -17,6 +17,14 @@ const PARTITION_BYTES: i32 = 1024 * 1024;
 pub const LATEST: i64 = -1;
 pub const EARLIEST: i64 = -2;
 
+/// A record, where it lies, and the leader epoch in which it was written.
+#[derive(Debug, Clone)]
+pub struct Fetched {
+    pub partition: i32,
+    pub leader_epoch: i32,
+    pub record: Record,
+}
+
 /// Reads partitions of one topic from given positions; no group.
 pub struct Consumer {
     topic: Topic,
@@ -105,8 +113,9 @@ impl Consumer {
     /// Records that are there now, or that come within `wait`; may be none.
     ///
     /// # Errors
-    /// [`ClientError`]; what can be retried is retried at the next call.
-    pub async fn poll(&mut self, cluster: &mut Cluster, wait: Duration) -> Result<Vec<(i32, Record)>, ClientError> {
+    /// [`ClientError`]; what can be retried is retried at the next call. After an error that cannot, positions may be past
+    /// records that nobody was given.
+    pub async fn poll(&mut self, cluster: &mut Cluster, wait: Duration) -> Result<Vec<Fetched>, ClientError> {
         let mut by_leader: BTreeMap<i32, Vec<i32>> = BTreeMap::new();
         for partition in self.positions.keys() {
             by_leader.entry(self.leader(*partition)).or_default().push(*partition);
@@ -165,7 +174,7 @@ impl Consumer {
         leader: i32,
         partitions: &[i32],
         wait: Duration,
-        found: &mut Vec<(i32, Record)>,
+        found: &mut Vec<Fetched>,
     ) -> Result<(), ClientError> {
         let wanted = partitions
             .iter()
@@ -215,12 +224,13 @@ impl Consumer {
                     ClientError::Other(format!("{} partition {partition}: {error}", self.topic.name))
                 })?;
                 if !batch.header.is_control() {
-                    found.extend(
-                        records
-                            .into_iter()
-                            .filter(|r| r.offset.0 >= *position)
-                            .map(|r| (partition, r)),
-                    );
+                    let leader_epoch = batch.header.leader_epoch.0;
+                    let wanted = records.into_iter().filter(|r| r.offset.0 >= *position);
+                    found.extend(wanted.map(|record| Fetched {
+                        partition,
+                        leader_epoch,
+                        record,
+                    }));
                 }
                 *position = (*position).max(batch.header.next_offset().0);
             }

@@ -49,6 +49,12 @@ impl GroupMember {
         }
     }
 
+    /// Of the group, as of the last join.
+    #[must_use]
+    pub fn generation_id(&self) -> i32 {
+        self.generation_id
+    }
+
     /// Joins, as the leader assigns, and gives the partitions of this member. Takes as long as the others do to join.
     ///
     /// # Errors

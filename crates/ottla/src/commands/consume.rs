@@ -63,8 +63,8 @@ impl Consume {
             None
         };
         while printer.wants_more() && !ends.as_ref().is_some_and(|ends| consumer.has_reached(ends)) {
-            for (partition, record) in consumer.poll(&mut cluster, POLL).await? {
-                printer.print(partition, record)?;
+            for fetched in consumer.poll(&mut cluster, POLL).await? {
+                printer.print(fetched.partition, fetched.record)?;
             }
             printer.flush()?;
         }

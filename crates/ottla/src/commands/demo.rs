@@ -1,45 +1,26 @@
 mod child;
+mod layout;
 
 use super::{Common, Format};
-use anyhow::{Context, bail};
-use child::{Child, Plan};
+use anyhow::bail;
+pub(super) use child::Child;
 use clap::Args;
 use host::Host;
+use layout::ADMIN_PORT;
+pub(super) use layout::{CONTROL_PORT, Layout, REPLICA_PORT};
 use serde_json::json;
-use std::path::PathBuf;
 use std::time::Duration;
 use tokio::signal::unix::{SignalKind, signal};
 
 /// Time for all nodes to be in the quorum and unfenced before the demo says what it waits for.
 const PATIENCE: Duration = Duration::from_secs(60);
-/// Distance of the control and the replica port from a node's Kafka port.
-const CONTROL_PORT: u16 = 10_000;
-const REPLICA_PORT: u16 = 20_000;
-/// Of HTTP for metrics and health.
-const ADMIN_PORT: u16 = 1_000;
 
 #[derive(Debug, Args)]
 #[command(after_help = "Example: ottla demo\n\
     Example: ottla demo --nodes 5 --racks a,b,c,a,b --set num.partitions=6 --kill-every 30s")]
 pub struct Demo {
-    /// Number of nodes
-    #[arg(long, default_value_t = 3)]
-    nodes: u16,
-    /// node.id of the first node; the others count on from it
-    #[arg(long, default_value_t = 0)]
-    first_node_id: i32,
-    /// Kafka ports, one per node; HTTP is at + 1000, control at + 10000, replica streams at + 20000
-    #[arg(long, value_delimiter = ',')]
-    ports: Vec<u16>,
-    /// Racks, one per node
-    #[arg(long, value_delimiter = ',')]
-    racks: Vec<String>,
-    /// Where node I keeps everything, in DIR/node-I
-    #[arg(long, default_value = "ottla-demo")]
-    data_dir: PathBuf,
-    /// Any property for every node, name=value
-    #[arg(long)]
-    set: Vec<String>,
+    #[command(flatten)]
+    layout: Layout,
     /// Kill a random node with SIGKILL this often and start it again
     #[arg(long, value_parser = humantime::parse_duration)]
     kill_every: Option<Duration>,
@@ -50,7 +31,7 @@ pub struct Demo {
 impl Demo {
     pub async fn run(self) -> anyhow::Result<()> {
         let started = tokio::time::Instant::now();
-        let plans = self.plans()?;
+        let plans = self.layout.plans()?;
         // Nobody is told to stop before these are in place.
         let mut interrupt = signal(SignalKind::interrupt())?;
         let mut terminate = signal(SignalKind::terminate())?;
@@ -85,91 +66,6 @@ impl Demo {
         finish(&mut children).await
     }
 
-    fn plans(&self) -> anyhow::Result<Vec<Plan>> {
-        if !(1..=100).contains(&self.nodes) {
-            bail!("--nodes {}: wants a number from 1 to 100", self.nodes);
-        }
-        let ports: Vec<u16> = if self.ports.is_empty() {
-            (0..self.nodes).map(|index| 9092 + index).collect()
-        } else {
-            self.ports.clone()
-        };
-        if ports.len() != usize::from(self.nodes) {
-            bail!(
-                "--ports names {} ports for {} nodes; give one for each (--nodes N)",
-                ports.len(),
-                self.nodes
-            );
-        }
-        if !self.racks.is_empty() && self.racks.len() != usize::from(self.nodes) {
-            bail!(
-                "--racks names {} racks for {} nodes; give one for each",
-                self.racks.len(),
-                self.nodes
-            );
-        }
-        if let Some(port) = ports
-            .iter()
-            .find(|port| **port > u16::MAX - REPLICA_PORT || **port == 0)
-        {
-            bail!(
-                "--ports {port}: wants numbers from 1 to {}, since control and replica ports lie above",
-                u16::MAX - REPLICA_PORT
-            );
-        }
-        let join: Vec<String> = ports
-            .iter()
-            .map(|port| format!("localhost:{}", port + CONTROL_PORT))
-            .collect();
-        let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
-        let shards = (cores / usize::from(self.nodes)).clamp(1, 8);
-        std::fs::create_dir_all(&self.data_dir).with_context(|| format!("--data-dir {}", self.data_dir.display()))?;
-        let data_dir = self
-            .data_dir
-            .canonicalize()
-            .with_context(|| format!("--data-dir {}", self.data_dir.display()))?;
-        let mut plans = Vec::new();
-        for (index, port) in ports.iter().enumerate() {
-            let node_id = self.first_node_id + i32::try_from(index)?;
-            for (what, port) in [
-                ("Kafka", *port),
-                ("HTTP", port + ADMIN_PORT),
-                ("control", port + CONTROL_PORT),
-                ("replica", port + REPLICA_PORT),
-            ] {
-                if let Err(error) = std::net::TcpListener::bind(("127.0.0.1", port)) {
-                    bail!(
-                        "node {node_id} needs port {port} ({what}): {error}. Stop what uses it, or choose others with --ports"
-                    );
-                }
-            }
-            let directory = data_dir.join(format!("node-{node_id}"));
-            let mut lines = vec![
-                format!("node.id={node_id}"),
-                format!("listeners=PLAINTEXT://127.0.0.1:{port}"),
-                format!("advertised.listeners=PLAINTEXT://localhost:{port}"),
-                format!("log.dirs={}", directory.join("data").display()),
-                format!("admin.listener=127.0.0.1:{}", port + ADMIN_PORT),
-                format!("metadata.log.dir={}", directory.join("raft").display()),
-                format!("join={}", join.join(",")),
-            ];
-            if !self.set.iter().any(|pair| pair.starts_with("num.shards=")) {
-                lines.push(format!("num.shards={shards}"));
-            }
-            if let Some(rack) = self.racks.get(index) {
-                lines.push(format!("broker.rack={rack}"));
-            }
-            lines.extend(self.set.iter().cloned());
-            plans.push(Plan {
-                node_id,
-                port: *port,
-                directory,
-                properties: lines.join("\n") + "\n",
-            });
-        }
-        Ok(plans)
-    }
-
     fn announce(&self, children: &[Child], took: Duration) {
         let bootstrap: Vec<String> = children
             .iter()
@@ -182,7 +78,7 @@ impl Demo {
             .collect();
         let http = http.join(" ");
         let first = bootstrap.split(',').next().unwrap_or_default();
-        let data = self.data_dir.display();
+        let data = self.layout.data_dir.display();
         if self.common.format == Format::Json {
             let nodes: Vec<_> = children
                 .iter()

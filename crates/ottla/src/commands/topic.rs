@@ -13,6 +13,7 @@ use serde_json::json;
 use wire::ApiKey;
 use wire::StrBytes;
 use wire::messages::create_topics_request::{CreatableTopic, CreatableTopicConfig};
+use wire::messages::create_topics_response::CreatableTopicResult;
 use wire::messages::delete_topics_request::DeleteTopicState;
 use wire::messages::{CreateTopicsRequest, DeleteTopicsRequest, RequestKind, ResponseKind, TopicName};
 
@@ -139,12 +140,35 @@ async fn create(
     replication_factor: i16,
     configs: &[String],
 ) -> anyhow::Result<()> {
+    let result = ask_to_create(cluster, name, partitions, replication_factor, pairs(configs)?).await?;
+    match format {
+        Format::Text => println!(
+            "created topic {name}: {} partitions, {} replicas each",
+            result.num_partitions, result.replication_factor
+        ),
+        Format::Json => println!(
+            "{}",
+            json!({"name": name, "id": result.topic_id.to_string(), "partitions": result.num_partitions,
+                   "replication_factor": result.replication_factor})
+        ),
+    }
+    Ok(())
+}
+
+/// Creates a topic; -1 for what the brokers are to decide.
+pub(super) async fn ask_to_create(
+    cluster: &mut Cluster,
+    name: &str,
+    partitions: i32,
+    replication_factor: i16,
+    configs: Vec<(String, String)>,
+) -> Result<CreatableTopicResult, ClientError> {
     let config = |(name, value): (String, String)| {
         CreatableTopicConfig::default()
             .with_name(StrBytes::from_string(name))
             .with_value(Some(StrBytes::from_string(value)))
     };
-    let pairs = pairs(configs)?.into_iter().map(config).collect();
+    let pairs = configs.into_iter().map(config).collect();
     let topic = CreatableTopic::default()
         .with_name(TopicName(StrBytes::from_string(name.to_owned())))
         .with_num_partitions(partitions)
@@ -157,27 +181,13 @@ async fn create(
         .call(ApiKey::CreateTopics, 7, RequestKind::CreateTopics(request))
         .await?;
     let ResponseKind::CreateTopics(answer) = answer else {
-        bail!("a wrong answer")
+        return Err(ClientError::Other("a wrong answer".into()));
     };
-    for result in answer.topics {
-        ClientError::check(
-            format!("topic {name}"),
-            result.error_code,
-            result.error_message.map(|m| m.to_string()),
-        )?;
-        match format {
-            Format::Text => println!(
-                "created topic {name}: {} partitions, {} replicas each",
-                result.num_partitions, result.replication_factor
-            ),
-            Format::Json => println!(
-                "{}",
-                json!({"name": name, "id": result.topic_id.to_string(), "partitions": result.num_partitions,
-                       "replication_factor": result.replication_factor})
-            ),
-        }
-    }
-    Ok(())
+    let result = answer.topics.into_iter().next();
+    let result = result.ok_or_else(|| ClientError::Other("an empty answer".into()))?;
+    let message = result.error_message.as_ref().map(ToString::to_string);
+    ClientError::check(format!("topic {name}"), result.error_code, message)?;
+    Ok(result)
 }
 
 async fn list_topics(cluster: &mut Cluster, format: Format) -> anyhow::Result<()> {
@@ -200,6 +210,15 @@ async fn list_topics(cluster: &mut Cluster, format: Format) -> anyhow::Result<()
 }
 
 async fn delete(cluster: &mut Cluster, format: Format, name: &str) -> anyhow::Result<()> {
+    ask_to_delete(cluster, name).await?;
+    match format {
+        Format::Text => println!("deleted topic {name}"),
+        Format::Json => println!("{}", json!({"deleted": name})),
+    }
+    Ok(())
+}
+
+pub(super) async fn ask_to_delete(cluster: &mut Cluster, name: &str) -> Result<(), ClientError> {
     let topic_name = TopicName(StrBytes::from_string(name.to_owned()));
     let request = DeleteTopicsRequest::default()
         .with_topics(vec![DeleteTopicState::default().with_name(Some(topic_name.clone()))])
@@ -226,7 +245,7 @@ async fn delete(cluster: &mut Cluster, format: Format, name: &str) -> anyhow::Re
         other => other?,
     };
     let ResponseKind::DeleteTopics(answer) = answer else {
-        bail!("a wrong answer")
+        return Err(ClientError::Other("a wrong answer".into()));
     };
     for result in answer.responses {
         ClientError::check(
@@ -234,10 +253,6 @@ async fn delete(cluster: &mut Cluster, format: Format, name: &str) -> anyhow::Re
             result.error_code,
             result.error_message.map(|m| m.to_string()),
         )?;
-    }
-    match format {
-        Format::Text => println!("deleted topic {name}"),
-        Format::Json => println!("{}", json!({"deleted": name})),
     }
     Ok(())
 }

@@ -3,7 +3,7 @@
 use super::Leader;
 use crate::{Action, ProposalId};
 use std::collections::BTreeSet;
-use types::{Monotonic, NodeId};
+use types::{Broken, Monotonic, NodeId, broken};
 
 /// Proposals of one leader that are not settled. At most one is in flight.
 #[derive(Debug, Clone, Default)]
@@ -101,11 +101,9 @@ impl Leader {
             return false;
         };
         let registered = self.view.unfenced(node);
-        follower.connected
-            && registered.is_some()
-            && registered == follower.stream.map(|(broker_epoch, _)| broker_epoch)
-            && acked >= self.bounds.high_watermark
-            && acked >= self.epoch_start
+        let alive = registered.is_some() && registered == follower.stream.map(|(broker_epoch, _)| broker_epoch);
+        let has_all = acked >= self.bounds.high_watermark && acked >= self.epoch_start;
+        follower.connected && (alive || broken(Broken::JoinInAnEarlierLife)) && (has_all || broken(Broken::JoinBehind))
     }
 
     /// Members of the committed ISR that have not been caught up for `lag_max`.

@@ -153,10 +153,10 @@ impl Reading {
             tokio::time::sleep(POLL).await;
         }
         let mut printed = self.printed.clone();
-        for (partition, record) in self.consumer.poll(cluster, POLL).await? {
-            let next = record.offset.0 + 1;
-            if printer.print(partition, record)? {
-                printed.insert(partition, next);
+        for fetched in self.consumer.poll(cluster, POLL).await? {
+            let next = fetched.record.offset.0 + 1;
+            if printer.print(fetched.partition, fetched.record)? {
+                printed.insert(fetched.partition, next);
             }
         }
         // What nobody has taken is read again by whoever comes next.

@@ -80,6 +80,11 @@ impl Child {
         &self.plan
     }
 
+    /// Whether its end was seen.
+    pub fn is_gone(&self) -> bool {
+        self.gone
+    }
+
     pub fn pid(&self) -> u32 {
         self.pid
     }
@@ -123,9 +128,21 @@ impl Child {
     }
 
     pub async fn kill_and_restart(&mut self) -> anyhow::Result<Duration> {
+        self.kill().await?;
+        self.start_again().await
+    }
+
+    /// With SIGKILL.
+    pub async fn kill(&mut self) -> anyhow::Result<()> {
         if !self.gone {
             self.process.kill().await.context("cannot kill the node")?;
+            self.gone = true;
         }
+        Ok(())
+    }
+
+    /// After its end; gives how long it took to be ready.
+    pub async fn start_again(&mut self) -> anyhow::Result<Duration> {
         let started = tokio::time::Instant::now();
         let plan = self.plan.clone();
         *self = Self::start(plan)?;
@@ -134,12 +151,16 @@ impl Child {
     }
 
     pub fn terminate(&self) {
+        self.signal(Signal::TERM);
+    }
+
+    pub fn signal(&self, signal: Signal) {
         if self.gone {
             return;
         }
         if let Some(pid) = i32::try_from(self.pid).ok().and_then(Pid::from_raw) {
             // It may have ended by itself in this moment: then there is nothing to stop.
-            let _ = kill_process(pid, Signal::TERM);
+            let _ = kill_process(pid, signal);
         }
     }
 
@@ -148,6 +169,7 @@ impl Child {
             eprintln!("node {} does not stop; killing it", self.plan.node_id);
             let _ = self.process.kill().await;
         }
+        self.gone = true;
         // The pid file says who is running.
         let _ = fs::remove_file(self.plan.directory.join("ottla.pid"));
     }
