@@ -6,7 +6,7 @@ import time
 import traceback
 
 TESTS = ["foreign", "admin", "groups", "kill", "duplicates", "lifecycle", "rot", "quorum", "identity", "rolling", "drain", "demo",
-         "power_loss"]
+         "verify", "power_loss"]
 
 
 def main():

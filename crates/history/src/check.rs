@@ -57,13 +57,14 @@ impl History {
     #[must_use]
     pub fn check(&self, demands: &Demands) -> Report {
         let sends_of = self.sends_by_partition();
+        let last_commits = groups::last_commits(self);
         let mut checker = Checker::new(self);
         for (sends, partition) in sends_of.iter().zip(0..) {
             let content = Content::collect(&mut checker, partition, sends);
             content.check_losses(&mut checker);
             order::check_polls(&mut checker, &content);
             order::check_sends(&mut checker, &content);
-            groups::check_skips(&mut checker, &content);
+            groups::check_skips(&mut checker, &content, &last_commits);
             known::check(&mut checker, &content);
         }
         content::check_unplaced(&mut checker);

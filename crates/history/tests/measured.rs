@@ -90,6 +90,19 @@ fn a_faults_cost_is_the_longest_gap_while_something_was_waited_for() {
 }
 
 #[test]
+fn a_gap_is_the_cost_of_a_fault_from_its_beginning_on() {
+    let mut events = run();
+    events.extend([fault(4_500, 1_005, true), fault(4_600, 1_005, false)]);
+    let report = collect(Header::default(), &events).check(&Demands::default());
+    let costs: Vec<u64> = report
+        .faults
+        .iter()
+        .map(|fault| fault.longest_gap.as_ref().unwrap().length_ns / MS)
+        .collect();
+    assert_eq!(costs, [1_500, 1, 500], "{report}");
+}
+
+#[test]
 fn failed_sends_do_not_end_a_gap_and_a_send_without_an_end_lasts() {
     let failed = |at_ms: u64, operation| {
         let (outcome, error) = (Outcome::Fail, "no".into());

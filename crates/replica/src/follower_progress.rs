@@ -26,6 +26,8 @@ pub(crate) struct FollowerProgress {
     /// Kafka compares with the log end at the previous fetch. Here several frames are in flight, so that
     /// under steady load an ack never covers the log end of the previous ack; one mark at a time does.
     mark: Option<(Offset, Monotonic)>,
+    /// As `caught_up_at`, but said in the current stream: `None` until it was.
+    pub keeps_up_at: Option<Monotonic>,
 }
 
 impl FollowerProgress {
@@ -37,6 +39,7 @@ impl FollowerProgress {
             positions: None,
             caught_up_at: now,
             mark: None,
+            keeps_up_at: None,
         }
     }
 
@@ -54,6 +57,7 @@ impl FollowerProgress {
             self.positions = None;
         }
         self.mark = None;
+        self.keeps_up_at = None;
     }
 
     /// Takes stated positions over.
@@ -61,7 +65,7 @@ impl FollowerProgress {
         self.positions = Some(positions);
         let acked = self.acked(durability).unwrap_or_default();
         if acked >= leader_end {
-            self.caught_up_at = now;
+            self.caught_up(now);
             self.mark = None;
             return;
         }
@@ -69,18 +73,23 @@ impl FollowerProgress {
             Some((end, _)) if acked < end => {}
             reached => {
                 if let Some((_, at)) = reached {
-                    self.caught_up_at = self.caught_up_at.max(at);
+                    self.caught_up(self.caught_up_at.max(at));
                 }
                 self.mark = Some((leader_end, now));
             }
         }
     }
 
+    fn caught_up(&mut self, at: Monotonic) {
+        self.caught_up_at = at;
+        self.keeps_up_at = Some(at);
+    }
+
     /// The leader's log is about to grow from `leader_end`. A follower that has it all was caught up until
     /// now: an idle partition sends no acknowledgements that would say so.
     pub fn before_append(&mut self, durability: Durability, leader_end: Offset, now: Monotonic) {
         if self.connected && self.acked(durability).is_some_and(|acked| acked >= leader_end) {
-            self.caught_up_at = now;
+            self.caught_up(now);
             self.mark = Some((leader_end, now));
         }
     }

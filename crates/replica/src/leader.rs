@@ -4,8 +4,8 @@ mod tests;
 
 use crate::follower_progress::{FollowerProgress, Positions};
 use crate::{
-    Action, Durability, EpochLookup, Error, FollowerAck, FollowerHello, HelloAnswer, IsrAnswer, LogBounds,
-    PartitionView, ProposalId,
+    Action, EpochLookup, Error, FollowerAck, FollowerHello, HelloAnswer, IsrAnswer, LogBounds, PartitionView,
+    ProposalId,
 };
 use isr::Proposals;
 use std::collections::{BTreeMap, BTreeSet};
@@ -97,17 +97,17 @@ impl Leader {
             follower.before_append(self.view.durability, self.bounds.log_end, now);
         }
         self.bounds.log_end = log_end;
-        self.advance().into_iter().collect()
+        self.advance(now).into_iter().collect()
     }
 
     /// Our log is durable below `durable`.
     ///
     /// # Panics
     /// If `durable` lies above the log end.
-    pub fn on_durable(&mut self, durable: Offset, _now: Monotonic) -> Vec<Action> {
+    pub fn on_durable(&mut self, durable: Offset, now: Monotonic) -> Vec<Action> {
         self.bounds.durable = self.bounds.durable.max(durable);
         self.bounds.validate();
-        self.advance().into_iter().collect()
+        self.advance(now).into_iter().collect()
     }
 
     /// Records below `log_start` were deleted. Only what is committed may be.
@@ -226,7 +226,7 @@ impl Leader {
             durable: ack.durable,
         };
         follower.state(positions, self.view.durability, self.bounds.log_end, now);
-        Ok(self.advance_and_expand())
+        Ok(self.advance_and_expand(now))
     }
 
     /// The stream of this generation broke. Its acknowledgements stay, no more are taken.
@@ -238,16 +238,19 @@ impl Leader {
         }
     }
 
-    /// Time passed: proposes to drop members that lag for more than `lag_max`, and whoever waits to join, or asks
-    /// again where an outcome is unknown.
+    /// Time passed: commits what waited for a follower that did not come, proposes to drop members that lag for more than
+    /// `lag_max`, and whoever waits to join, or asks again where an outcome is unknown.
     /// A quarter of `lag_max` is a good interval.
     pub fn on_tick(&mut self, now: Monotonic) -> Vec<Action> {
         self.proposals.release();
+        // Somebody may have been waited for in vain. Before it is said who may join: that is measured by HW.
+        let mut actions: Vec<Action> = self.advance(now).into_iter().collect();
         let mut target = self.joined();
         for node in self.lagging(now) {
             target.remove(&node);
         }
-        self.propose(&target).into_iter().collect()
+        actions.extend(self.propose(&target));
+        actions
     }
 
     /// A newer image of the same leader epoch. Of another leader epoch nothing is taken: the shell must
@@ -272,11 +275,11 @@ impl Leader {
         };
         self.match_followers(now);
         self.proposals.release();
-        self.advance_and_expand()
+        self.advance_and_expand(now)
     }
 
     /// What became of a proposal. Answers to proposals that a newer partition epoch settled are ignored.
-    pub fn on_isr_answer(&mut self, proposal: ProposalId, answer: IsrAnswer, _now: Monotonic) -> Vec<Action> {
+    pub fn on_isr_answer(&mut self, proposal: ProposalId, answer: IsrAnswer, now: Monotonic) -> Vec<Action> {
         match answer {
             IsrAnswer::Committed { partition_epoch } => {
                 if partition_epoch <= self.view.partition_epoch {
@@ -292,14 +295,14 @@ impl Leader {
                 self.proposals.settle_all();
                 self.view.isr = isr.into_iter().collect();
                 self.view.partition_epoch = partition_epoch;
-                self.advance_and_expand()
+                self.advance_and_expand(now)
             }
             IsrAnswer::Rejected => {
                 // Those whose outcome is unknown stay: this answer says nothing of them. No new proposal
                 // before a tick or an image, or a refusing controller would be asked without pause.
                 self.proposals.take(proposal);
                 self.proposals.hold();
-                self.advance().into_iter().collect()
+                self.advance(now).into_iter().collect()
             }
             IsrAnswer::Unknown => {
                 self.proposals.keep_as_unknown(proposal);
@@ -427,8 +430,8 @@ impl Leader {
     }
 
     /// Commits what the maximal ISR holds. Pending members hold the mark back; only committed ones open
-    /// the gate.
-    fn advance(&mut self) -> Option<Action> {
+    /// the gate. Who is about to join is waited for (see [`Self::acked_by_joining`]).
+    fn advance(&mut self, now: Monotonic) -> Option<Action> {
         if !self.enough_in_sync() {
             return None;
         }
@@ -439,6 +442,9 @@ impl Leader {
                 // A member that has not spoken in this epoch has acknowledged nothing.
                 acked = acked.min(self.followers.get(&node)?.acked(self.view.durability)?);
             }
+        }
+        for follower in self.followers.values() {
+            acked = acked.min(self.acked_by_joining(follower, now).unwrap_or(acked));
         }
         if acked <= self.bounds.high_watermark {
             return None;
@@ -455,8 +461,8 @@ impl Leader {
             || (broken(Broken::IgnorePendingIsr) && !self.view.isr.contains(&node))
     }
 
-    fn advance_and_expand(&mut self) -> Vec<Action> {
-        let mut actions: Vec<Action> = self.advance().into_iter().collect();
+    fn advance_and_expand(&mut self, now: Monotonic) -> Vec<Action> {
+        let mut actions: Vec<Action> = self.advance(now).into_iter().collect();
         if self.proposal_due() {
             let target = self.joined();
             actions.extend(self.propose(&target));

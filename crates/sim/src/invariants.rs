@@ -45,7 +45,7 @@ impl Committed {
 }
 
 /// Where the disks of a node are.
-pub struct Machine {
+pub struct Disks {
     pub disk: Arc<dyn Disk>,
     pub log_dirs: Vec<PathBuf>,
 }
@@ -82,7 +82,7 @@ impl Invariants {
     }
 
     /// Looks at every node that runs.
-    pub fn look(&mut self, now: Duration, machine_of: impl Fn(NodeId) -> Machine) {
+    pub fn look(&mut self, now: Duration, machine_of: impl Fn(NodeId) -> Disks) {
         let (mut images, mut replicas) = (Vec::new(), Vec::new());
         inspect::look(
             |node, image| images.push((node, image.clone())),
@@ -107,6 +107,25 @@ impl Invariants {
                 self.look_at_bytes(now, name, state, || machine_of(state.node_id));
             }
         }
+    }
+
+    /// Whether every replica of every partition was in sync in the newest metadata that any node had, and none is moved.
+    #[must_use]
+    pub fn all_in_sync(&self) -> bool {
+        let Some((_, image)) = self.images.last_key_value() else {
+            return false;
+        };
+        let alive = image.brokers.values().all(|broker| !broker.fenced);
+        let mut partitions = image.partitions();
+        alive
+            && partitions.all(|(_, _, partition)| {
+                partition.isr.len() == partition.replicas.len() && !partition.is_reassigned() && partition.isr.len() > 1
+            })
+    }
+
+    #[must_use]
+    pub fn found_any(&self) -> bool {
+        !self.problems.is_empty()
     }
 
     /// What was found, once.
@@ -193,7 +212,7 @@ impl Invariants {
         }
     }
 
-    fn look_at_bytes(&mut self, now: Duration, topic: &str, state: &ReplicaState, machine: impl Fn() -> Machine) {
+    fn look_at_bytes(&mut self, now: Duration, topic: &str, state: &ReplicaState, machine: impl Fn() -> Disks) {
         let (node, tp, bounds) = (state.node_id, state.tp, state.bounds);
         let newest = self.newest.get(&tp).copied() == Some(state.leader_epoch);
         let committed = self.committed.entry(tp).or_default();

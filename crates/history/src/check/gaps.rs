@@ -98,11 +98,15 @@ fn keep_longer(known: &mut Option<Gap>, gap: Gap) {
     }
 }
 
-/// Of those that begin or last within the window.
+/// Of what lies within the window: what was silent before a fault began is not its cost.
 fn longest_within(silences: &[Silence], window: Silence) -> Option<Silence> {
     let first = silences.partition_point(|silence| silence.to <= window.from);
     let within = silences[first..].iter().take_while(|silence| silence.from < window.to);
-    within.copied().max_by_key(|silence| silence.length())
+    let clipped = within.map(|silence| Silence {
+        from: silence.from.max(window.from),
+        to: silence.to.min(window.to),
+    });
+    clipped.max_by_key(|silence| silence.length())
 }
 
 /// Ascending and disjoint. A silence begins when something is sent and nothing else is waited for, or with an acknowledgement

@@ -1,7 +1,7 @@
 use super::Checker;
 use super::content::Content;
 use crate::anomaly::AnomalyKind;
-use crate::collected::{Commit, End, GroupOffset, NEVER, NONE};
+use crate::collected::{Commit, End, GroupOffset, History, NEVER, NONE};
 use std::collections::BTreeMap;
 
 /// What the members of a group were given of one partition.
@@ -11,8 +11,22 @@ struct Given {
     first: usize,
 }
 
+/// By group and partition: the acknowledged commit of the highest offset.
+pub(super) type LastCommits<'h> = BTreeMap<(u32, u32), &'h Commit>;
+
+pub(super) fn last_commits(history: &History) -> LastCommits<'_> {
+    let mut last = LastCommits::new();
+    for commit in history.commits.iter().filter(|commit| commit.end == End::Ok) {
+        let known = last.entry((commit.group, commit.partition)).or_insert(commit);
+        if known.offset < commit.offset {
+            *known = commit;
+        }
+    }
+    last
+}
+
 /// Below a group's offset every record was given to some member of the group.
-pub(super) fn check_skips(checker: &mut Checker<'_>, content: &Content<'_>) {
+pub(super) fn check_skips(checker: &mut Checker<'_>, content: &Content<'_>, last_commits: &LastCommits<'_>) {
     let history = checker.history;
     let mut groups: BTreeMap<u32, Given> = BTreeMap::new();
     let mut guess = 0;
@@ -33,9 +47,7 @@ pub(super) fn check_skips(checker: &mut Checker<'_>, content: &Content<'_>) {
         given.first = given.first.min(rank);
     }
     for (group, given) in groups {
-        let commits = history.commits.iter().filter(|commit| commit.end == End::Ok);
-        let of_group = commits.filter(|commit| commit.group == group && commit.partition == content.partition);
-        let Some(last) = of_group.max_by_key(|commit| commit.offset) else {
+        let Some(last) = last_commits.get(&(group, content.partition)).copied() else {
             continue;
         };
         let until = content.rank_of_next(last.offset);

@@ -1,9 +1,13 @@
 //! Who should be in the ISR, and the proposals that ask the controller for it.
 
 use super::Leader;
+use crate::follower_progress::FollowerProgress;
 use crate::{Action, ProposalId};
 use std::collections::BTreeSet;
-use types::{Broken, Monotonic, NodeId, broken};
+use types::{Broken, Monotonic, NodeId, Offset, broken};
+
+/// The high watermark waits for who joins for this part of `lag_max`.
+const JOIN_WAITS_PER_LAG: u32 = 10;
 
 /// Proposals of one leader that are not settled. At most one is in flight.
 #[derive(Debug, Clone, Default)]
@@ -90,20 +94,38 @@ impl Leader {
         target
     }
 
-    /// ◆ `acked` ≥ HW, or committed records would be missing on a member; ≥ the epoch's start, or it could
-    /// hold records that this epoch does not have (KIP-279); unfenced (KIP-841); and the broker that
-    /// acknowledged must be the one that is registered now (KIP-903), its stream standing.
+    /// ◆ `acked` ≥ HW, or committed records would be missing on a member; and see [`Self::acked_if_eligible`].
     fn may_join(&self, node: NodeId) -> bool {
-        let Some(follower) = self.followers.get(&node) else {
-            return false;
-        };
-        let Some(acked) = follower.acked(self.view.durability) else {
-            return false;
-        };
-        let registered = self.view.unfenced(node);
+        let follower = self.followers.get(&node);
+        let acked = follower.and_then(|follower| self.acked_if_eligible(follower));
+        acked.is_some_and(|acked| acked >= self.bounds.high_watermark || broken(Broken::JoinBehind))
+    }
+
+    /// ◆ `acked`, if that is ≥ the epoch's start, or the follower could hold records that this epoch does not have
+    /// (KIP-279); unfenced (KIP-841); and the broker that acknowledged must be the one that is registered now (KIP-903),
+    /// its stream standing.
+    fn acked_if_eligible(&self, follower: &FollowerProgress) -> Option<Offset> {
+        let registered = self.view.unfenced(follower.node);
         let alive = registered.is_some() && registered == follower.stream.map(|(broker_epoch, _)| broker_epoch);
-        let has_all = acked >= self.bounds.high_watermark && acked >= self.epoch_start;
-        follower.connected && (alive || broken(Broken::JoinInAnEarlierLife)) && (has_all || broken(Broken::JoinBehind))
+        let speaks = follower.connected && (alive || broken(Broken::JoinInAnEarlierLife));
+        let has = |acked: &Offset| *acked >= self.epoch_start || broken(Broken::JoinBehind);
+        follower
+            .acked(self.view.durability)
+            .filter(|acked| speaks && has(acked))
+    }
+
+    /// What a follower outside the ISR has acknowledged, if the high watermark waits for it so that it can join.
+    ///
+    /// A strict follower whose disk takes longer for a sync than the next records take to come is always a step behind a
+    /// high watermark that moves without it, and would never be proposed, though as a member it would not be dropped. Who
+    /// keeps up but for that step is waited for; who does not come up to the mark within a tenth of `lag_max` is not, nor who
+    /// was refused. (Kafka's followers acknowledge from memory and are at the mark with every fetch.)
+    pub(super) fn acked_by_joining(&self, follower: &FollowerProgress, now: Monotonic) -> Option<Offset> {
+        let keeps_up = follower
+            .keeps_up_at
+            .is_some_and(|at| now.since(at) <= self.lag_max / JOIN_WAITS_PER_LAG);
+        let waited_for = keeps_up && !self.proposals.held && !self.view.isr.contains(&follower.node);
+        self.acked_if_eligible(follower).filter(|_| waited_for)
     }
 
     /// Members of the committed ISR that have not been caught up for `lag_max`.

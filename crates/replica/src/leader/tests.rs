@@ -6,7 +6,7 @@ mod isr;
 mod stream;
 
 use super::*;
-use crate::EpochCache;
+use crate::{Durability, EpochCache};
 use types::{PartitionEpoch, TopicId};
 
 const ME: NodeId = NodeId(1);

@@ -73,15 +73,22 @@ impl Seat {
                 .assign(&self.worker, partitions.iter().copied(), Some(generation));
             let asked_at = self.load.recorder.now();
             let committed = self.member.committed(&mut self.cluster, &partitions).await?;
-            self.next.clear();
-            for partition in partitions {
+            for partition in partitions.iter().copied() {
                 let offset = committed.get(&partition).copied();
                 self.load.tell_group_offset(&self.worker, asked_at, partition, offset);
-                self.next.insert(partition, offset.unwrap_or(EARLIEST));
             }
             let topic = self.cluster.topic(&self.load.topic, false).await?;
+            let starts = partitions.iter().map(|partition| (*partition, EARLIEST));
+            let starts = Consumer::starting(&mut self.cluster, topic.clone(), starts).await?;
+            // From what was committed on, if that was not deleted.
+            let from = |(partition, start): (&i32, &i64)| {
+                (
+                    *partition,
+                    committed.get(partition).copied().unwrap_or(*start).max(*start),
+                )
+            };
+            self.next = starts.positions().iter().map(from).collect();
             let mut consumer = Consumer::starting(&mut self.cluster, topic, self.next.clone()).await?;
-            self.next.clone_from(consumer.positions());
             match self.read_on(&mut consumer, until).await? {
                 Ended::Generation => {}
                 ended => return Ok(ended),

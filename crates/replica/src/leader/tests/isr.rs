@@ -27,7 +27,8 @@ fn an_unknown_outcome_holds_until_the_view_tells() {
         [propose(3, &[1, 2, 3], 7)]
     );
     assert_eq!(leader.high_watermark(), Offset(100));
-    let after = leader.on_view(view(Durability::Relaxed, &[1, 2], 8), at(8));
+    // Late enough that nobody waits for 3 any more.
+    let after = leader.on_view(view(Durability::Relaxed, &[1, 2], 8), at(1_008));
     assert_eq!(
         after,
         [commit(110)],
@@ -133,19 +134,21 @@ fn who_may_join() {
     ];
     for (what, view, log_end, durable, joins) in rows {
         let mut leader = connected(Durability::Strict, &[1, 2]);
+        // When nobody waits for 3.
+        let later = at(1_002);
         leader.on_append(Offset(110), at(1));
-        leader.on_durable(Offset(110), at(1));
+        leader.on_durable(Offset(110), later);
         assert_eq!(
             leader
-                .on_ack(&ack(2, 1, 105, 105), at(1))
+                .on_ack(&ack(2, 1, 105, 105), later)
                 .map(|mut actions| actions.remove(0)),
             Ok(commit(105))
         );
-        leader.on_isr_answer(ProposalId(1), IsrAnswer::Rejected, at(1));
+        leader.on_isr_answer(ProposalId(1), IsrAnswer::Rejected, later);
         leader.proposals = Proposals::default();
-        leader.on_ack(&ack(3, 1, log_end, durable), at(1)).expect("current");
+        leader.on_ack(&ack(3, 1, log_end, durable), later).expect("current");
         leader.proposals = Proposals::default();
-        let actions = leader.on_view(view.clone(), at(2));
+        let actions = leader.on_view(view.clone(), later);
         assert_eq!(
             actions.iter().any(|action| matches!(action, Action::ProposeIsr { .. })),
             joins,
@@ -171,6 +174,62 @@ fn nobody_joins_below_the_epoch_start() {
     );
 }
 
+/// 2 and the leader have each append on disk at once, 3 has it two appends later. A step is 10 ms; from `silent` on 3 says
+/// nothing. Gives all proposals and the high watermark after each step.
+fn steps_behind(steps: i64, silent: i64) -> (Vec<Action>, Vec<i64>) {
+    let mut leader = connected(Durability::Strict, &[1, 2]);
+    let (mut proposed, mut marks) = (Vec::new(), Vec::new());
+    say(
+        &mut leader,
+        &FollowerHello {
+            durable: Offset(80),
+            ..hello_of(3, 2, 100, 4)
+        },
+        0,
+    )
+    .expect("agrees");
+    for step in 1..=steps {
+        let (now, end) = (at(u64::try_from(step).unwrap_or(0) * 10), 100 + step * 10);
+        let mut actions = leader.on_append(Offset(end), now);
+        actions.extend(leader.on_durable(Offset(end), now));
+        actions.extend(leader.on_ack(&ack(2, 1, end, end), now).expect("current"));
+        if step < silent {
+            actions.extend(leader.on_ack(&ack(3, 2, end, end - 20), now).expect("current"));
+        }
+        actions.extend(leader.on_tick(now));
+        proposed.extend(
+            actions
+                .into_iter()
+                .filter(|action| matches!(action, Action::ProposeIsr { .. })),
+        );
+        marks.push(leader.high_watermark().0);
+    }
+    (proposed, marks)
+}
+
+/// Strict followers acknowledge what is on their disk, and one whose syncs take longer than the next records take to come
+/// would be a step behind HW for ever. Fails without `acked_by_joining` in `advance`.
+#[test]
+fn a_follower_whose_disk_is_always_a_step_behind_joins() {
+    let (proposed, marks) = steps_behind(20, 100);
+    assert_eq!(proposed, [propose(1, &[1, 2, 3], 7)]);
+    assert!(
+        marks.is_sorted() && marks.last() > Some(&250),
+        "HW moves on with it: {marks:?}"
+    );
+}
+
+/// Fails without the limit in `acked_by_joining`.
+#[test]
+fn a_follower_that_stops_before_it_joins_is_waited_for_a_tenth_of_lag_max() {
+    // It is known to keep up at step 2 and would have been proposed at step 4.
+    let (proposed, marks) = steps_behind(120, 4);
+    assert_eq!(proposed, []);
+    let held = marks.windows(2).filter(|pair| pair[0] == pair[1]).count();
+    assert!((50..=101).contains(&held), "HW was held for {held} steps of 10 ms");
+    assert_eq!(marks.last(), Some(&1_300));
+}
+
 #[test]
 fn a_lost_stream_does_not_join() {
     let mut leader = connected(Durability::Relaxed, &[1, 2]);
@@ -180,7 +239,7 @@ fn a_lost_stream_does_not_join() {
         "an older stream's end is no news"
     );
     leader.on_stream_lost(THREE, StreamGeneration(1), at(1));
-    assert_eq!(leader.on_tick(at(2)), []);
+    assert_eq!(leader.on_tick(at(2)), [commit(100)], "nobody is proposed");
     assert_eq!(
         leader.on_ack(&ack(3, 1, 100, 100), at(3)),
         Err(Error::StaleStream(THREE))
@@ -215,7 +274,7 @@ fn a_laggard_leaves_after_lag_max() {
 #[test]
 fn an_idle_follower_never_lags() {
     let mut leader = connected(Durability::Relaxed, &[1, 2, 3]);
-    assert_eq!(leader.on_tick(at(1_000_000)), []);
+    assert_eq!(leader.on_tick(at(1_000_000)), [commit(100)], "nobody is to leave");
     leader.on_append(Offset(110), at(1_000_001));
     assert_eq!(
         leader.on_tick(at(1_000_002)),
