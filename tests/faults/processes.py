@@ -1,4 +1,4 @@
-"""Processes that are killed and stopped. Faults 1 to 4 and 7 to 10; 5 and 6 want power loss: tests/powerloss."""
+"""Processes that are killed and stopped. Faults 1 to 4 and 7 to 10; 5 and 6 want power loss: make power-loss."""
 
 import random
 import signal
