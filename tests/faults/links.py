@@ -1,6 +1,8 @@
 """Links that are cut, lossy or thin. Faults 11 to 19."""
 
+import json
 import re
+import subprocess
 import threading
 import time
 
@@ -10,7 +12,8 @@ import netns
 import network
 import raw
 from catalogue import fault
-from scene import Trial, until
+from cluster import OTTLA
+from scene import HANG, Trial, until
 
 HELD = 15.0
 
@@ -126,12 +129,20 @@ def control_cut(stage, topic, choose):
         time.sleep(HELD)
         until("what it led is acknowledged", lambda: all(trial.acknowledged([p], began + HELD / 2) for p in mine))
         probe = raw.Node(trial.cluster, node, timeout=4)
-        fenced = [p for p in mine if trial.leaders()[p] != node]
+        known = leaders_known_to(trial.cluster, raft, topic)
+        fenced = [p for p in mine if known[p] != node]
         for partition in fenced:
             answer = probe.produce(topic, partition, b"\xff" * 8, timeout_ms=500)
             assert answer is None or answer[0] != raw.NONE, f"committed in the old epoch: {answer}"
         trial.note(f"{len(fenced)} of its {len(mine)} partitions are led by others")
     return trial.summary()
+
+
+def leaders_known_to(cluster, node, topic):
+    """By a node that hears what is decided."""
+    asked = subprocess.run([OTTLA, "topic", "describe", topic, "--format", "json", "--bootstrap", f"{cluster.hosts[node]}:{cluster.ports[node]}"],
+                           capture_output=True, text=True, timeout=HANG, check=True)
+    return {p["partition"]: p["leader"] for p in json.loads(asked.stdout)[0]["partitions"]}
 
 
 @fault(14, stage="five", links=True)
