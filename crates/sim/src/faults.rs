@@ -59,7 +59,12 @@ impl Fault {
     pub fn loses(&self) -> bool {
         matches!(
             self,
-            Self::Crash(_) | Self::Blackout(_) | Self::Fail { .. } | Self::Wipe { .. } | Self::OldDisk { .. } | Self::Rot { .. }
+            Self::Crash(_)
+                | Self::Blackout(_)
+                | Self::Fail { .. }
+                | Self::Wipe { .. }
+                | Self::OldDisk { .. }
+                | Self::Rot { .. }
         )
     }
 }
