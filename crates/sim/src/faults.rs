@@ -29,6 +29,9 @@ pub enum Fault {
     Hold { node: usize, others: Vec<usize> },
     /// The node's data disk answers nothing that blocks: syncs, cold reads, removals.
     Stall(usize),
+    /// These disks answer nothing for a while, and then the machines lose power, with all that was not synced, and are
+    /// started at once.
+    Blackout(Vec<usize>),
     /// Others take all but so many bytes of the node's disk, fewer than its reserve, and give it back.
     Fill { node: usize, free_bytes: u64 },
     /// A log directory of the node can be written to no more: syncs fail, and with `writes` all that would change a file.
@@ -56,7 +59,12 @@ impl Fault {
     pub fn loses(&self) -> bool {
         matches!(
             self,
-            Self::Crash(_) | Self::Fail { .. } | Self::Wipe { .. } | Self::OldDisk { .. } | Self::Rot { .. }
+            Self::Crash(_)
+                | Self::Blackout(_)
+                | Self::Fail { .. }
+                | Self::Wipe { .. }
+                | Self::OldDisk { .. }
+                | Self::Rot { .. }
         )
     }
 }
@@ -127,7 +135,8 @@ fn one(random: &mut SmallRng, character: Character) -> Fault {
     match random.random_range(0..100) {
         0..20 => Fault::Crash(vec![node]),
         20..28 if character.gentle => Fault::Crash(vec![node]),
-        20..28 => Fault::Crash(all()),
+        20..24 => Fault::Crash(all()),
+        24..28 => Fault::Blackout(all()),
         28..32 if character.gentle => Fault::Stop(node),
         28..32 => Fault::Crash(others),
         32..42 => {
@@ -147,7 +156,8 @@ fn one(random: &mut SmallRng, character: Character) -> Fault {
             others.truncate(some);
             Fault::Hold { node, others }
         }
-        57..63 => Fault::Stall(node),
+        57..61 => Fault::Stall(node),
+        61..63 => Fault::Blackout(vec![node]),
         63..69 => Fault::Fill {
             node,
             free_bytes: random.random_range(0..RESERVE_BYTES),
@@ -198,7 +208,7 @@ mod tests {
                 if let Fault::Rot { node, .. } | Fault::Wipe { node, .. } | Fault::OldDisk { node, .. } = fault {
                     assert_eq!(*node, character.fragile, "seed {seed}");
                 }
-                if let Fault::Crash(nodes) = fault {
+                if let Fault::Crash(nodes) | Fault::Blackout(nodes) = fault {
                     assert!(!character.gentle || nodes.len() == 1, "seed {seed}");
                 }
             }

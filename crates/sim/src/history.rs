@@ -1,11 +1,15 @@
-use crate::workload::{RELAXED, Read, STRICT};
+use crate::workload::{Bounds, RELAXED, Read, STRICT};
 use history::{Body, Demands, Event, Header, Outcome};
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
+use types::{LeaderEpoch, TopicPartition};
 use uuid::Uuid;
 
 pub type SharedHistory = Rc<RefCell<History>>;
+
+/// The newest leader epoch of each partition in which any replica acts.
+pub type NewestEpochs = Rc<RefCell<BTreeMap<TopicPartition, LeaderEpoch>>>;
 
 /// What clients saw, for `history` to judge.
 #[derive(Debug, Default)]
@@ -16,6 +20,7 @@ pub struct History {
     deleted: BTreeSet<String>,
     /// The fault that lasts.
     fault: Option<u64>,
+    pub newest: NewestEpochs,
     pub acknowledged: usize,
     pub unknown: u64,
     pub commits: u64,
@@ -174,11 +179,18 @@ impl History {
         );
     }
 
-    /// Log start and high watermark as ListOffsets told them now, asked for at `asked_at`.
-    pub fn bounds(&mut self, worker: &str, asked_at: u64, place: &str, (start, end): (i64, i64)) {
+    /// Log start and high watermark as ListOffsets told them now, asked for at `asked_at`. What a leader says that is no
+    /// more one, and cannot know, counts for nothing: as in Kafka, nothing is acknowledged by it, but it may be read.
+    pub fn bounds(&mut self, worker: &str, asked_at: u64, topic: &str, tp: TopicPartition, told: Bounds) {
+        let newest = self.newest.borrow().get(&tp).copied();
+        if newest.is_some_and(|newest| told.leader_epoch < newest.0) {
+            return;
+        }
+        let Bounds { start, end, .. } = told;
+        let place = place(topic, tp.topic.0, tp.partition);
         let body = Body::Offsets {
             asked_at,
-            partition: place.to_owned().into(),
+            partition: place.into(),
             log_start: Some(start),
             high_watermark: Some(end),
         };

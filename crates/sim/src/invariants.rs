@@ -9,6 +9,7 @@
 //! - Whoever leads in the newest leader epoch has everything that was ever committed, with the same bytes.
 //! - The metadata after one log index is the same on every node, and every node is of the same cluster.
 
+use crate::history::NewestEpochs;
 use crate::replica_reader::{Batch, ReplicaReader};
 use broker::inspect::{self, ReplicaState};
 use host::Disk;
@@ -53,7 +54,7 @@ pub struct Disks {
 #[derive(Default)]
 pub struct Invariants {
     leaders: BTreeMap<(TopicPartition, LeaderEpoch), (NodeId, Option<BrokerEpoch>)>,
-    newest: BTreeMap<TopicPartition, LeaderEpoch>,
+    pub newest: NewestEpochs,
     high_watermarks: BTreeMap<(TopicPartition, LeaderEpoch), Offset>,
     committed: BTreeMap<TopicPartition, Committed>,
     readers: BTreeMap<(NodeId, TopicPartition), ReplicaReader>,
@@ -183,8 +184,11 @@ impl Invariants {
         if !in_order {
             self.problem(now, format!("{} on node {node_id}: {bounds:?}", at()));
         }
-        let newest = self.newest.entry(tp).or_insert(leader_epoch);
-        *newest = leader_epoch.max(*newest);
+        {
+            let mut newest = self.newest.borrow_mut();
+            let newest = newest.entry(tp).or_insert(leader_epoch);
+            *newest = leader_epoch.max(*newest);
+        }
         if !state.leads {
             return;
         }
@@ -214,7 +218,7 @@ impl Invariants {
 
     fn look_at_bytes(&mut self, now: Duration, topic: &str, state: &ReplicaState, machine: impl Fn() -> Disks) {
         let (node, tp, bounds) = (state.node_id, state.tp, state.bounds);
-        let newest = self.newest.get(&tp).copied() == Some(state.leader_epoch);
+        let newest = self.newest.borrow().get(&tp).copied() == Some(state.leader_epoch);
         let committed = self.committed.entry(tp).or_default();
         let leads = state.leads && newest;
         if leads {

@@ -117,7 +117,7 @@ pub fn run(plan: &Plan) -> Outcome {
     let trace = Trace::default();
     let _collecting = trace.collect(&plan.filter);
     let mut run = Run::new(plan);
-    run.to_its_end(&trace);
+    run.drive(&trace);
     let outcome = run.judge(&trace);
     broker::inspect::forget_all();
     outcome
@@ -155,6 +155,7 @@ impl Run {
         let clients = start_clients(&mut sim, seed, nodes, &history, until);
         let schedule = Schedule::random(mix(seed, 103, 0), character, CALM_BEFORE, until);
         let mut invariants = Invariants::default();
+        history.borrow_mut().newest = invariants.newest.clone();
         let mut excused = BTreeSet::new();
         if !character.gentle {
             invariants.excuse(RELAXED);
@@ -181,7 +182,7 @@ impl Run {
         }
     }
 
-    fn to_its_end(&mut self, trace: &Trace) {
+    fn drive(&mut self, trace: &Trace) {
         loop {
             let now = self.sim.elapsed();
             trace.stand(now);

@@ -173,6 +173,7 @@ impl Striker {
                 }
             }
             Fault::Stall(node) => self.machines[*node].stall(true),
+            Fault::Blackout(nodes) => nodes.iter().for_each(|node| self.machines[*node].stall(true)),
             Fault::Fill { node, free_bytes } => {
                 let disk = self.machines[*node].disk();
                 let capacity = disk.used_bytes() + free_bytes;
@@ -243,6 +244,15 @@ impl Striker {
                 }
             }
             Fault::Stall(node) => self.machines[*node].stall(false),
+            Fault::Blackout(nodes) => {
+                for node in nodes {
+                    self.crash(sim, *node, 6);
+                    self.machines[*node].stall(false);
+                }
+                for node in nodes {
+                    sim.bounce(name(*node));
+                }
+            }
             Fault::Fill { node, .. } => self.machines[*node]
                 .disk()
                 .set_faults(|faults| faults.capacity_bytes = None),

@@ -6,7 +6,7 @@ use rand::{RngExt, SeedableRng};
 use records::{BatchBuilder, Compression, decode_records, split_batches, verify_crc};
 use std::collections::BTreeMap;
 use std::time::Duration;
-use types::{ErrorCode, ProducerEpoch, ProducerId};
+use types::{ErrorCode, ProducerEpoch, ProducerId, TopicId, TopicPartition};
 use uuid::Uuid;
 use wire::ApiKey;
 use wire::StrBytes;
@@ -29,8 +29,11 @@ pub const BRIEF: &str = "brief";
 /// Keeps little: retention and DeleteRecords take what is old.
 pub const SHORT: &str = "short";
 
-/// Every topic: name, partitions, configs.
-pub const TOPICS: &[(&str, i32, &[(&str, &str)])] = &[
+/// Name, partitions, configs.
+pub type TopicPlan = (&'static str, i32, &'static [(&'static str, &'static str)]);
+
+/// Every topic.
+pub const TOPICS: &[TopicPlan] = &[
     (STRICT, STRICT_PARTITIONS, &[("segment.ms", "9000")]),
     (RELAXED, 2, &[("flush.messages", "100000")]),
     (BRIEF, 2, &[]),
@@ -340,8 +343,8 @@ pub async fn consume(mut client: Client, seed: u64, number: u64, history: Shared
         match fetch(&mut client, led, partition, position, 100).await {
             Ok(records) => worker.took(topic, led.topic_id, partition, &records),
             Err(FetchError::OutOfRange) => {
-                if let Ok((start, _)) = bounds(&mut client, topic, led, partition).await {
-                    worker.seek(topic, led.topic_id, partition, start);
+                if let Ok(told) = bounds(&mut client, topic, led, partition).await {
+                    worker.seek(topic, led.topic_id, partition, told.start);
                 }
                 tokio::time::sleep(Duration::from_millis(random.random_range(5..30))).await;
             }
@@ -385,8 +388,11 @@ impl Consumer {
     async fn ask_bounds(&self, client: &mut Client, topic: &str, led: Led, partition: i32) {
         let asked_at = now_ns();
         if let Ok(told) = bounds(client, topic, led, partition).await {
-            let at = place(topic, led.topic_id, partition);
-            self.history.borrow_mut().bounds(&self.name, asked_at, &at, told);
+            let tp = TopicPartition {
+                topic: TopicId(led.topic_id),
+                partition,
+            };
+            self.history.borrow_mut().bounds(&self.name, asked_at, topic, tp, told);
         }
     }
 
@@ -479,12 +485,20 @@ fn read_batches(bytes: &Bytes, position: i64, found: &mut Vec<Read>) -> anyhow::
     Ok(())
 }
 
+/// Log start and high watermark, and the leader epoch in which they are told.
+#[derive(Debug, Clone, Copy)]
+pub struct Bounds {
+    pub start: i64,
+    pub end: i64,
+    pub leader_epoch: i32,
+}
+
 /// Log start and high watermark, as ListOffsets tells them.
 ///
 /// # Errors
 /// That nobody says.
-pub async fn bounds(client: &mut Client, topic: &str, led: Led, partition: i32) -> anyhow::Result<(i64, i64)> {
-    let mut told = [0; 2];
+pub async fn bounds(client: &mut Client, topic: &str, led: Led, partition: i32) -> anyhow::Result<Bounds> {
+    let mut told = [(0, -1); 2];
     for (timestamp, told) in [-2, -1].into_iter().zip(&mut told) {
         let wanted = ListOffsetsPartition::default()
             .with_partition_index(partition)
@@ -505,9 +519,14 @@ pub async fn bounds(client: &mut Client, topic: &str, led: Led, partition: i32) 
         let partition = answer.topics.iter().flat_map(|topic| &topic.partitions).next();
         let partition = partition.ok_or_else(|| anyhow::anyhow!("no answer"))?;
         anyhow::ensure!(partition.error_code == 0, "error {}", partition.error_code);
-        *told = partition.offset;
+        *told = (partition.offset, partition.leader_epoch);
     }
-    Ok((told[0], told[1]))
+    let [(start, _), (end, leader_epoch)] = told;
+    Ok(Bounds {
+        start,
+        end,
+        leader_epoch,
+    })
 }
 
 /// The whole content of every partition of `topic`, once the cluster has healed, told to the history.
@@ -556,7 +575,7 @@ async fn read_on(
     let led = client
         .leader(topic, partition)
         .ok_or_else(|| anyhow::anyhow!("no leader is known"))?;
-    let (start, end) = bounds(client, topic, led, partition).await?;
+    let Bounds { start, end, .. } = bounds(client, topic, led, partition).await?;
     let from = position.get_or_insert(start);
     if *from < start {
         // Retention was faster.
