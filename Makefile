@@ -13,7 +13,7 @@ KAFKA ?= $(CACHE)/kafka-4.3.1
 ROCKSDB = ROCKSDB_LIB_DIR="$$(deploy/rocksdb-cache.sh '$(CACHE)')" ROCKSDB_STATIC=1
 CARGO = $(ROCKSDB) cargo
 
-.PHONY: help deps build run test test-rust test-clients check fix fuzz sim bench-failover bench-idle bench-growth test-tools compat faults test-hostile test-disk-full power-loss test-network soak kafka clients clean
+.PHONY: help deps build run test test-rust test-clients check fix fuzz sim bench-failover bench-idle bench-growth test-tools compat faults test-hostile test-disk-full power-loss test-network soak kafka clients clean test-sim sim-broken sim-coverage
 
 help: ## This list
 	@echo "Ottla: a Kafka-protocol cluster in one binary"; echo
@@ -31,10 +31,14 @@ build: deps ## Build the release binary
 run: build ## Build, start a three-node cluster and say how to use it (data in ./data)
 	@"$(BIN)" demo --data-dir "$(DATA)" $(DEMO)
 
-test: deps test-rust test-clients ## All tests that need no Java and no root
+test: deps test-rust test-sim test-clients ## All tests that need no Java and no root
 
 test-rust: deps
-	@$(CARGO) test --workspace --locked
+	@$(CARGO) test --workspace --exclude sim --locked
+
+# Optimised: a simulated minute takes a second so, and half a minute otherwise.
+test-sim: deps ## 100 seeds of the simulator and the quick ones of the rules left out
+	@SIM_SEEDS=$(or $(SIM_SEEDS),100) $(CARGO) test --profile sim --locked -p sim --features broken
 
 test-clients: build clients
 	@OTTLA="$(BIN)" "$(VENV)/bin/python" tests/clients/run.py
@@ -58,7 +62,14 @@ fuzz: deps ## Fuzz every target in turn for MINUTES=30 in all, or one: make fuzz
 
 SEEDS ?= 200
 sim: deps ## Run SEEDS=200 simulated clusters, or replay one: make sim SEED=7
-	@$(CARGO) run --profile sim -p sim -- $(if $(SEED),--seed $(SEED) --trace,--seeds $(SEEDS))
+	@$(CARGO) run --profile sim --locked -p sim --features broken -- $(if $(SEED),--seed $(SEED) --trace,--seeds $(SEEDS))
+
+BROKEN ?= all
+sim-broken: deps ## Leave out one rule after the other, or BROKEN=name: within how many of SEEDS=200 that is noticed
+	@$(CARGO) run --profile sim --locked -p sim --features broken -- --broken $(BROKEN) --seeds $(SEEDS)
+
+sim-coverage: deps ## Line coverage of replica, logstore, metadata and api by SEEDS=40 of the simulator alone
+	@$(ROCKSDB) tests/sim/coverage.sh $(if $(filter command line,$(origin SEEDS)),$(SEEDS),40)
 
 clients: ## Foreign Python clients for the tests, kept outside the clone
 	@deploy/test-clients.sh "$(VENV)"

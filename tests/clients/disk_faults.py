@@ -59,18 +59,18 @@ def start_load(scene, topic, configs=()):
     return load
 
 
-def failing(scene, word, directory):
-    """One node's directory fails for good: others lead, the records flow. Its page cache has what its disk has not when the
+def failing(scene, word, part):
+    """One node's disk fails for good: others lead, the records flow. Its page cache has what its disk has not when the
     node starts again; then all lose power."""
-    cluster, topic = scene.cluster, f"{word}-{directory}"
+    cluster, topic = scene.cluster, word + part.rstrip("/").replace("/", "-")
     load = start_load(scene, topic)
     node = max(range(3), key=lambda n: sum(p["leader"] == n for p in cluster.topic(topic)["partitions"]))
     position = rot.size_of_log(cluster, node)
-    scene.layers[node].tell(word, f"/{directory}/")
-    if directory == "raft":
+    scene.layers[node].tell(word, part)
+    if part == "/raft/":
         # Nobody writes there while nothing changes.
         change_metadata(cluster, f"{topic}-more")
-    moved = until(f"others lead than node {node}, where {word} {directory} is at work", lambda: not leaders(cluster, topic) & {node, -1, None})
+    moved = until(f"others lead than node {node}, where {word} {part} is at work", lambda: not leaders(cluster, topic) & {node, -1, None})
     rot.said(cluster, node, position, "the node cannot go on")  # it has no other directory
     until(f"node {node} has stopped", lambda: cluster.processes[node].poll() is not None)
     load.wait_for(int(HELD * kill.RATE))
@@ -89,19 +89,49 @@ def failing(scene, word, directory):
 
 
 def write_data(scene):
-    failing(scene, "fail-write", "data")
+    failing(scene, "fail-write", "/data/")
 
 
 def sync_data(scene):
-    failing(scene, "fail-sync", "data")
+    failing(scene, "fail-sync", "/data/")
+
+
+def sync_segments(scene):
+    failing(scene, "fail-sync", ".log")
+
+
+def sync_marks(scene):
+    failing(scene, "fail-sync", "/data/marks")
+
+
+def sync_everywhere(scene):
+    """◆ The storage under all nodes fails their syncs at once. What they find in the page cache when they start again is on no
+    disk, and no sync would bring it there (Linux counts it as clean): it must be written again before it is acknowledged."""
+    cluster = scene.cluster
+    load = start_load(scene, "sync-everywhere")
+    for layer in scene.layers.layers:
+        layer.tell("fail-sync", ".log")
+    for node in range(3):
+        until(f"node {node} has stopped", lambda: cluster.processes[node].poll() is not None)
+        cluster.kill(node)
+        scene.layers[node].tell("heal")
+    took = scene.come_back([0, 1, 2], [load])
+    load.wait_for(300)
+    for node in range(3):
+        cluster.kill(node)
+        scene.layers[node].tell("forget")
+    again = scene.come_back([0, 1, 2], [load])
+    load.wait_for(300)
+    finish(scene, load)
+    print(f"  sync_everywhere: in sync {took:.1f} s after it was mended, and {again:.1f} s after power was lost; {load.count} records", flush=True)
 
 
 def write_raft(scene):
-    failing(scene, "fail-write", "raft")
+    failing(scene, "fail-write", "/raft/")
 
 
 def sync_raft(scene):
-    failing(scene, "fail-sync", "raft")
+    failing(scene, "fail-sync", "/raft/")
 
 
 def flipped(scene):
@@ -146,7 +176,7 @@ def last_member(scene):
     print(f"  last_member: led again after {took:.1f} s, all {load.count} acknowledged records of a topic in memory are there", flush=True)
 
 
-FAULTS = [write_data, sync_data, write_raft, sync_raft, flipped, last_member]
+FAULTS = [write_data, sync_data, sync_segments, sync_marks, sync_everywhere, write_raft, sync_raft, flipped, last_member]
 
 
 def main():

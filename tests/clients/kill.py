@@ -43,6 +43,9 @@ class Load(threading.Thread):
         self.count += 1
         self.ack_times.append(time.monotonic())
 
+    def about_to_send(self, sequence):
+        """For who writes it down."""
+
     def run(self):
         padding = bytes(VALUE - 8)
         sequence = 0
@@ -50,6 +53,7 @@ class Load(threading.Thread):
         while not self.stopping.is_set():
             due = int((time.monotonic() - started) * RATE)
             while sequence < due and not self.stopping.is_set():
+                self.about_to_send(sequence)
                 try:
                     self.producer.produce(self.topic, struct.pack(">Q", sequence) + padding,
                                           partition=sequence % PARTITIONS, on_delivery=self.on_delivery)

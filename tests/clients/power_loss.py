@@ -2,16 +2,22 @@
 that was acknowledged to strict topics, of a group's offsets or of topics made and deleted; relaxed topics lose their flush window
 at most, and every partition comes back by itself. Needs root and /dev/fuse. LOSSES=200 SEED=1."""
 
+import contextlib
 import json
 import os
+import pathlib
 import random
 import struct
+import sys
 import time
 
 import confluent_kafka
 
+sys.path.append(str(pathlib.Path(__file__).parents[1] / "faults"))
+
 import kill
 from cluster import Cluster, create_topic
+from history import History
 from layer import Layers, missing
 
 PARTITIONS = kill.PARTITIONS
@@ -25,20 +31,34 @@ WINDOW = FLUSH_MS / 1000 + 1.5
 SEGMENT = "segment.bytes=1048576"  # so that files are made and synced all the time
 # Losses until the topics are checked from end to end, replicas compared, and new topics made.
 GENERATION = 20
+FAULT = 1 << 40  # joins a fault's two lines in the history
 # Of every sync: what is acknowledged before it was synced has more time to be lost.
-SYNC_DELAYS_MS = [0, 0, 3, 10]
+SYNC_DELAYS_MS = [0, 0, 3, 15]
 
 
 class Load(kill.Load):
-    """Remembers when each record was acknowledged."""
+    """Remembers when each record was acknowledged, and writes a history if there is one (docs/history.md)."""
 
-    def __init__(self, bootstrap, topic, **config):
+    def __init__(self, bootstrap, topic, history=None, **config):
+        self.history = history
+        self.invoked = -1
         super().__init__(bootstrap, topic, **{"log_level": 0, "reconnect.backoff.max.ms": 500, "retry.backoff.max.ms": 500, **config})
         self.times = [[] for _ in range(PARTITIONS)]
         self.checked = [0] * PARTITIONS
 
+    def about_to_send(self, sequence):
+        # A full queue is asked again.
+        if self.history is not None and sequence > self.invoked:
+            self.invoked = sequence
+            self.history.line("send", "invoke", "producer", i=sequence, tp=f"{self.topic}-{sequence % PARTITIONS}", v=sequence)
+
     def on_delivery(self, error, message):
         super().on_delivery(error, message)
+        if self.history is not None:
+            sequence, = struct.unpack(">Q", message.value()[:8])
+            where = {} if message.offset() is None or message.offset() < 0 else {"off": message.offset()}
+            told = {"k": "ok", **where} if error is None else {"k": "info", "err": str(error)}
+            self.history.line("send", told.pop("k"), "producer", i=sequence, **told)
         if error is None:
             self.times[message.partition()].append(time.monotonic())
 
@@ -164,6 +184,7 @@ class Scene:
         self.seed = seed
         self.lost = {"losses": 0, "single": 0, "recovering": 0, "relaxed records": 0, "acknowledged": 0}
         self.layer = {}
+        self.faults = 0
         self.longest = 0.0
 
     def lose(self, nodes):
@@ -182,17 +203,25 @@ class Scene:
         self.longest = max(self.longest, took)
         return took
 
+    @contextlib.contextmanager
+    def fault(self, strict, on):
+        """Written down in the history, however often power is lost in it."""
+        self.faults += 1
+        strict.history.line("fault", "begin", "main", i=FAULT + self.faults, name="power loss", on=on)
+        yield
+        strict.history.line("fault", "end", "main", i=FAULT + self.faults)
+
     def one(self, index, strict, relaxed):
         """Load, a loss of one node at times, then of all, again while they recover at times, and what is left of it."""
-        delay = self.numbers.choice(SYNC_DELAYS_MS)
         for layer in self.layers.layers:
-            layer.tell("sync-delay", delay)
+            layer.tell("sync-delay", self.numbers.choice(SYNC_DELAYS_MS))
         words = []
         if index % 4 == 3:
             strict.wait_for(ACKNOWLEDGED_MIN)
             node = self.numbers.randrange(3)
-            self.lose([node])
-            took = self.come_back([node], [strict, relaxed])
+            with self.fault(strict, f"node {node}"):
+                self.lose([node])
+                took = self.come_back([node], [strict, relaxed])
             check_strict(self.cluster, strict)
             gone = check_relaxed(self.cluster, relaxed, [])
             assert not gone, "a power loss of one machine lost records of the relaxed topic"
@@ -204,16 +233,17 @@ class Scene:
         time.sleep(self.numbers.random())
         before = dict(self.layer)
         lost_at = [time.monotonic()]
-        self.lose([0, 1, 2])
-        self.lost["losses"] += 1
-        if index % 4 == 1:
-            self.cluster.start(wait=False)
-            time.sleep(self.numbers.uniform(0.1, 3.0))
-            lost_at.append(time.monotonic())
+        with self.fault(strict, "all nodes"):
             self.lose([0, 1, 2])
-            self.lost["recovering"] += 1
-            words.append("again during recovery;")
-        took = self.come_back([0, 1, 2], [strict, relaxed])
+            self.lost["losses"] += 1
+            if index % 4 == 1:
+                self.cluster.start(wait=False)
+                time.sleep(self.numbers.uniform(0.1, 3.0))
+                lost_at.append(time.monotonic())
+                self.lose([0, 1, 2])
+                self.lost["recovering"] += 1
+                words.append("again during recovery;")
+            took = self.come_back([0, 1, 2], [strict, relaxed])
         check_strict(self.cluster, strict)
         self.promises.check(strict.topic)
         gone = check_relaxed(self.cluster, relaxed, lost_at)
@@ -228,7 +258,8 @@ class Scene:
         topics = [f"strict-{first}", f"relaxed-{first}"]
         create_topic(self.cluster, topics[0], PARTITIONS, [SEGMENT])
         create_topic(self.cluster, topics[1], PARTITIONS, [SEGMENT, "flush.messages=1000000", f"flush.ms={FLUSH_MS}"])
-        strict = Load(self.cluster.bootstrap, topics[0])
+        history = History(self.cluster.directory / f"{topics[0]}.history", load="tests/clients power_loss", keeps=True, ordered=True)
+        strict = Load(self.cluster.bootstrap, topics[0], history)
         # What a relaxed topic forgets is a gap in the sequence of an idempotent producer, which would give up.
         relaxed = Load(self.cluster.bootstrap, topics[1], **{"enable.idempotence": False})
         for load in (strict, relaxed):
@@ -239,14 +270,18 @@ class Scene:
             load.finish()
             assert not load.errors, f"{load.topic}: {len(load.errors)} records failed, first: {load.errors[:3]}"
             self.lost["acknowledged"] += load.count
-        kill.compare(strict.acknowledged, kill.read_back(self.cluster.bootstrap, strict.topic))
+        there = kill.read_back(self.cluster.bootstrap, strict.topic)
+        kill.compare(strict.acknowledged, there)
+        for partition, records in enumerate(there):
+            found = [[offset, struct.unpack(">Q", value[:8])[0]] for offset, value in records]
+            history.line("final", "ok", "scan", tp=f"{strict.topic}-{partition}", r=found, lo=0, hw=len(found))
         for topic in topics:
             self.cluster.wait_in_sync(topic)
             kill.compare_replicas(self.cluster, topic)
         self.cluster.assert_no_panic()
         for topic in topics:
             self.cluster.cli("topic", "delete", topic)
-        print(f"  {strict.count} acknowledged strict records read back once and in order, replicas of both topics are byte-identical", flush=True)
+        print(f"  {strict.count} acknowledged strict records read back once and in order, replicas of both topics are byte-identical; {history.check()}", flush=True)
 
 
 def main():

@@ -5,6 +5,7 @@ import time
 
 import confluent_kafka
 
+import groups
 import kill
 from catalogue import fault
 from scene import QUIET, Trial, until
@@ -51,7 +52,6 @@ def kill_coordinator(stage):
         for member in members:
             member.start()
         until("offsets are committed", lambda: sum(len(m.acknowledged) for m in members) >= kill.PARTITIONS)
-        import groups
         for _ in range(4):
             until("the group is stable", lambda: groups.describe(trial.cluster, "faults")["state"] == "Stable")
             coordinator = groups.describe(trial.cluster, "faults")["coordinator"]

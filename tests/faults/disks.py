@@ -1,4 +1,5 @@
-"""Disks that are slow, full, damaged. Faults 20 to 22 and 24 to 28; 23 wants a layer below the file system: tests/powerloss."""
+"""Disks that are slow, full, damaged. Faults 20 to 22 and 24 to 28; 23 wants a layer below the file system:
+tests/clients/disk_faults.py."""
 
 import os
 import pathlib

@@ -2,21 +2,17 @@
 
 import json
 import random
-import signal
 import subprocess
-import threading
 import time
 
-import confluent_kafka
-import confluent_kafka.admin
+import confluent_kafka.admin as admin
 
-import drain
 import kill
 import quorum
 import raw
 import rolling
 from catalogue import fault
-from cluster import create_topic
+from cluster import OTTLA, create_topic
 from scene import HANG, QUIET, Stage, Trial, until
 
 
@@ -115,20 +111,18 @@ def stale_client(stage):
         one.elect_preferred("stale", [0])
         now = until("another leads", lambda: (p := trial.partitions()[0])["leader"] == order[0] and p)
         old, new = (raw.Node(trial.cluster, n) for n in (was["leader"], now["leader"]))
-        for node in (old, new):
-            until("both know", lambda: node.fetch("stale", 0, 0, current_leader_epoch=now["leader_epoch"])[0] == raw.NONE)
+        epoch = now["leader_epoch"]
+        until("the new one leads", lambda: new.fetch("stale", 0, 0, current_leader_epoch=epoch)[0] == raw.NONE)
+        until("the old one follows", lambda: old.fetch("stale", 0, 0, current_leader_epoch=was["leader_epoch"])[0] == raw.FENCED_LEADER_EPOCH)
         assert old.produce("stale", 0, b"\xff" * 8)[0] == raw.NOT_LEADER
-        for node, epoch, fetched, listed in (
-                (new, now["leader_epoch"], raw.NONE, raw.NONE),
-                (new, was["leader_epoch"], raw.FENCED_LEADER_EPOCH, raw.FENCED_LEADER_EPOCH),
-                (new, now["leader_epoch"] + 5, raw.UNKNOWN_LEADER_EPOCH, raw.UNKNOWN_LEADER_EPOCH),
-                # A follower serves fetches (KIP-392), and those of its own epoch only.
-                (old, was["leader_epoch"], raw.FENCED_LEADER_EPOCH, raw.NOT_LEADER),
-                (old, now["leader_epoch"], raw.NONE, raw.NOT_LEADER)):
-            answer = node.fetch("stale", 0, 0, current_leader_epoch=epoch)[0]
-            assert answer == fetched, f"fetch with epoch {epoch} (now {now['leader_epoch']}): error {answer}, not {fetched}"
-            answer = node.list_offsets("stale", 0, current_leader_epoch=epoch)[0]
-            assert answer in (listed, raw.FENCED_LEADER_EPOCH if node is old else listed), f"ListOffsets with epoch {epoch}: error {answer}"
+        for node, asked, answer in (
+                (new, was["leader_epoch"], raw.FENCED_LEADER_EPOCH), (new, epoch + 5, raw.UNKNOWN_LEADER_EPOCH), (new, epoch, raw.NONE),
+                (old, was["leader_epoch"], raw.FENCED_LEADER_EPOCH), (old, epoch + 5, raw.UNKNOWN_LEADER_EPOCH),
+                # Clients are not sent to followers yet (KIP-392).
+                (old, epoch, raw.NOT_LEADER)):
+            fetched = node.fetch("stale", 0, 0, current_leader_epoch=asked)[0]
+            listed = node.list_offsets("stale", 0, current_leader_epoch=asked)[0]
+            assert (fetched, listed) == (answer, answer), f"epoch {asked} (now {epoch}): errors {fetched}, {listed}, not {answer}"
     return trial.summary()
 
 
@@ -191,6 +185,7 @@ def min_isr_changed(stage):
     return trial.summary()
 
 
+WEEK_MS = 7 * 24 * 3_600_000
 SNAPSHOT_EVERY = 2_000  # entries; crates/controller/src/control_plane.rs
 
 
@@ -201,17 +196,14 @@ def snapshot_for_a_late_node():
         cluster = stage.cluster
         with Trial(stage, "late", rate=200) as trial:
             away = next(n for n in stage.nodes if n != cluster.raft_leader())
-            admin = confluent_kafka.admin.AdminClient({"bootstrap.servers": cluster.bootstrap, **QUIET})
+            client = admin.AdminClient({"bootstrap.servers": cluster.bootstrap, **QUIET})
             cluster.kill(away)
             behind = cluster.status()["metadata_index"]
             number = 0
             while cluster.status()["metadata_index"] < behind + 2 * SNAPSHOT_EVERY + 200:
-                resource = confluent_kafka.admin.ConfigResource(confluent_kafka.admin.ConfigResource.Type.TOPIC, "late")
                 for _ in range(100):
                     number += 1
-                    entry = confluent_kafka.admin.ConfigEntry("retention.ms", str(604_800_000 + number), incremental_operation=confluent_kafka.admin.AlterConfigOpType.SET)
-                    resource = confluent_kafka.admin.ConfigResource(confluent_kafka.admin.ConfigResource.Type.TOPIC, "late", incremental_configs=[entry])
-                    list(admin.incremental_alter_configs([resource]).values())[0].result(HANG)
+                    set_retention(client, "late", WEEK_MS + number)
             cluster.cli("topic", "create", "only-in-the-snapshot", "--partitions", "3")
             began = time.monotonic()
             cluster.start(away)
@@ -219,14 +211,19 @@ def snapshot_for_a_late_node():
             cluster.wait_in_sync("only-in-the-snapshot")
             images = [image_of(cluster, node) for node in stage.nodes]
             assert images[0] == images[1] == images[2], "nodes know different things"
-            assert f'{604_800_000 + number}' in images[away]
+            assert str(WEEK_MS + number) in images[away]
             trial.note(f"{number} changes behind, ready after {caught_up:.1f} s")
         return trial.summary()
 
 
+def set_retention(client, topic, milliseconds):
+    entry = admin.ConfigEntry("retention.ms", str(milliseconds), incremental_operation=admin.AlterConfigOpType.SET)
+    resource = admin.ConfigResource(admin.ConfigResource.Type.TOPIC, topic, incremental_configs=[entry])
+    client.incremental_alter_configs([resource])[resource].result(HANG)
+
+
 def image_of(cluster, node):
     """All that a node says of topics and their configs."""
-    from cluster import OTTLA
     asked = subprocess.run([OTTLA, "topic", "describe", "--format", "json", "--bootstrap", f"{cluster.hosts[node]}:{cluster.ports[node]}"],
                            capture_output=True, text=True, timeout=HANG, check=True)
     topics = json.loads(asked.stdout)

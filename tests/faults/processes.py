@@ -1,4 +1,4 @@
-"""Processes that are killed and stopped. Faults 1 to 4 and 7 to 10; 5 and 6 want power loss: tests/powerloss."""
+"""Processes that are killed and stopped. Faults 1 to 4 and 7 to 10; 5 and 6 want power loss: make power-loss."""
 
 import random
 import signal
@@ -101,7 +101,7 @@ def held_for(trial, node, seconds):
     mine = trial.led_by(node)
     began = time.monotonic()
     trial.cluster.signal(node, signal.SIGSTOP)
-    until("others lead and acknowledge", lambda: all(trial.acknowledged([p], began + 0.5) > 10 for p in mine), 30)
+    until("others lead and acknowledge", lambda: all(trial.acknowledged([p], began + 0.5) > 10 for p in mine))
     took = time.monotonic() - began
     time.sleep(max(0, seconds - took))
     trial.cluster.signal(node, signal.SIGCONT)

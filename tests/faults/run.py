@@ -1,6 +1,7 @@
 """Every fault of the catalogue that this machine can make, on real processes. `run.py NAME|NUMBER …` makes some, `--quick` the
 selection for `make test`, `--list` says which there are. The last line counts them."""
 
+import importlib
 import os
 import pathlib
 import sys
@@ -10,10 +11,13 @@ import traceback
 HERE = pathlib.Path(__file__).resolve().parent
 sys.path[1:1] = [str(HERE.parent / "clients"), str(HERE.parent / "golden")]
 
-import netns  # noqa: E402
 import catalogue  # noqa: E402
+import netns  # noqa: E402
 import scene  # noqa: E402
-import processes, links, disks, clocks, operations, coordinators, scale  # noqa: E402,F401
+
+# Each registers its faults.
+for module in ("processes", "links", "disks", "clocks", "operations", "coordinators", "scale"):
+    importlib.import_module(module)
 
 DONE = "OTTLA_FAULTS_DONE"
 RACKS = ["a", "a", "b", "b", "c"]

@@ -13,7 +13,7 @@ use logstore::{DirectoryStats, FlushStrategy, Flusher, LogDir, LogError, PlainFl
 use metadata::Image;
 use metadata::topic_config::Local;
 use replica::{Durability, PartitionView};
-use security::{ClusterSecret, Gate, Purpose};
+use security::{ClusterSecret, Complaints, Gate, Purpose};
 use std::collections::BTreeMap;
 use std::io;
 use std::net::SocketAddr;
@@ -105,6 +105,8 @@ struct Inner {
     connections: Arc<dyn ConnectionFactory>,
     queues: Vec<mpsc::Sender<Call>>,
     next: AtomicUsize,
+    /// Of connections that are refused.
+    complaints: Complaints,
     /// Empty after the shutdown, which frees their locks.
     directories: Mutex<BTreeMap<DirectoryId, Arc<LogDir>>>,
     /// Absolute paths in the order of `log.dirs`; no id: it could not be opened.
@@ -218,6 +220,7 @@ impl Broker {
                 connections,
                 queues,
                 next: AtomicUsize::new(0),
+                complaints: Complaints::default(),
                 log_dirs,
                 directories: Mutex::new(directories),
                 cold,
@@ -303,8 +306,10 @@ impl Broker {
             let serving = broker.inner.connections.serve(broker.clone(), shard.clone(), incoming);
             tokio::task::spawn_local(serving);
         });
-        if self.inner.queues[next].try_send(serve).is_err() {
-            tracing::warn!(%peer, "a connection is refused: its shard has too much to do");
+        if self.inner.queues[next].try_send(serve).is_err()
+            && let Some(kept_back) = self.inner.complaints.tell(peer.ip(), self.inner.host.now())
+        {
+            tracing::warn!(%peer, kept_back, "connections are refused: their shard has too much to do");
         }
     }
 

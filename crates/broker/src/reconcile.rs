@@ -18,12 +18,15 @@ use types::{ErrorCode, Offset, TopicPartition};
 /// Replicas are created and deleted for so long before a newer image is looked at: each takes a sync of the disk, and there
 /// may be thousands of them, while others of this shard's partitions wait for their new leader.
 const SLICE: Duration = Duration::from_millis(100);
+/// And for at least so many times as long as looking takes, which grows with the number of partitions.
+const LOOKS_PER_SLICE: u32 = 8;
 
 pub(crate) async fn run(shard: ShardRef) {
     let control = shard.broker().control_plane();
     let (mut image, mut registration) = (control.image(), control.registration());
     loop {
         let (newest, epoch) = (image.borrow_and_update().clone(), *registration.borrow_and_update());
+        let began = shard.links().host.now();
         shard.set_state(newest.clone(), epoch);
         let due = match epoch {
             Some(_) => see(&shard, &newest),
@@ -33,9 +36,10 @@ pub(crate) async fn run(shard: ShardRef) {
             }
         };
         shard.image_changed();
-        let began = shard.links().host.now();
+        let looked = shard.links().host.now();
+        let slice = SLICE.max(looked.since(began) * LOOKS_PER_SLICE);
         let is_old = || image.has_changed().unwrap_or(true) || registration.has_changed().unwrap_or(true);
-        let stop = || is_old() && shard.links().host.now().since(began) >= SLICE;
+        let stop = || is_old() && shard.links().host.now().since(looked) >= slice;
         if carry_out(&shard, &newest, due, stop).await {
             shard.image_changed();
         }

@@ -2,7 +2,7 @@
 
 use host::sim_disk::SimDisk;
 use logstore::conformance::{SimMachine, append, flush, partition};
-use logstore::{LogConfig, LogDir, LogError, PlainFlush};
+use logstore::{LogConfig, LogDir, LogError, PlainFlush, RecoveryOutcome};
 use std::path::Path;
 use types::{LeaderEpoch, Offset, ReplicaIncarnation};
 
@@ -31,4 +31,42 @@ fn a_write_back_error_before_a_roll_takes_the_directory_offline() {
     assert_eq!(log.durable_offset(), Offset(3));
     let refused = append(&mut log, LeaderEpoch(0), 3, 100, 4);
     assert!(matches!(refused, Err(LogError::Offline)), "{refused:?}");
+}
+
+/// ◆ What a failed sync has left in the page cache is read back by the next life, and no sync of it brings it to the disk: it is
+/// written again before it counts as durable. Fails without `write_again` in recovery.
+#[test]
+fn what_only_the_page_cache_has_after_a_failed_sync_is_written_again_by_recovery() {
+    let sim = SimDisk::new();
+    let host = SimMachine::host(sim.handle(), 1);
+    let dir = LogDir::open(&host, Path::new("/data")).expect("opens");
+    let flusher = dir.start_flusher(&host, Box::new(PlainFlush));
+    let mut log = dir
+        .create_log("orders", partition(0), ReplicaIncarnation(1), LogConfig::default())
+        .expect("created");
+    append(&mut log, LeaderEpoch(0), 3, 100, 1).expect("appended");
+    assert!(flush(&mut log, &flusher));
+    append(&mut log, LeaderEpoch(0), 3, 100, 2).expect("appended");
+    sim.set_faults(|faults| faults.syncs_before_error = Some(0));
+    assert!(!flush(&mut log, &flusher), "records 3..6 are on no disk");
+
+    // The process is started again, on a disk that works again, and relies on what it found.
+    let host = SimMachine::host(sim.reopen(), 2);
+    let mut dir = LogDir::open(&host, Path::new("/data")).expect("opens");
+    let found = dir.recover().expect("recovers").remove(0);
+    assert_eq!(
+        (found.log.durable_offset(), found.log.log_end_offset()),
+        (Offset(6), Offset(6))
+    );
+
+    sim.crash_losing_everything_unsynced();
+    let host = SimMachine::host(sim.handle(), 3);
+    let mut dir = LogDir::open(&host, Path::new("/data")).expect("opens");
+    let found = dir.recover().expect("recovers").remove(0);
+    assert_eq!(
+        found.outcome,
+        RecoveryOutcome::Intact,
+        "what was said to be durable is lost"
+    );
+    assert_eq!(found.log.log_end_offset(), Offset(6));
 }

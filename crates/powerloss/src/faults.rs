@@ -3,7 +3,8 @@ use std::time::Duration;
 /// What goes wrong from now on. A path is within the mount, as `/data/topic-0/00000000000000000000.log`.
 #[derive(Debug, Default, Clone)]
 pub struct Faults {
-    /// Syncs of files and directories whose path contains this fail with EIO; the files' unsynced writes are on no disk then.
+    /// Syncs of files and directories whose path contains this fail with EIO; with the first that does, the unsynced writes
+    /// of all these files are lost to the disk, though they are seen until the power goes.
     pub fail_sync: Option<String>,
     /// Writes, cuts and extensions of files whose path contains this fail with EIO and change nothing.
     pub fail_write: Option<String>,

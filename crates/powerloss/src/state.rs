@@ -134,9 +134,7 @@ impl State {
         let fails = self.faults.fail_sync.is_some() && self.faults.fails_sync(&self.tree.path(sync.number));
         if fails {
             self.stats.failed += 1;
-            if !sync.directory {
-                self.tree.file(sync.number)?.sync_failed(sync.reach);
-            }
+            self.write_back_fails();
             return Err(Errno::EIO);
         }
         if sync.directory {
@@ -147,6 +145,18 @@ impl State {
             self.stats.syncs += 1;
         }
         Ok(())
+    }
+
+    /// The kernel writes pages back on its own as well: with the disk that fails the syncs of some files it has lost what is
+    /// dirty in all of them.
+    fn write_back_fails(&mut self) {
+        for number in self.tree.numbers() {
+            if self.faults.fails_sync(&self.tree.path(number))
+                && let Ok(content) = self.tree.file(number)
+            {
+                content.sync_failed(content.sync_begin());
+            }
+        }
     }
 
     /// Power loss: what it took, and the files whose pages the kernel must forget.

@@ -1,4 +1,3 @@
-use crate::workload::{PARTITIONS, TOPIC};
 use host::{Disk, File, OpenMode};
 use records::BatchHeader;
 use std::path::{Path, PathBuf};
@@ -6,8 +5,8 @@ use std::sync::Arc;
 
 /// Where a log directory has a replica, if it does.
 #[must_use]
-pub fn replica_path(log_dir: &Path, partition: i32) -> PathBuf {
-    log_dir.join(format!("{TOPIC}-{partition}"))
+pub fn replica_path(log_dir: &Path, topic: &str, partition: i32) -> PathBuf {
+    log_dir.join(format!("{topic}-{partition}"))
 }
 
 /// All batches of a replica on a simulated disk, in whichever directory it is: (base offset, leader epoch, CRC), in
@@ -15,13 +14,20 @@ pub fn replica_path(log_dir: &Path, partition: i32) -> PathBuf {
 ///
 /// # Errors
 /// A disk or a batch that cannot be read, or a replica that is not there.
-pub fn batches(disk: &Arc<dyn Disk>, log_dirs: &[PathBuf], partition: i32) -> anyhow::Result<Vec<(i64, i32, u32)>> {
-    let mut places = log_dirs.iter().map(|log_dir| replica_path(log_dir, partition));
+pub fn batches(
+    disk: &Arc<dyn Disk>,
+    log_dirs: &[PathBuf],
+    topic: &str,
+    partition: i32,
+) -> anyhow::Result<Vec<(i64, i32, u32)>> {
+    let mut places = log_dirs.iter().map(|log_dir| replica_path(log_dir, topic, partition));
     let directory = places
         .find(|path| disk.exists(path))
         .ok_or_else(|| anyhow::anyhow!("it is in no log directory"))?;
     let mut found = Vec::new();
-    for entry in disk.read_dir(&directory)? {
+    let mut entries = disk.read_dir(&directory)?;
+    entries.sort_by(|a, b| a.name.cmp(&b.name));
+    for entry in entries {
         if Path::new(&entry.name)
             .extension()
             .is_none_or(|extension| extension != "log")
@@ -43,13 +49,13 @@ pub fn batches(disk: &Arc<dyn Disk>, log_dirs: &[PathBuf], partition: i32) -> an
 
 /// Differences between the replicas below the offsets that clients have read, a line each. All replicas are in sync by
 /// then, so they must have the same batches.
-pub fn replicas(disks: &[Arc<dyn Disk>], log_dirs: &[Vec<PathBuf>]) -> Vec<String> {
+pub fn replicas(disks: &[Arc<dyn Disk>], log_dirs: &[Vec<PathBuf>], topic: &str, partitions: i32) -> Vec<String> {
     let mut problems = Vec::new();
-    for partition in 0..PARTITIONS {
+    for partition in 0..partitions {
         let mut first: Option<Vec<(i64, i32, u32)>> = None;
         for (node, (disk, log_dirs)) in disks.iter().zip(log_dirs).enumerate() {
-            match (batches(disk, log_dirs, partition), &first) {
-                (Err(error), _) => problems.push(format!("partition {partition} on node {node}: {error:#}")),
+            match (batches(disk, log_dirs, topic, partition), &first) {
+                (Err(error), _) => problems.push(format!("{topic}-{partition} on node {node}: {error:#}")),
                 (Ok(found), None) => first = Some(found),
                 (Ok(found), Some(first)) if found != *first => {
                     let at = first
@@ -58,7 +64,7 @@ pub fn replicas(disks: &[Arc<dyn Disk>], log_dirs: &[Vec<PathBuf>]) -> Vec<Strin
                         .position(|(a, b)| a != b)
                         .unwrap_or(first.len().min(found.len()));
                     problems.push(format!(
-                        "partition {partition}: node {node} differs from node 0 at batch {at}: {:?} and {:?} ({} and {} batches)",
+                        "{topic}-{partition}: node {node} differs from node 0 at batch {at}: {:?} and {:?} ({} and {} batches)",
                         found.get(at),
                         first.get(at),
                         found.len(),

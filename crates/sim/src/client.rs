@@ -3,6 +3,7 @@ use host::{Net, Stream};
 use std::collections::BTreeMap;
 use std::time::Duration;
 use tokio::io::AsyncWriteExt;
+use uuid::Uuid;
 use wire::StrBytes;
 use wire::messages::metadata_request::MetadataRequestTopic;
 use wire::messages::{MetadataRequest, MetadataResponse, RequestKind, ResponseKind, TopicName};
@@ -18,7 +19,22 @@ pub struct Client {
     port: u16,
     connections: BTreeMap<usize, (Box<dyn Stream>, FrameReader)>,
     correlation: i32,
-    leaders: BTreeMap<i32, usize>,
+    topics: BTreeMap<String, Topic>,
+}
+
+/// A topic as Metadata told of it last.
+#[derive(Debug, Clone, Default)]
+struct Topic {
+    id: Uuid,
+    leaders: BTreeMap<i32, (usize, i32)>,
+}
+
+/// Where a partition is led.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Led {
+    pub topic_id: Uuid,
+    pub node: usize,
+    pub leader_epoch: i32,
 }
 
 impl Client {
@@ -30,7 +46,7 @@ impl Client {
             port,
             connections: BTreeMap::new(),
             correlation: 0,
-            leaders: BTreeMap::new(),
+            topics: BTreeMap::new(),
         }
     }
 
@@ -39,10 +55,22 @@ impl Client {
         self.nodes.len()
     }
 
-    /// Node that led the partition when Metadata was asked last.
+    /// Where the partition was led when Metadata was asked last.
     #[must_use]
-    pub fn leader(&self, partition: i32) -> Option<usize> {
-        self.leaders.get(&partition).copied()
+    pub fn leader(&self, topic: &str, partition: i32) -> Option<Led> {
+        let topic = self.topics.get(topic)?;
+        let (node, leader_epoch) = *topic.leaders.get(&partition)?;
+        Some(Led {
+            topic_id: topic.id,
+            node,
+            leader_epoch,
+        })
+    }
+
+    /// The topic's id, when Metadata was asked last.
+    #[must_use]
+    pub fn topic_id(&self, topic: &str) -> Option<Uuid> {
+        self.topics.get(topic).map(|topic| topic.id)
     }
 
     /// # Errors
@@ -104,6 +132,14 @@ impl Client {
         Ok(partitions.map(|partition| partition.isr_nodes.len()).collect())
     }
 
+    /// # Errors
+    /// As [`Client::call`]; a cluster that is not founded.
+    pub async fn cluster_id(&mut self, node: usize, topic: &str) -> anyhow::Result<String> {
+        let answer = self.metadata(node, topic).await?;
+        let id = answer.cluster_id.ok_or_else(|| anyhow::anyhow!("no cluster"))?;
+        Ok(id.to_string())
+    }
+
     async fn metadata(&mut self, node: usize, topic: &str) -> anyhow::Result<MetadataResponse> {
         let wanted =
             MetadataRequestTopic::default().with_name(Some(TopicName(StrBytes::from_string(topic.to_owned()))));
@@ -111,7 +147,7 @@ impl Client {
             .with_topics(Some(vec![wanted]))
             .with_allow_auto_topic_creation(false);
         let answer = self
-            .call(node, ApiKey::Metadata, 9, &RequestKind::Metadata(request))
+            .call(node, ApiKey::Metadata, 12, &RequestKind::Metadata(request))
             .await?;
         match answer {
             ResponseKind::Metadata(answer) => Ok(answer),
@@ -125,11 +161,18 @@ impl Client {
     /// As [`Client::call`].
     pub async fn refresh(&mut self, node: usize, topic: &str) -> anyhow::Result<()> {
         let answer = self.metadata(node, topic).await?;
-        for partition in answer.topics.iter().flat_map(|topic| &topic.partitions) {
-            match usize::try_from(partition.leader_id.0) {
-                Ok(leader) if leader < self.nodes.len() => self.leaders.insert(partition.partition_index, leader),
-                _ => self.leaders.remove(&partition.partition_index),
+        self.topics.remove(topic);
+        for found in answer.topics.iter().filter(|found| found.error_code == 0) {
+            let leaders = found.partitions.iter().filter_map(|partition| {
+                let leader = usize::try_from(partition.leader_id.0).ok()?;
+                let led = (leader, partition.leader_epoch);
+                (leader < self.nodes.len()).then_some((partition.partition_index, led))
+            });
+            let known = Topic {
+                id: found.topic_id,
+                leaders: leaders.collect(),
             };
+            self.topics.insert(topic.to_owned(), known);
         }
         Ok(())
     }

@@ -1,3 +1,4 @@
+use crate::machine::{FOUNDERS, Loss};
 use rand::rngs::SmallRng;
 use rand::{RngExt, SeedableRng};
 use std::time::Duration;
@@ -6,6 +7,8 @@ use std::time::Duration;
 pub const LOG_DIRS: usize = 2;
 /// What a node keeps free of records in each.
 pub const RESERVE_BYTES: u64 = 64 * 1024;
+/// A wall clock jumps by at most so much, forwards or backwards.
+const JUMP_MS: i64 = 3_600_000;
 
 /// One thing that goes wrong, and later goes right again.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -14,8 +17,21 @@ pub enum Fault {
     Crash(Vec<usize>),
     /// The node cannot speak with these others.
     Partition { node: usize, others: Vec<usize> },
+    /// Of what these say to each other only one direction arrives: `outward`, nothing that the node says.
+    OneWay {
+        node: usize,
+        others: Vec<usize>,
+        outward: bool,
+    },
+    /// Every message between the node and the others, clients included, takes up to so long.
+    Slow { node: usize, latency: Duration },
+    /// What the node and these others say to each other is held back, and arrives in the end.
+    Hold { node: usize, others: Vec<usize> },
     /// The node's data disk answers nothing that blocks: syncs, cold reads, removals.
     Stall(usize),
+    /// These disks answer nothing for a while, and then the machines lose power, with all that was not synced, and are
+    /// started at once.
+    Blackout(Vec<usize>),
     /// Others take all but so many bytes of the node's disk, fewer than its reserve, and give it back.
     Fill { node: usize, free_bytes: u64 },
     /// A log directory of the node can be written to no more: syncs fail, and with `writes` all that would change a file.
@@ -27,68 +43,151 @@ pub enum Fault {
     },
     /// A bit of one of the node's logs turns over, in what was written long ago.
     Rot { node: usize, seed: u64 },
+    /// The node is stopped in an orderly way (controlled shutdown) and started again.
+    Stop(usize),
+    /// Its wall clock is off by so much.
+    Clock { node: usize, by_ms: i64 },
+    /// The machine stops and comes back without part of its disk.
+    Wipe { node: usize, loss: Loss },
+    /// The machine stops and comes back with a log directory as it was some time ago.
+    OldDisk { node: usize, directory: usize },
+}
+
+impl Fault {
+    /// Whether the machine that it strikes loses what was not synced, or more.
+    #[must_use]
+    pub fn loses(&self) -> bool {
+        matches!(
+            self,
+            Self::Crash(_)
+                | Self::Blackout(_)
+                | Self::Fail { .. }
+                | Self::Wipe { .. }
+                | Self::OldDisk { .. }
+                | Self::Rot { .. }
+        )
+    }
 }
 
 /// When each fault begins and ends, from the seed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Schedule(pub Vec<(Duration, Duration, Fault)>);
 
+/// Which faults a run has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Character {
+    /// Never more machines at a time than a relaxed topic stands.
+    pub gentle: bool,
+    /// A fourth node is there.
+    pub grows: bool,
+    /// ◆ The only node that loses what it has synced: more copies than may be lost must not be damaged at a time.
+    pub fragile: usize,
+}
+
+impl Character {
+    #[must_use]
+    pub fn of(seed: u64) -> Self {
+        let mut random = SmallRng::seed_from_u64(seed);
+        Self {
+            gentle: random.random_bool(0.3),
+            grows: random.random_bool(0.4),
+            fragile: random.random_range(0..FOUNDERS),
+        }
+    }
+}
+
 impl Schedule {
     /// Faults one after the other between `from` and `until`, at least a second apart.
     #[must_use]
-    pub fn random(seed: u64, nodes: usize, from: Duration, until: Duration) -> Self {
+    pub fn random(seed: u64, character: Character, from: Duration, until: Duration) -> Self {
         let mut random = SmallRng::seed_from_u64(seed);
-        // ◆ One node only: more copies than may be lost must not be damaged at the same time.
-        let rotting = random.random_range(0..nodes);
         let mut faults = Vec::new();
         let mut at = from;
         loop {
-            at += Duration::from_millis(random.random_range(1_000..5_000));
-            let node = random.random_range(0..nodes);
-            let kind = random.random_range(0..19);
-            let lasts = match kind {
+            at += Duration::from_millis(random.random_range(800..4_000));
+            let fault = one(&mut random, character);
+            let lasts = match fault {
                 // Stalls of both kinds: shorter than the limit of a leader's flush, and longer.
-                10..12 => 2_000..9_000,
+                Fault::Stall(_) => 2_000..9_000,
                 // Room is measured twice a second.
-                12..15 => 1_500..6_000,
+                Fault::Fill { .. } => 1_500..6_000,
                 // Over at once.
-                17.. => 1..2,
+                Fault::Rot { .. } => 1..2,
                 _ => 200..6_000,
             };
             let end = at + Duration::from_millis(random.random_range(lasts));
             if end >= until {
                 return Self(faults);
             }
-            let fault = match kind {
-                0..4 => Fault::Crash(vec![node]),
-                4..6 => Fault::Crash((0..nodes).collect()),
-                6 => Fault::Crash((0..nodes).filter(|other| *other != node).collect()),
-                10..12 => Fault::Stall(node),
-                12..15 => Fault::Fill {
-                    node,
-                    free_bytes: random.random_range(0..RESERVE_BYTES),
-                },
-                15..17 => Fault::Fail {
-                    node,
-                    directory: random.random_range(0..LOG_DIRS),
-                    writes: random.random(),
-                },
-                17.. => Fault::Rot {
-                    node: rotting,
-                    seed: random.random(),
-                },
-                _ => {
-                    let others: Vec<usize> = (0..nodes).filter(|other| *other != node).collect();
-                    let count = random.random_range(1..=others.len());
-                    Fault::Partition {
-                        node,
-                        others: others.into_iter().take(count).collect(),
-                    }
-                }
-            };
             faults.push((at, end, fault));
             at = end;
         }
+    }
+}
+
+fn one(random: &mut SmallRng, character: Character) -> Fault {
+    let nodes = FOUNDERS + usize::from(character.grows);
+    let node = random.random_range(0..nodes);
+    let all = || (0..nodes).collect::<Vec<_>>();
+    let fragile = character.fragile;
+    let mut others: Vec<usize> = all().into_iter().filter(|other| *other != node).collect();
+    let some = random.random_range(1..=others.len());
+    match random.random_range(0..100) {
+        0..20 => Fault::Crash(vec![node]),
+        20..28 if character.gentle => Fault::Crash(vec![node]),
+        20..24 => Fault::Crash(all()),
+        24..28 => Fault::Blackout(all()),
+        28..32 if character.gentle => Fault::Stop(node),
+        28..32 => Fault::Crash(others),
+        32..42 => {
+            others.truncate(some);
+            Fault::Partition { node, others }
+        }
+        42..50 => {
+            others.truncate(some);
+            let outward = random.random();
+            Fault::OneWay { node, others, outward }
+        }
+        50..53 => Fault::Slow {
+            node,
+            latency: Duration::from_millis(random.random_range(20..400)),
+        },
+        53..57 => {
+            others.truncate(some);
+            Fault::Hold { node, others }
+        }
+        57..61 => Fault::Stall(node),
+        61..63 => Fault::Blackout(vec![node]),
+        63..69 => Fault::Fill {
+            node,
+            free_bytes: random.random_range(0..RESERVE_BYTES),
+        },
+        69..74 => Fault::Fail {
+            node,
+            directory: random.random_range(0..LOG_DIRS),
+            writes: random.random(),
+        },
+        74..82 => Fault::Rot {
+            node: fragile,
+            seed: random.random(),
+        },
+        82..87 => Fault::Stop(node),
+        87..90 => Fault::Clock {
+            node,
+            by_ms: random.random_range(-JUMP_MS..JUMP_MS),
+        },
+        90..96 => {
+            let loss = match random.random_range(0..4) {
+                0 => Loss::Metadata,
+                1 => Loss::LogDir(random.random_range(0..LOG_DIRS)),
+                _ => Loss::Everything,
+            };
+            Fault::Wipe { node: fragile, loss }
+        }
+        _ => Fault::OldDisk {
+            node: fragile,
+            directory: random.random_range(0..LOG_DIRS),
+        },
     }
 }
 
@@ -98,18 +197,21 @@ mod tests {
 
     #[test]
     fn a_seed_gives_one_schedule_with_enough_faults() {
-        let (from, until) = (Duration::from_secs(5), Duration::from_secs(60));
-        for seed in 0..50 {
-            let schedule = Schedule::random(seed, 3, from, until);
-            assert_eq!(schedule, Schedule::random(seed, 3, from, until));
+        let (from, until) = (Duration::from_secs(5), Duration::from_secs(65));
+        for seed in 0..200 {
+            let character = Character::of(seed);
+            let schedule = Schedule::random(seed, character, from, until);
+            assert_eq!(schedule, Schedule::random(seed, character, from, until));
             assert!(schedule.0.len() >= 5, "seed {seed}: {}", schedule.0.len());
             assert!(schedule.0.windows(2).all(|pair| pair[0].1 < pair[1].0));
-            let rotting = schedule.0.iter().filter_map(|(_, _, fault)| match fault {
-                Fault::Rot { node, .. } => Some(*node),
-                _ => None,
-            });
-            let rotting: std::collections::BTreeSet<usize> = rotting.collect();
-            assert!(rotting.len() <= 1, "seed {seed}: {rotting:?}");
+            for (_, _, fault) in &schedule.0 {
+                if let Fault::Rot { node, .. } | Fault::Wipe { node, .. } | Fault::OldDisk { node, .. } = fault {
+                    assert_eq!(*node, character.fragile, "seed {seed}");
+                }
+                if let Fault::Crash(nodes) | Fault::Blackout(nodes) = fault {
+                    assert!(!character.gentle || nodes.len() == 1, "seed {seed}");
+                }
+            }
         }
     }
 }

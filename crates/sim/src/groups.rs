@@ -1,13 +1,15 @@
 //! Consumer groups under faults: members that join, own partitions and commit, as clients do, and what must hold.
 
 use crate::client::Client;
-use crate::workload::{PARTITIONS, SharedHistory, TOPIC};
+use crate::history::{SharedHistory, now_ns, place};
+use crate::workload::{self, STRICT, STRICT_PARTITIONS};
 use bytes::Bytes;
 use rand::rngs::SmallRng;
 use rand::{RngExt, SeedableRng};
 use std::collections::BTreeMap;
 use std::time::Duration;
 use types::ErrorCode;
+use uuid::Uuid;
 use wire::messages::join_group_request::JoinGroupRequestProtocol;
 use wire::messages::join_group_response::JoinGroupResponse;
 use wire::messages::offset_commit_request::{OffsetCommitRequestPartition, OffsetCommitRequestTopic};
@@ -26,42 +28,6 @@ const REBALANCE_MS: i32 = 4_000;
 /// A join or a sync waits for the others.
 const LONG: Duration = Duration::from_secs(8);
 
-/// What the members of the group have seen.
-#[derive(Debug, Default)]
-pub struct GroupHistory {
-    /// (generation, partition) → the member that was told that it owns it.
-    owners: BTreeMap<(i32, i32), u64>,
-    /// Partition → the largest offset whose commit was acknowledged.
-    committed: BTreeMap<i32, i64>,
-    pub commits: u64,
-    pub rebalances: u64,
-}
-
-impl GroupHistory {
-    /// A partition has one owner in a generation.
-    fn owns(&mut self, generation: i32, partition: i32, member: u64) -> Option<String> {
-        let before = *self.owners.entry((generation, partition)).or_insert(member);
-        (before != member).then(|| {
-            format!("partition {partition} has two owners in generation {generation}: members {before} and {member}")
-        })
-    }
-
-    fn acknowledged(&mut self, partition: i32, offset: i64) {
-        let known = self.committed.entry(partition).or_insert(-1);
-        *known = offset.max(*known);
-        self.commits += 1;
-    }
-
-    /// A committed offset never goes back by itself. `least` is what was acknowledged before it was asked for.
-    fn fetched(partition: i32, offset: i64, least: i64) -> Option<String> {
-        (offset < least).then(|| format!("partition {partition}: offset {least} was committed, and later {offset} was"))
-    }
-
-    fn least(&self, partition: i32) -> i64 {
-        self.committed.get(&partition).copied().unwrap_or(-1)
-    }
-}
-
 /// A member's place in a generation.
 struct Place {
     coordinator: usize,
@@ -72,7 +38,9 @@ struct Place {
 struct Member {
     client: Client,
     random: SmallRng,
-    number: u64,
+    name: String,
+    /// Of the topic, which stays.
+    topic_id: Uuid,
     member_id: StrBytes,
     history: SharedHistory,
 }
@@ -85,11 +53,20 @@ pub async fn member(client: Client, seed: u64, number: u64, history: SharedHisto
     let mut member = Member {
         client,
         random: SmallRng::seed_from_u64(seed),
-        number,
+        name: format!("g{number}"),
+        topic_id: Uuid::nil(),
         member_id: StrBytes::default(),
         history,
     };
     while turmoil::sim_elapsed().unwrap_or_default() < until {
+        if member.topic_id.is_nil() {
+            let node = member.random.random_range(0..member.client.nodes());
+            // An error is answered by asking again.
+            let _ = member.client.refresh(node, STRICT).await;
+            member.topic_id = member.client.topic_id(STRICT).unwrap_or_default();
+            tokio::time::sleep(Duration::from_millis(50)).await;
+            continue;
+        }
         if let Err(error) = member.one_generation(until).await {
             let forgets = [ErrorCode::UnknownMemberId, ErrorCode::IllegalGeneration];
             if forgets.contains(&error) {
@@ -115,7 +92,7 @@ fn group_id() -> GroupId {
 }
 
 fn topic() -> TopicName {
-    TopicName(text(TOPIC))
+    TopicName(text(STRICT))
 }
 
 fn ok(code: i16) -> Step<()> {
@@ -134,14 +111,9 @@ impl Member {
     async fn one_generation(&mut self, until: Duration) -> Step<()> {
         let coordinator = self.find().await?;
         let place = self.join_and_sync(coordinator).await?;
-        {
-            let mut history = self.history.borrow_mut();
-            history.groups.rebalances += 1;
-            for partition in &place.partitions {
-                let problem = history.groups.owns(place.generation, *partition, self.number);
-                history.problems.extend(problem);
-            }
-        }
+        let places: Vec<String> = place.partitions.iter().map(|partition| self.at(*partition)).collect();
+        let generation = Some((GROUP, place.generation));
+        self.history.borrow_mut().assign(&self.name, &places, generation);
         let mut positions = self.fetch(&place).await?;
         while turmoil::sim_elapsed().unwrap_or_default() < until {
             if self.random.random_bool(0.02) {
@@ -152,7 +124,10 @@ impl Member {
                 tokio::time::sleep(Duration::from_millis(2 * SESSION_MS.unsigned_abs() as u64)).await;
             }
             self.heartbeat(&place).await?;
-            self.commit(&place, &mut positions).await?;
+            for (partition, position) in &mut positions {
+                *position = self.read(*partition, *position).await.unwrap_or(*position);
+            }
+            self.commit(&place, &positions).await?;
             let pause = self.random.random_range(20..200);
             tokio::time::sleep(Duration::from_millis(pause)).await;
         }
@@ -245,18 +220,44 @@ impl Member {
         Ok(())
     }
 
-    /// One record further in each partition.
-    async fn commit(&mut self, place: &Place, positions: &mut BTreeMap<i32, i64>) -> Step<()> {
+    /// The partition by its name in the history.
+    fn at(&self, partition: i32) -> String {
+        place(STRICT, self.topic_id, partition)
+    }
+
+    /// Takes the next records of a partition. Where it stands then.
+    async fn read(&mut self, partition: i32, position: i64) -> Option<i64> {
+        let led = match self.client.leader(STRICT, partition) {
+            Some(led) => led,
+            None => {
+                let node = self.random.random_range(0..self.client.nodes());
+                self.client.refresh(node, STRICT).await.ok()?;
+                self.client.leader(STRICT, partition)?
+            }
+        };
+        let Ok(records) = workload::fetch(&mut self.client, led, partition, position, 20).await else {
+            let node = self.random.random_range(0..self.client.nodes());
+            // An error is answered by asking again.
+            let _ = self.client.refresh(node, STRICT).await;
+            return None;
+        };
+        let (last, ..) = records.last()?;
+        let at = self.at(partition);
+        self.history.borrow_mut().poll(&self.name, &at, &records);
+        Some(last + 1)
+    }
+
+    /// Commits how far it has read.
+    async fn commit(&mut self, place: &Place, positions: &BTreeMap<i32, i64>) -> Step<()> {
         if positions.is_empty() {
             return Ok(());
         }
-        let partition = |(partition, position): (&i32, &mut i64)| {
-            *position += 1;
+        let partition = |(partition, position): (&i32, &i64)| {
             OffsetCommitRequestPartition::default()
                 .with_partition_index(*partition)
                 .with_committed_offset(*position)
         };
-        let partitions = positions.iter_mut().map(partition).collect();
+        let partitions = positions.iter().map(partition).collect();
         let wanted = OffsetCommitRequestTopic::default()
             .with_name(topic())
             .with_partitions(partitions);
@@ -265,39 +266,58 @@ impl Member {
             .with_generation_id_or_member_epoch(place.generation)
             .with_member_id(self.member_id.clone())
             .with_topics(vec![wanted]);
-        let request = RequestKind::OffsetCommit(request);
-        let answer = self.call(place.coordinator, ApiKey::OffsetCommit, 7, request).await?;
-        let ResponseKind::OffsetCommit(answer) = answer else {
-            return Err(ErrorCode::UnknownServerError);
-        };
-        for partition in answer.topics.iter().flat_map(|topic| &topic.partitions) {
-            ok(partition.error_code)?;
-            let offset = positions.get(&partition.partition_index).copied().unwrap_or(-1);
-            self.history
-                .borrow_mut()
-                .groups
-                .acknowledged(partition.partition_index, offset);
+        let mut operations = BTreeMap::new();
+        for (partition, position) in positions {
+            let at = self.at(*partition);
+            let operation = self.history.borrow_mut().commit(&self.name, GROUP, &at, *position);
+            operations.insert(*partition, operation);
         }
-        Ok(())
+        let request = RequestKind::OffsetCommit(request);
+        let answer = self.call(place.coordinator, ApiKey::OffsetCommit, 7, request).await;
+        let mut result = Ok(());
+        if let Ok(ResponseKind::OffsetCommit(answer)) = answer {
+            for partition in answer.topics.iter().flat_map(|topic| &topic.partitions) {
+                match ok(partition.error_code) {
+                    Ok(()) => {
+                        if let Some(operation) = operations.remove(&partition.partition_index) {
+                            self.history.borrow_mut().committed(&self.name, operation, true);
+                        }
+                    }
+                    Err(error) => result = Err(error),
+                }
+            }
+        } else {
+            result = Err(ErrorCode::NetworkException);
+        }
+        for operation in operations.into_values() {
+            self.history.borrow_mut().committed(&self.name, operation, false);
+        }
+        result
     }
 
     /// Where it goes on in each of its partitions.
     async fn fetch(&mut self, place: &Place) -> Step<BTreeMap<i32, i64>> {
-        fetch(&mut self.client, place.coordinator, &place.partitions, &self.history).await
+        let name = self.name.clone();
+        let asker = (name.as_str(), self.topic_id);
+        fetch(
+            &mut self.client,
+            asker,
+            place.coordinator,
+            &place.partitions,
+            &self.history,
+        )
+        .await
     }
 }
 
 async fn fetch(
     client: &mut Client,
+    (worker, id): (&str, Uuid),
     coordinator: usize,
     partitions: &[i32],
     history: &SharedHistory,
 ) -> Step<BTreeMap<i32, i64>> {
-    let least: BTreeMap<i32, i64> = {
-        let history = history.borrow();
-        let least = |partition: &i32| (*partition, history.groups.least(*partition));
-        partitions.iter().map(least).collect()
-    };
+    let asked_at = now_ns();
     let wanted = OffsetFetchRequestTopic::default()
         .with_name(topic())
         .with_partition_indexes(partitions.to_vec());
@@ -314,12 +334,9 @@ async fn fetch(
     for partition in answer.topics.iter().flat_map(|topic| &topic.partitions) {
         ok(partition.error_code)?;
         let (number, offset) = (partition.partition_index, partition.committed_offset);
-        let least = least.get(&number).copied().unwrap_or(-1);
-        history
-            .borrow_mut()
-            .problems
-            .extend(GroupHistory::fetched(number, offset, least));
-        positions.insert(number, offset);
+        let at = place(STRICT, id, number);
+        history.borrow_mut().group_offset(worker, asked_at, GROUP, &at, offset);
+        positions.insert(number, offset.max(0));
     }
     Ok(positions)
 }
@@ -329,10 +346,14 @@ async fn fetch(
 /// # Errors
 /// That nobody answers.
 pub async fn read_back(client: &mut Client, history: &SharedHistory) -> anyhow::Result<()> {
-    let all: Vec<i32> = (0..PARTITIONS).collect();
+    let all: Vec<i32> = (0..STRICT_PARTITIONS).collect();
     for attempt in 0..400usize {
         let node = attempt % client.nodes();
-        if fetch(client, node, &all, history).await.is_ok() {
+        // An error is answered by asking again.
+        let _ = client.refresh(node, STRICT).await;
+        if let Some(id) = client.topic_id(STRICT)
+            && fetch(client, ("scan", id), node, &all, history).await.is_ok()
+        {
             return Ok(());
         }
         tokio::time::sleep(Duration::from_millis(50)).await;
@@ -344,31 +365,10 @@ pub async fn read_back(client: &mut Client, history: &SharedHistory) -> anyhow::
 fn assign(joined: &JoinGroupResponse) -> Vec<SyncGroupRequestAssignment> {
     let members = i32::try_from(joined.members.len()).unwrap_or(1).max(1);
     let assignment = |(place, member): (i32, &wire::messages::join_group_response::JoinGroupResponseMember)| {
-        let mine = (0..PARTITIONS).filter(|partition| partition % members == place);
+        let mine = (0..STRICT_PARTITIONS).filter(|partition| partition % members == place);
         SyncGroupRequestAssignment::default()
             .with_member_id(member.member_id.clone())
             .with_assignment(mine.map(|partition| partition.to_le_bytes()[0]).collect())
     };
     (0i32..).zip(&joined.members).map(assignment).collect()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn each_planted_anomaly_is_named() {
-        let mut history = GroupHistory::default();
-        assert_eq!(history.owns(3, 0, 1), None);
-        assert_eq!(history.owns(4, 0, 2), None);
-        assert!(history.owns(3, 0, 2).unwrap().contains("two owners in generation 3"));
-        history.acknowledged(0, 7);
-        assert_eq!(GroupHistory::fetched(0, 7, history.least(0)), None);
-        assert!(
-            GroupHistory::fetched(0, 6, history.least(0))
-                .unwrap()
-                .contains("offset 7 was committed")
-        );
-        assert_eq!(GroupHistory::fetched(1, -1, history.least(1)), None);
-    }
 }

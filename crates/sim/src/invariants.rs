@@ -9,6 +9,7 @@
 //! - Whoever leads in the newest leader epoch has everything that was ever committed, with the same bytes.
 //! - The metadata after one log index is the same on every node, and every node is of the same cluster.
 
+use crate::history::NewestEpochs;
 use crate::replica_reader::{Batch, ReplicaReader};
 use broker::inspect::{self, ReplicaState};
 use host::Disk;
@@ -45,7 +46,7 @@ impl Committed {
 }
 
 /// Where the disks of a node are.
-pub struct Machine {
+pub struct Disks {
     pub disk: Arc<dyn Disk>,
     pub log_dirs: Vec<PathBuf>,
 }
@@ -53,7 +54,7 @@ pub struct Machine {
 #[derive(Default)]
 pub struct Invariants {
     leaders: BTreeMap<(TopicPartition, LeaderEpoch), (NodeId, Option<BrokerEpoch>)>,
-    newest: BTreeMap<TopicPartition, LeaderEpoch>,
+    pub newest: NewestEpochs,
     high_watermarks: BTreeMap<(TopicPartition, LeaderEpoch), Offset>,
     committed: BTreeMap<TopicPartition, Committed>,
     readers: BTreeMap<(NodeId, TopicPartition), ReplicaReader>,
@@ -82,7 +83,7 @@ impl Invariants {
     }
 
     /// Looks at every node that runs.
-    pub fn look(&mut self, now: Duration, machine_of: impl Fn(NodeId) -> Machine) {
+    pub fn look(&mut self, now: Duration, machine_of: impl Fn(NodeId) -> Disks) {
         let (mut images, mut replicas) = (Vec::new(), Vec::new());
         inspect::look(
             |node, image| images.push((node, image.clone())),
@@ -107,6 +108,25 @@ impl Invariants {
                 self.look_at_bytes(now, name, state, || machine_of(state.node_id));
             }
         }
+    }
+
+    /// Whether every replica of every partition was in sync in the newest metadata that any node had, and none is moved.
+    #[must_use]
+    pub fn all_in_sync(&self) -> bool {
+        let Some((_, image)) = self.images.last_key_value() else {
+            return false;
+        };
+        let alive = image.brokers.values().all(|broker| !broker.fenced);
+        let mut partitions = image.partitions();
+        alive
+            && partitions.all(|(_, _, partition)| {
+                partition.isr.len() == partition.replicas.len() && !partition.is_reassigned() && partition.isr.len() > 1
+            })
+    }
+
+    #[must_use]
+    pub fn found_any(&self) -> bool {
+        !self.problems.is_empty()
     }
 
     /// What was found, once.
@@ -164,8 +184,11 @@ impl Invariants {
         if !in_order {
             self.problem(now, format!("{} on node {node_id}: {bounds:?}", at()));
         }
-        let newest = self.newest.entry(tp).or_insert(leader_epoch);
-        *newest = leader_epoch.max(*newest);
+        {
+            let mut newest = self.newest.borrow_mut();
+            let newest = newest.entry(tp).or_insert(leader_epoch);
+            *newest = leader_epoch.max(*newest);
+        }
         if !state.leads {
             return;
         }
@@ -193,9 +216,9 @@ impl Invariants {
         }
     }
 
-    fn look_at_bytes(&mut self, now: Duration, topic: &str, state: &ReplicaState, machine: impl Fn() -> Machine) {
+    fn look_at_bytes(&mut self, now: Duration, topic: &str, state: &ReplicaState, machine: impl Fn() -> Disks) {
         let (node, tp, bounds) = (state.node_id, state.tp, state.bounds);
-        let newest = self.newest.get(&tp).copied() == Some(state.leader_epoch);
+        let newest = self.newest.borrow().get(&tp).copied() == Some(state.leader_epoch);
         let committed = self.committed.entry(tp).or_default();
         let leads = state.leads && newest;
         if leads {

@@ -1,15 +1,16 @@
 use crate::client::Client;
-use crate::workload::{PARTITIONS, TOPIC};
+use crate::machine::FOUNDERS;
+use crate::workload::{BRIEF, STRICT, STRICT_PARTITIONS, create, topic_name};
 use rand::rngs::SmallRng;
 use rand::seq::SliceRandom;
 use rand::{RngExt, SeedableRng};
 use std::time::Duration;
+use wire::ApiKey;
 use wire::messages::alter_partition_reassignments_request::{ReassignablePartition, ReassignableTopic};
 use wire::messages::{
     AlterPartitionReassignmentsRequest, BrokerId, ElectLeadersRequest, ListPartitionReassignmentsRequest, RequestKind,
-    ResponseKind, TopicName,
+    ResponseKind,
 };
-use wire::{ApiKey, StrBytes};
 
 /// Somebody who moves replicas about: any replicas to any nodes, cancelled now and then, leaders elected.
 pub async fn move_about(mut client: Client, seed: u64, until: Duration) {
@@ -31,9 +32,9 @@ pub async fn move_about(mut client: Client, seed: u64, until: Duration) {
         let mut nodes: Vec<i32> = (0i32..).take(client.nodes()).collect();
         nodes.shuffle(&mut random);
         // ◆ Two at least: what rots in the only copy is lost.
-        nodes.truncate(random.random_range(2..=client.nodes()));
+        nodes.truncate(random.random_range(2..=FOUNDERS));
         let replicas = (!random.random_bool(0.2)).then_some(nodes);
-        let _ = alter(&mut client, node, random.random_range(0..PARTITIONS), replicas).await;
+        let _ = alter(&mut client, node, random.random_range(0..STRICT_PARTITIONS), replicas).await;
     }
 }
 
@@ -43,7 +44,7 @@ async fn alter(client: &mut Client, node: usize, partition: i32, replicas: Optio
         .with_partition_index(partition)
         .with_replicas(replicas);
     let topic = ReassignableTopic::default()
-        .with_name(TopicName(StrBytes::from_static_str(TOPIC)))
+        .with_name(topic_name(STRICT))
         .with_partitions(vec![asked]);
     let request = AlterPartitionReassignmentsRequest::default().with_topics(vec![topic]);
     let request = RequestKind::AlterPartitionReassignments(request);
@@ -60,11 +61,11 @@ async fn alter(client: &mut Client, node: usize, partition: i32, replicas: Optio
 
 /// Gives every partition a replica on every node, and returns when that is done and all are in sync.
 pub async fn everywhere(client: &mut Client) {
-    let nodes: Vec<i32> = (0i32..).take(client.nodes()).collect();
+    let nodes: Vec<i32> = (0i32..).take(FOUNDERS).collect();
     for node in (0..client.nodes()).cycle() {
         tokio::time::sleep(Duration::from_millis(100)).await;
-        let mut asked = true;
-        for partition in 0..PARTITIONS {
+        let mut asked = create(client, node, BRIEF).await;
+        for partition in 0..STRICT_PARTITIONS {
             asked &= matches!(alter(client, node, partition, Some(nodes.clone())).await, Ok(0));
         }
         if asked && is_settled(client, node).await {
@@ -78,6 +79,6 @@ async fn is_settled(client: &mut Client, node: usize) -> bool {
     let request = RequestKind::ListPartitionReassignments(every);
     let answer = client.call(node, ApiKey::ListPartitionReassignments, 0, &request).await;
     let over = matches!(answer, Ok(ResponseKind::ListPartitionReassignments(answer)) if answer.topics.is_empty());
-    let in_sync = client.in_sync(node, TOPIC).await.unwrap_or_default();
-    over && in_sync.len() == PARTITIONS.unsigned_abs() as usize && in_sync.iter().all(|count| *count == client.nodes())
+    let in_sync = client.in_sync(node, STRICT).await.unwrap_or_default();
+    over && in_sync.len() == STRICT_PARTITIONS.unsigned_abs() as usize && in_sync.iter().all(|count| *count == FOUNDERS)
 }

@@ -2,7 +2,7 @@ use crate::sim_net::SimNet;
 use host::{Disk, Host, Net, Pool, ThreadBody};
 use rand::rngs::SmallRng;
 use rand::{Rng, RngExt, SeedableRng};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::sync::mpsc;
@@ -13,13 +13,21 @@ const JOB_MICROS: std::ops::Range<u64> = 50..4_000;
 /// How often a job looks whether the disk still stalls.
 const STALLED: Duration = Duration::from_millis(5);
 
+/// What is done to a machine, over its lives.
+#[derive(Debug, Default)]
+pub struct Machinery {
+    /// Blocking jobs wait while it is set. What does not block reaches the page cache all the same.
+    pub stalled: AtomicBool,
+    /// By how much its wall clock is off.
+    pub clock_ms: AtomicI64,
+}
+
 /// One life of one simulated machine: threads are local tasks, blocking jobs take simulated time, every random number
 /// comes from the seed.
 pub struct SimHost {
     started: tokio::time::Instant,
     disk: Arc<dyn Disk>,
-    /// Blocking jobs wait while it is set. What does not block reaches the page cache all the same.
-    stalled: Arc<AtomicBool>,
+    machinery: Arc<Machinery>,
     net: Arc<SimNet>,
     random: Arc<Mutex<SmallRng>>,
 }
@@ -31,11 +39,11 @@ struct SimPool {
 impl SimHost {
     /// Inside the simulated host's runtime; `seed` differs for every life.
     #[must_use]
-    pub fn new(seed: u64, disk: Arc<dyn Disk>, stalled: Arc<AtomicBool>) -> Self {
+    pub fn new(seed: u64, disk: Arc<dyn Disk>, machinery: Arc<Machinery>) -> Self {
         Self {
             started: tokio::time::Instant::now(),
             disk,
-            stalled,
+            machinery,
             net: Arc::new(SimNet),
             random: Arc::new(Mutex::new(SmallRng::seed_from_u64(seed))),
         }
@@ -51,7 +59,8 @@ impl Host for SimHost {
         // turmoil's epoch is fixed by the runner; elapsed time is the simulation's.
         let epoch = Duration::from_secs(1_700_000_000);
         let elapsed = turmoil::sim_elapsed().unwrap_or_default();
-        i64::try_from((epoch + elapsed).as_millis()).unwrap_or(i64::MAX)
+        let now = i64::try_from((epoch + elapsed).as_millis()).unwrap_or(i64::MAX);
+        now.saturating_add(self.machinery.clock_ms.load(Ordering::Relaxed))
     }
 
     fn random_u64(&self) -> u64 {
@@ -82,7 +91,7 @@ impl Host for SimHost {
         let (jobs, queue) = mpsc::unbounded_channel::<Box<dyn FnOnce() + Send>>();
         let queue = Arc::new(tokio::sync::Mutex::new(queue));
         for _ in 0..threads.max(1) {
-            let (queue, random, stalled) = (queue.clone(), self.random.clone(), self.stalled.clone());
+            let (queue, random, machinery) = (queue.clone(), self.random.clone(), self.machinery.clone());
             tokio::task::spawn_local(async move {
                 loop {
                     let Some(job) = queue.lock().await.recv().await else {
@@ -93,7 +102,7 @@ impl Host for SimHost {
                         .unwrap_or_else(PoisonError::into_inner)
                         .random_range(JOB_MICROS);
                     tokio::time::sleep(Duration::from_micros(micros)).await;
-                    while stalled.load(Ordering::Relaxed) {
+                    while machinery.stalled.load(Ordering::Relaxed) {
                         tokio::time::sleep(STALLED).await;
                     }
                     job();

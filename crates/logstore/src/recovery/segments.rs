@@ -29,6 +29,8 @@ pub(super) struct Walk {
     epochs: Vec<(LeaderEpoch, Offset)>,
     last_epoch: Option<LeaderEpoch>,
     pub(super) bytes_read: u64,
+    /// What was found above the mark: base of the segment, and from where to where in it.
+    above_mark: Vec<(Offset, u64, u64)>,
 }
 
 impl Walk {
@@ -56,6 +58,7 @@ impl Walk {
             epochs: log.epochs.clone(),
             last_epoch: None,
             bytes_read: 0,
+            above_mark: Vec::new(),
         };
         match bases.first() {
             None => walk.bad = Some("there is no segment".to_owned()),
@@ -140,6 +143,7 @@ impl Walk {
         segment.size = start;
         let mut scan = BatchScan::new(file, start, len, SCAN_CHUNK);
         let mark = known.durable;
+        let mut above_mark = None;
         while let Some((position, header, bytes)) = scan.next_batch()? {
             if header.next_offset() > cut_at {
                 self.bad = Some("the log was truncated here".to_owned());
@@ -155,6 +159,9 @@ impl Walk {
             if self.epochs.last().is_none_or(|(epoch, _)| header.leader_epoch > *epoch) && header.leader_epoch.0 >= 0 {
                 self.epochs.push((header.leader_epoch, header.base_offset));
             }
+            if from >= mark {
+                above_mark.get_or_insert(position);
+            }
             segment.note(&header, position);
             expected = header.next_offset();
             segment.size = position + header.size() as u64;
@@ -169,6 +176,8 @@ impl Walk {
             self.found_until = expected.plus(1);
         }
         self.bytes_read += scan.bytes_read;
+        self.above_mark
+            .extend(above_mark.map(|position| (base, position, segment.size)));
         self.end = expected;
         segment.next = expected;
         self.segments.push(segment);
@@ -253,7 +262,7 @@ impl Walk {
     }
 
     /// Makes the files what was found: removes what is behind the end, cuts the last segment, writes missing
-    /// indexes. The caller syncs.
+    /// indexes, and again what lies above the mark. The caller syncs.
     pub(super) fn apply(self, log: &mut Log) -> io::Result<()> {
         let dir = log.dir.clone();
         for base in self.below.iter().chain(&self.behind) {
@@ -280,6 +289,9 @@ impl Walk {
             let file = dir.disk.open(&segment.path, OpenMode::Write)?;
             if file.len()? != segment.size {
                 file.set_len(segment.size)?;
+            }
+            for (_, from, to) in self.above_mark.iter().filter(|(base, ..)| *base == segment.base) {
+                write_again(&*file, *from, *to)?;
             }
             if active {
                 if segment.index.is_none() {
@@ -312,4 +324,18 @@ impl Walk {
         };
         Ok(())
     }
+}
+
+/// ◆ Writes these bytes of a file over themselves. They were read from the page cache, and where a sync has failed before, the
+/// cache alone has them: Linux counts their pages as clean, and a later sync does nothing and succeeds.
+fn write_again(file: &dyn File, from: u64, to: u64) -> io::Result<()> {
+    let mut chunk = vec![0; SCAN_CHUNK];
+    let mut position = from;
+    while position < to {
+        let count = usize::try_from(to - position).map_or(SCAN_CHUNK, |left| left.min(SCAN_CHUNK));
+        file.read_exact_at(&mut chunk[..count], position)?;
+        file.write_all_at(&chunk[..count], position)?;
+        position += count as u64;
+    }
+    Ok(())
 }
