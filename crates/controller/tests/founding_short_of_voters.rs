@@ -94,6 +94,7 @@ async fn no_topic_before_the_quorum_is_complete() {
         directories: vec![LogDirectory {
             path: directory.path().to_owned(),
             new: true,
+            sequence: 0,
             report: DirectoryReport {
                 id: DirectoryId(Uuid::from_u128(1)),
                 ..DirectoryReport::default()
