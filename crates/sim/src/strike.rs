@@ -1,6 +1,6 @@
 use crate::check;
 use crate::faults::{Fault, LOG_DIRS};
-use crate::machine::{Copy, Machine, log_dirs, name};
+use crate::machine::{CLIENTS, Copy, Machine, log_dirs, name};
 use crate::seed::mix;
 use crate::workload::{STRICT, STRICT_PARTITIONS};
 use host::OpenMode;
@@ -50,7 +50,6 @@ impl Reserve {
 /// Strikes with one fault after the other, and heals them.
 pub struct Striker {
     machines: Vec<Rc<Machine>>,
-    clients: Vec<String>,
     pending: Vec<(Duration, Duration, Fault)>,
     /// Until when it lasts, and how far behind the schedule it began.
     current: Option<(Duration, Fault)>,
@@ -67,7 +66,6 @@ impl Striker {
     /// `patient`: what loses data waits until every replica is in sync.
     pub fn new(
         machines: Vec<Rc<Machine>>,
-        clients: Vec<String>,
         mut schedule: Vec<(Duration, Duration, Fault)>,
         patient: bool,
         seed: u64,
@@ -75,7 +73,6 @@ impl Striker {
         schedule.reverse();
         Self {
             machines,
-            clients,
             pending: schedule,
             current: None,
             patient,
@@ -141,7 +138,7 @@ impl Striker {
 
     fn everybody_but(&self, node: usize) -> Vec<String> {
         let others = (0..self.machines.len()).filter(|other| *other != node).map(name);
-        others.chain(self.clients.iter().cloned()).collect()
+        others.chain([CLIENTS.to_owned()]).collect()
     }
 
     fn strike(&mut self, sim: &mut turmoil::Sim<'_>, fault: &Fault, now: Duration, problems: &mut Vec<String>) {
