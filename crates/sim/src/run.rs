@@ -144,7 +144,7 @@ impl Run {
             0..FOUNDERS => Duration::ZERO,
             _ => CALM_BEFORE + plan.duration / 8,
         };
-        let nodes = FOUNDERS + usize::from(character.grows);
+        let nodes = character.nodes();
         let machines: Vec<Rc<Machine>> = (0..nodes)
             .map(|node| Rc::new(Machine::new(node, seed, begins(node))))
             .collect();
@@ -162,7 +162,14 @@ impl Run {
             invariants.excuse(RELAXED);
             excused.insert(RELAXED.to_owned());
         }
-        let striker = Striker::new(machines.clone(), schedule.0, character.gentle, mix(seed, 104, 0));
+        let blinks = character.blinks(mix(seed, 111, 0), CALM_BEFORE, until);
+        let striker = Striker::new(
+            machines.clone(),
+            schedule.0,
+            blinks,
+            character.gentle,
+            mix(seed, 104, 0),
+        );
         Self {
             sim,
             machines,
