@@ -139,7 +139,9 @@ impl Character {
         }
         loop {
             at += Duration::from_millis(random.random_range(20..4_000));
-            let end = at + Duration::from_millis(random.random_range(50..1_500));
+            // Half of them are back before anybody is sure that they were gone.
+            let lasts = if random.random() { 30..400 } else { 50..1_500 };
+            let end = at + Duration::from_millis(random.random_range(lasts));
             if end >= until {
                 return blinks;
             }

@@ -22,11 +22,11 @@ pub async fn move_about(mut client: Client, seed: u64, until: Duration) {
         }
         let node = random.random_range(0..client.nodes());
         // An error is nobody's problem here: the next one comes.
-        if random.random_bool(0.2) {
+        if random.random_bool(0.35) {
             elect(&mut client, node).await;
             continue;
         }
-        if random.random_bool(0.1) {
+        if random.random_bool(0.2) {
             hand_around(&mut client, &mut random, node).await;
             continue;
         }
