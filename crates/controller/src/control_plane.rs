@@ -438,7 +438,10 @@ async fn ask_through(shared: &Shared, request: &Request, mut via: Vec<Endpoint>)
     let mut at = via.pop()?;
     for _ in 0..ASKED_MAX {
         let call = envelope::request(shared, request.clone());
-        let called = shared.transport.call(&at, call, shared.options.timings.call_timeout).await;
+        let called = shared
+            .transport
+            .call(&at, call, shared.options.timings.call_timeout)
+            .await;
         let hint = match called.ok().and_then(envelope::reply) {
             Some(Reply::NotController(other)) => other.leader.and_then(envelope::endpoint),
             Some(reply) => return Some(reply),

@@ -62,6 +62,8 @@ pub fn asked(call: pb::CallRequest) -> Option<controller_request::Request> {
 
 pub fn answer(reply: controller_reply::Reply) -> pb::CallReply {
     pb::CallReply {
-        reply: Some(call_reply::Reply::Controller(pb::ControllerReply { reply: Some(reply) })),
+        reply: Some(call_reply::Reply::Controller(pb::ControllerReply {
+            reply: Some(reply),
+        })),
     }
 }
