@@ -7,6 +7,7 @@ use crate::shard::ShardRef;
 use crate::shard_queue::Call;
 use crate::shard_stats::ShardStats;
 use crate::throttle::ReplicationThrottle;
+use crate::twins;
 use futures::future::LocalBoxFuture;
 use host::{HostRef, Incoming, Pool, PoolExt};
 use logstore::{DirectoryStats, FlushStrategy, Flusher, LogDir, LogError, PlainFlush, Recovered, RecoveryOutcome, Rot};
@@ -280,7 +281,7 @@ impl Broker {
                 let queues = inner.queues.clone();
                 let shard = ShardRef::new(broker.clone(), index, links.clone(), queues);
                 for replica in replicas {
-                    shard.add_partition(idle(&links, replica));
+                    twins::add_recovered(&shard, idle(&links, replica));
                 }
                 if started.send(Ok(addr)).is_ok() {
                     let clean = shard.run(queue, flushed, listener, stopped).await;
