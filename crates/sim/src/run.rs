@@ -152,7 +152,7 @@ impl Run {
         }
         let history = SharedHistory::default();
         let nodes = FOUNDERS + usize::from(character.grows);
-        let clients = start_clients(&mut sim, seed, nodes, &history, until);
+        let clients = start_clients(&mut sim, seed, nodes, &history, until, character);
         let schedule = Schedule::random(mix(seed, 103, 0), character, CALM_BEFORE, until);
         let mut invariants = Invariants::default();
         history.borrow_mut().newest = invariants.newest.clone();
@@ -272,6 +272,7 @@ fn start_clients(
     nodes: usize,
     history: &SharedHistory,
     until: Duration,
+    character: Character,
 ) -> Vec<String> {
     let all: Vec<String> = (0..nodes).map(name).collect();
     let client = || Client::new(all.clone(), KAFKA_PORT);
@@ -296,7 +297,7 @@ fn start_clients(
     start(sim, &mut names, "v0".to_owned(), work);
     let work = raft::simulated(seed, voters::change(client(), mix(seed, 110, 0), until));
     start(sim, &mut names, "o0".to_owned(), work);
-    let work = read_back(client(), mix(seed, 102, 0), history.clone(), until);
+    let work = read_back(client(), mix(seed, 102, 0), history.clone(), until, character);
     start(sim, &mut names, "r0".to_owned(), work);
     names
 }
@@ -315,7 +316,7 @@ fn start(
 }
 
 /// Waits until all has healed, then reads everything.
-async fn read_back(mut client: Client, seed: u64, history: SharedHistory, until: Duration) {
+async fn read_back(mut client: Client, seed: u64, history: SharedHistory, until: Duration, character: Character) {
     let began = tokio::time::Instant::now();
     tokio::time::sleep(until).await;
     let tell = |history: &SharedHistory, problem: String| {
@@ -327,6 +328,13 @@ async fn read_back(mut client: Client, seed: u64, history: SharedHistory, until:
         tell(&history, "not every replica is in sync after all has healed".to_owned());
     }
     tokio::time::sleep_until(began + until + CALM_AFTER).await;
+    if !character.gentle {
+        for node in 0..client.nodes() {
+            if reassign::elect_who_is_left(&mut client, node).await.is_ok() {
+                break;
+            }
+        }
+    }
     for topic in [STRICT, RELAXED, BRIEF, SHORT] {
         if let Err(error) = workload::read_all(&mut client, seed, topic, &history).await {
             // It may be gone just now, for good.
