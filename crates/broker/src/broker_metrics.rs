@@ -2,10 +2,13 @@
 
 use crate::Broker;
 use crate::shard_stats::ShardStats;
+use controller::DataPlane;
 use logstore::DirectoryStats;
 use metrics::Kind::{Gauge, Histogram};
 use metrics::{Page, Source};
+use std::collections::BTreeMap;
 use std::time::Duration;
+use types::DirectoryId;
 
 impl Broker {
     /// Since the timer of the shard that is latest went off. Shards never wait, so more than some seconds means that one
@@ -15,6 +18,17 @@ impl Broker {
         let now = self.host().now();
         let silences = self.stats().into_iter().map(|shard| now.since(shard.last_tick()));
         silences.max().unwrap_or_default()
+    }
+}
+
+impl DataPlane for Broker {
+    fn silence(&self) -> Duration {
+        Self::silence(self)
+    }
+
+    fn journal_sequences(&self) -> BTreeMap<DirectoryId, u64> {
+        let usable = self.log_dirs().into_iter().filter_map(|(_, dir)| dir);
+        usable.map(|dir| (dir.id(), dir.sequence())).collect()
     }
 }
 

@@ -9,7 +9,7 @@ use crate::registration::{Start, keep_registered};
 use crate::sessions::Answering;
 use crate::shared::{Shared, lock};
 use futures::FutureExt;
-use host::HostRef;
+use host::{HostRef, PoolExt};
 use metadata::{Endpoint, Image};
 use raft::pb::controller_reply::Reply;
 use raft::pb::controller_request::Request;
@@ -222,6 +222,7 @@ async fn run(
         old_copies,
         told: false,
     };
+    tokio::task::spawn_local(remember_journals(shared.clone(), identity, registration.subscribe()));
     let (gives_up, gave_up) = oneshot::channel();
     let mut gave_up = gave_up.fuse();
     tokio::task::spawn_local(keep_registered(shared.clone(), start, registration, gives_up));
@@ -241,6 +242,37 @@ async fn run(
                 shared.image.send_replace(images.borrow_and_update().clone());
                 shared.leadership.send_replace(now);
             }
+        }
+    }
+}
+
+/// Writes down how far the journals of the log directories have come, while the broker is registered.
+async fn remember_journals(
+    shared: Arc<Shared>,
+    mut identity: IdentityFile,
+    registration: watch::Receiver<Option<types::BrokerEpoch>>,
+) {
+    // A disk that hangs must not keep the control plane from talking.
+    let pool = shared.host.pool("identity", 1);
+    let mut timer = tokio::time::interval(limits::JOURNAL_REMEMBERED_EVERY);
+    timer.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        timer.tick().await;
+        let Some(data_plane) = shared.data_plane.get().filter(|_| registration.borrow().is_some()) else {
+            continue;
+        };
+        let sequences = data_plane.journal_sequences();
+        let written = pool.run(move || {
+            let written = identity.remember(&sequences);
+            (identity, written)
+        });
+        let Ok((back, written)) = written.await else {
+            return;
+        };
+        identity = back;
+        if let Err(error) = written {
+            tracing::warn!(node_id = %shared.options.node_id, %error,
+                "it could not be written down how far the log directories have come: an old copy of one may go unnoticed");
         }
     }
 }

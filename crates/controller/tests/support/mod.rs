@@ -37,6 +37,7 @@ pub fn options(node_id: NodeId, me: Endpoint, founders: Vec<Endpoint>, directory
         directories: vec![LogDirectory {
             path: directory.to_owned(),
             new: true,
+            sequence: 0,
             report: DirectoryReport {
                 id: DirectoryId(Uuid::from_u128(1)),
                 ..DirectoryReport::default()
