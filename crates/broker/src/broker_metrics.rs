@@ -1,12 +1,14 @@
 //! The families of the data plane.
 
 use crate::Broker;
+use crate::broker::WeakBroker;
 use crate::shard_stats::ShardStats;
 use controller::DataPlane;
 use logstore::DirectoryStats;
 use metrics::Kind::{Gauge, Histogram};
 use metrics::{Page, Source};
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 use types::DirectoryId;
 
@@ -19,15 +21,22 @@ impl Broker {
         let silences = self.stats().into_iter().map(|shard| now.since(shard.last_tick()));
         silences.max().unwrap_or_default()
     }
+
+    /// What its control plane watches of it. Does not keep the broker, which keeps the control plane.
+    #[must_use]
+    pub fn data_plane(&self) -> Arc<dyn DataPlane> {
+        Arc::new(self.downgrade())
+    }
 }
 
-impl DataPlane for Broker {
+impl DataPlane for WeakBroker {
     fn silence(&self) -> Duration {
-        Self::silence(self)
+        self.upgrade().map(|broker| broker.silence()).unwrap_or_default()
     }
 
     fn journal_sequences(&self) -> BTreeMap<DirectoryId, u64> {
-        let usable = self.log_dirs().into_iter().filter_map(|(_, dir)| dir);
+        let dirs = self.upgrade().map(|broker| broker.log_dirs()).unwrap_or_default();
+        let usable = dirs.into_iter().filter_map(|(_, dir)| dir);
         usable.map(|dir| (dir.id(), dir.sequence())).collect()
     }
 }

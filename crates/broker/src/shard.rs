@@ -619,7 +619,6 @@ impl ShardRef {
                 tracing::warn!(topic = partition.topic, partition = partition.tp.partition, %error, "a log was not closed cleanly");
             }
         }
-        self.0.tenants.leave();
         clean
     }
 }

@@ -269,7 +269,7 @@ impl Node {
             .map_err(|error| StartError::Broker(error.to_string()))?;
         self.broker = Some(broker.clone());
         self.state.serves(&broker);
-        self.control.speaks_for(Arc::new(broker.clone()));
+        self.control.speaks_for(broker.data_plane());
         self.accepting = Some(tokio::task::spawn_local(async move {
             loop {
                 match listener.accept().await {

@@ -28,10 +28,11 @@ pub async fn move_about(mut client: Client, seed: u64, until: Duration) {
         let node = random.random_range(0..client.nodes());
         // An error is nobody's problem here: the next one comes.
         if random.random_bool(0.2) {
-            let every = ElectLeadersRequest::default().with_topic_partitions(None);
-            let _ = client
-                .call(node, ApiKey::ElectLeaders, 2, &RequestKind::ElectLeaders(every))
-                .await;
+            elect(&mut client, node).await;
+            continue;
+        }
+        if random.random_bool(0.1) {
+            hand_around(&mut client, &mut random, node).await;
             continue;
         }
         let mut nodes: Vec<i32> = (0i32..).take(client.nodes()).collect();
@@ -40,6 +41,25 @@ pub async fn move_about(mut client: Client, seed: u64, until: Duration) {
         nodes.truncate(random.random_range(2..=FOUNDERS));
         let replicas = (!random.random_bool(0.2)).then_some(nodes);
         let _ = alter(&mut client, node, random.random_range(0..STRICT_PARTITIONS), replicas).await;
+    }
+}
+
+/// Whoever should lead does so from now on.
+async fn elect(client: &mut Client, node: usize) {
+    let every = ElectLeadersRequest::default().with_topic_partitions(None);
+    let _ = client
+        .call(node, ApiKey::ElectLeaders, 2, &RequestKind::ElectLeaders(every))
+        .await;
+}
+
+/// Leadership of a partition is handed around as fast as it goes, so that many a leader appends nothing.
+async fn hand_around(client: &mut Client, random: &mut SmallRng, node: usize) {
+    let partition = random.random_range(0..STRICT_PARTITIONS);
+    let mut nodes: Vec<i32> = (0i32..).take(FOUNDERS).collect();
+    for _ in 0..random.random_range(3..12) {
+        nodes.shuffle(random);
+        let _ = alter(client, node, partition, Some(nodes.clone())).await;
+        elect(client, node).await;
     }
 }
 
