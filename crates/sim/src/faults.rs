@@ -140,16 +140,18 @@ impl Character {
     pub fn blinks(self, seed: u64, from: Duration, until: Duration) -> Blinks {
         let mut random = SmallRng::seed_from_u64(seed);
         let (mut blinks, mut at) = (Blinks::new(), from);
-        while self.restless {
+        if !self.restless {
+            return blinks;
+        }
+        loop {
             at += Duration::from_millis(random.random_range(20..4_000));
             let end = at + Duration::from_millis(random.random_range(50..1_500));
             if end >= until {
-                break;
+                return blinks;
             }
             blinks.push((at, end, random.random_range(0..self.nodes())));
             at = end;
         }
-        blinks
     }
 }
 
