@@ -8,6 +8,7 @@ use crate::shard_queue::Call;
 use crate::shard_stats::ShardStats;
 use crate::tenants::Tenancy;
 use crate::throttle::ReplicationThrottle;
+use crate::twins;
 use futures::future::LocalBoxFuture;
 use host::{HostRef, Incoming, Pool, PoolExt};
 use logstore::{DirectoryStats, FlushStrategy, Flusher, LogDir, LogError, PlainFlush, Recovered, RecoveryOutcome, Rot};
@@ -291,7 +292,7 @@ impl Broker {
                 let shard = ShardRef::new(broker.clone(), index, links.clone(), queues);
                 let _tenancy = Tenancy::of(&shard);
                 for replica in replicas {
-                    shard.add_partition(idle(&links, replica));
+                    twins::add_recovered(&shard, idle(&links, replica));
                 }
                 if started.send(Ok(addr)).is_ok() {
                     let clean = shard.run(queue, flushed, listener, stopped).await;

@@ -67,6 +67,12 @@ impl Fault {
                 | Self::Rot { .. }
         )
     }
+
+    /// Whether a member of the metadata group is gone for good, with its log and vote.
+    #[must_use]
+    pub fn loses_vote(&self) -> bool {
+        matches!(self, Self::Wipe { loss, .. } if matches!(loss, Loss::Everything | Loss::Metadata))
+    }
 }
 
 impl Fault {

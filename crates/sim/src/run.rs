@@ -153,7 +153,7 @@ impl Run {
             sim.host(machine.name(), move || machine.clone().serve());
         }
         let history = SharedHistory::default();
-        start_clients(&mut sim, seed, nodes, &history, until);
+        start_clients(&mut sim, seed, nodes, &history, until, character);
         let schedule = Schedule::random(mix(seed, 103, 0), character, CALM_BEFORE, until);
         let mut invariants = Invariants::default();
         history.borrow_mut().newest = invariants.newest.clone();
@@ -269,7 +269,14 @@ impl Run {
 
 /// Everybody who uses the cluster, each a task on one machine: a machine of their own each would cost more simulation than
 /// all that they do.
-fn start_clients(sim: &mut turmoil::Sim<'static>, seed: u64, nodes: usize, history: &SharedHistory, until: Duration) {
+fn start_clients(
+    sim: &mut turmoil::Sim<'static>,
+    seed: u64,
+    nodes: usize,
+    history: &SharedHistory,
+    until: Duration,
+    character: Character,
+) {
     let all: Vec<String> = (0..nodes).map(name).collect();
     let client = || Client::new(all.clone(), KAFKA_PORT);
     let mut work: Vec<LocalBoxFuture<'static, ()>> = Vec::new();
@@ -290,7 +297,7 @@ fn start_clients(sim: &mut turmoil::Sim<'static>, seed: u64, nodes: usize, histo
     work.push(visitor::visit(client(), mix(seed, 109, 0), until).boxed_local());
     let operator = voters::change(client(), mix(seed, 110, 0), until);
     work.push(raft::simulated(seed, operator).boxed_local());
-    work.push(read_back(client(), mix(seed, 102, 0), history.clone(), until).boxed_local());
+    work.push(read_back(client(), mix(seed, 102, 0), history.clone(), until, character).boxed_local());
     sim.client(CLIENTS, async move {
         let working: Vec<_> = work.into_iter().map(tokio::task::spawn_local).collect();
         for one in working {
@@ -301,7 +308,7 @@ fn start_clients(sim: &mut turmoil::Sim<'static>, seed: u64, nodes: usize, histo
 }
 
 /// Waits until all has healed, then reads everything.
-async fn read_back(mut client: Client, seed: u64, history: SharedHistory, until: Duration) {
+async fn read_back(mut client: Client, seed: u64, history: SharedHistory, until: Duration, character: Character) {
     let began = tokio::time::Instant::now();
     tokio::time::sleep(until).await;
     let tell = |history: &SharedHistory, problem: String| {
@@ -313,6 +320,13 @@ async fn read_back(mut client: Client, seed: u64, history: SharedHistory, until:
         tell(&history, "not every replica is in sync after all has healed".to_owned());
     }
     tokio::time::sleep_until(began + until + CALM_AFTER).await;
+    if !character.gentle {
+        for node in 0..client.nodes() {
+            if reassign::elect_who_is_left(&mut client, node).await.is_ok() {
+                break;
+            }
+        }
+    }
     for topic in [STRICT, RELAXED, BRIEF, SHORT] {
         if let Err(error) = workload::read_all(&mut client, seed, topic, &history).await {
             // It may be gone just now, for good.

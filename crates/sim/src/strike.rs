@@ -1,6 +1,6 @@
 use crate::check;
 use crate::faults::{Blinks, Fault, LOG_DIRS};
-use crate::machine::{CLIENTS, Copy, Machine, log_dirs, name};
+use crate::machine::{CLIENTS, Copy, FOUNDERS, Machine, log_dirs, name};
 use crate::seed::mix;
 use crate::workload::{STRICT, STRICT_PARTITIONS};
 use host::OpenMode;
@@ -125,6 +125,10 @@ impl Striker {
             return None;
         }
         if self.patient && fault.loses() && !all_in_sync() {
+            return None;
+        }
+        // ◆ The operator takes votes, and two voters stand the loss of none.
+        if fault.loses_vote() && broker::inspect::voters().is_none_or(|voters| voters < FOUNDERS) {
             return None;
         }
         let (_, _, fault) = self.pending.pop()?;
