@@ -114,6 +114,10 @@ pub const CREATE_PARTITIONS_MAX: usize = 10_000;
 /// Topics or config resources that one AlterConfigs, IncrementalAlterConfigs or CreatePartitions may name; the answer
 /// says more of each than the request.
 pub const ADMIN_RESOURCES_MAX: usize = 10_000;
+/// CreateTopics and its like are given up after the `timeout.ms` of their client, within these: what has no time for one
+/// attempt at the controller would never be done, and what waits holds a place in its queue.
+pub const ADMIN_TIMEOUT_MIN: Duration = Duration::from_secs(1);
+pub const ADMIN_TIMEOUT_MAX: Duration = Duration::from_secs(300);
 /// Leaderships that the controller gives back to preferred leaders at a time, as in Kafka.
 pub const LEADER_ELECTIONS_MAX: usize = 1_000;
 /// Partitions whose replicas the controller moves by itself at a time.
