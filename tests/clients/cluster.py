@@ -1,5 +1,6 @@
 """A cluster of real `ottla` processes on loopback, for tests that kill them."""
 
+import fcntl
 import json
 import os
 import pathlib
@@ -14,10 +15,31 @@ import time
 OTTLA = os.environ.get("OTTLA", "ottla")
 
 
+RESERVED = {}
+
+
+def reserve(port):
+    """Whether no other test run has this port, which it may not listen on yet. It is ours while this process lives."""
+    if port in RESERVED:
+        return True
+    places = pathlib.Path(tempfile.gettempdir(), "ottla-ports")
+    places.mkdir(exist_ok=True)
+    place = open(places / str(port), "w")
+    try:
+        fcntl.flock(place, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        place.close()
+        return False
+    RESERVED[port] = place
+    return True
+
+
 def free_port_block(count):
     """`count` Kafka ports whose control (+10000) and replica (+20000) ports are free too."""
     found = []
     for port in range(21000, 30000, 3):
+        if not reserve(port):
+            continue
         sockets = []
         try:
             for p in (port, port + 10000, port + 20000):

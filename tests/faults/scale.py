@@ -65,7 +65,7 @@ def connections():
 @fault(47, 49, stage=None)
 def malformed():
     """Noise, flipped bits, wrong counts and CRCs, compression bombs: tests/clients/hostile.py."""
-    attacked("noise", "flipped_bits", "many_batches", "bombs")
+    attacked("noise", "flipped_bits", "many_batches", "bombs", "small_bombs")
 
 
 @fault(50, stage=None)

@@ -1,6 +1,6 @@
 //! AlterPartitionReassignments (key 45, KIP-455).
 
-use crate::Services;
+use crate::{Services, control};
 use metadata::plan::{AlterReassignments, PlanError, ReassignedPartition};
 use types::{ErrorCode, NodeId, limits};
 use wire::StrBytes;
@@ -27,7 +27,8 @@ pub(crate) async fn answer(
         allow_factor_change: allowed,
         topics: request.topics.iter().map(reassigned).collect(),
     };
-    let outcomes = match services.control.alter_reassignments(command).await {
+    let timeout = control::timeout(request.timeout_ms);
+    let outcomes = match services.control.alter_reassignments(command, timeout).await {
         Ok(outcomes) => outcomes,
         Err(code) => return response.with_error_code(code.code()),
     };

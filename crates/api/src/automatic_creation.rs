@@ -1,10 +1,13 @@
 use crate::Services;
 use crate::control::NewTopic;
 use std::rc::Rc;
+use std::time::Duration;
 use types::ErrorCode;
 
 /// Topics whose automatic creation is under way at most, per shard.
 const CREATING_MAX: usize = 1_000;
+/// After so long it is given up, until the topic is named again.
+const TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Creates a topic that somebody named, once, however many ask for it meanwhile.
 pub(crate) fn create_in_background(services: &Rc<Services>, topic: NewTopic) {
@@ -14,7 +17,7 @@ pub(crate) fn create_in_background(services: &Rc<Services>, topic: NewTopic) {
         return;
     }
     drop(creating);
-    let created = services.control.create_topics(vec![topic], false);
+    let created = services.control.create_topics(vec![topic], false, TIMEOUT);
     let services = Rc::clone(services);
     tokio::task::spawn_local(async move {
         match created.await.map(|mut topics| topics.pop()) {

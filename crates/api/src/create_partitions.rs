@@ -1,6 +1,6 @@
 //! CreatePartitions (key 37).
 
-use crate::Services;
+use crate::{Services, control};
 use metadata::plan::{CreatePartitions, MorePartitions, PlanError};
 use std::collections::{BTreeMap, BTreeSet};
 use types::{ErrorCode, NodeId, limits};
@@ -28,7 +28,10 @@ pub(crate) async fn answer(services: &Services, request: CreatePartitionsRequest
             topics: planned,
             validate_only: request.validate_only,
         };
-        services.control.create_partitions(command).await
+        services
+            .control
+            .create_partitions(command, control::timeout(request.timeout_ms))
+            .await
     };
     let mut outcomes = outcomes
         .unwrap_or_else(|code| vec![Err(without_message(code)); asked])

@@ -2,7 +2,7 @@
 
 use crate::config_resource::warn_without_effect;
 use crate::control::{CreatedTopic, NewTopic};
-use crate::{Services, topic_name};
+use crate::{Services, control, topic_name};
 use metadata::{Image, TopicImage, topic_config};
 use std::collections::{BTreeMap, BTreeSet};
 use types::{ErrorCode, NodeId, TopicId};
@@ -23,7 +23,11 @@ pub(crate) async fn answer(services: &Services, request: CreateTopicsRequest, ve
     } else {
         services
             .control
-            .create_topics(planned.clone(), request.validate_only)
+            .create_topics(
+                planned.clone(),
+                request.validate_only,
+                control::timeout(request.timeout_ms),
+            )
             .await
     };
     let image = services.image();

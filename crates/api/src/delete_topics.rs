@@ -1,7 +1,7 @@
 //! DeleteTopics (key 20).
 
-use crate::Services;
 use crate::control::{DeletedTopic, TopicRef};
+use crate::{Services, control};
 use metadata::Image;
 use std::collections::BTreeMap;
 use types::{ErrorCode, TopicId};
@@ -31,7 +31,8 @@ pub(crate) async fn answer(services: &Services, request: DeleteTopicsRequest, ve
     let mut outcomes: BTreeMap<TopicRef, DeletedTopic> = BTreeMap::new();
     if !planned.is_empty() {
         let image = services.image();
-        let deleted = match services.control.delete_topics(planned.clone()).await {
+        let timeout = control::timeout(request.timeout_ms);
+        let deleted = match services.control.delete_topics(planned.clone(), timeout).await {
             Ok(deleted) => deleted,
             Err(error) => planned.iter().map(|topic| named(topic, error)).collect(),
         };

@@ -1,6 +1,6 @@
 //! ElectLeaders (key 43).
 
-use crate::Services;
+use crate::{Services, control};
 use metadata::plan::{ElectLeaders, PlanError};
 use types::{ErrorCode, limits};
 use wire::StrBytes;
@@ -35,7 +35,8 @@ pub(crate) async fn answer(services: &Services, request: ElectLeadersRequest) ->
         unclean: kind == UNCLEAN,
         topics: topics.clone(),
     };
-    let elections = match services.control.elect_leaders(command).await {
+    let timeout = control::timeout(request.timeout_ms);
+    let elections = match services.control.elect_leaders(command, timeout).await {
         Ok(elections) => elections,
         Err(code) => return refused(topics.as_deref(), code, None),
     };

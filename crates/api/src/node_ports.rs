@@ -208,8 +208,9 @@ impl Control for NodeControl {
         &self,
         topics: Vec<NewTopic>,
         validate_only: bool,
+        timeout: Duration,
     ) -> LocalBoxFuture<'static, Result<Vec<CreatedTopic>, ErrorCode>> {
-        let handle = self.0.clone();
+        let handle = self.0.within(timeout);
         let new = |topic: NewTopic| controller::NewTopic {
             name: topic.name,
             partitions: topic.partitions,
@@ -231,8 +232,12 @@ impl Control for NodeControl {
         Box::pin(async move { Ok(handle.create_topics(command).await?.into_iter().map(created).collect()) })
     }
 
-    fn delete_topics(&self, topics: Vec<TopicRef>) -> LocalBoxFuture<'static, Result<Vec<DeletedTopic>, ErrorCode>> {
-        let handle = self.0.clone();
+    fn delete_topics(
+        &self,
+        topics: Vec<TopicRef>,
+        timeout: Duration,
+    ) -> LocalBoxFuture<'static, Result<Vec<DeletedTopic>, ErrorCode>> {
+        let handle = self.0.within(timeout);
         let wanted = |topic: TopicRef| match topic {
             TopicRef::Name(name) => controller::TopicRef::Name(name),
             TopicRef::Id(id) => controller::TopicRef::Id(id),
@@ -246,21 +251,26 @@ impl Control for NodeControl {
         Box::pin(async move { Ok(handle.delete_topics(topics).await?.into_iter().map(deleted).collect()) })
     }
 
-    fn create_partitions(&self, command: CreatePartitions) -> LocalBoxFuture<'static, Outcomes> {
-        let handle = self.0.clone();
+    fn create_partitions(&self, command: CreatePartitions, timeout: Duration) -> LocalBoxFuture<'static, Outcomes> {
+        let handle = self.0.within(timeout);
         Box::pin(async move { handle.create_partitions(command).await })
     }
 
-    fn elect_leaders(&self, command: ElectLeaders) -> LocalBoxFuture<'static, Result<PartitionOutcomes, ErrorCode>> {
-        let handle = self.0.clone();
+    fn elect_leaders(
+        &self,
+        command: ElectLeaders,
+        timeout: Duration,
+    ) -> LocalBoxFuture<'static, Result<PartitionOutcomes, ErrorCode>> {
+        let handle = self.0.within(timeout);
         Box::pin(async move { handle.elect_leaders(command).await })
     }
 
     fn alter_reassignments(
         &self,
         command: AlterReassignments,
+        timeout: Duration,
     ) -> LocalBoxFuture<'static, Result<PartitionOutcomes, ErrorCode>> {
-        let handle = self.0.clone();
+        let handle = self.0.within(timeout);
         Box::pin(async move { handle.alter_reassignments(command).await })
     }
 

@@ -12,6 +12,7 @@ use metadata::topic_config::{Local, on_broker};
 use metadata::{Image, TopicImage, is_internal};
 use records::{Allowance, BatchHeader, BatchRules, Compression, Rejected};
 use std::collections::BTreeSet;
+use std::io;
 use std::rc::Rc;
 use std::time::Duration;
 use types::{ErrorCode, LeaderEpoch, NodeId, TopicId, TopicPartition, limits};
@@ -165,7 +166,8 @@ fn find_topic<'a>(
 }
 
 /// The batch to append. Checking and re-encoding is done here where it is little, else on a pool, while the shard
-/// serves others; this connection waits either way, for its appends start in order.
+/// serves others, and where it is more than an honest batch makes, on another; this connection waits in any case, for its
+/// appends start in order.
 async fn checked(
     services: &Services,
     image: &Image,
@@ -190,9 +192,18 @@ async fn checked(
     if let Some(done) = work.run_here(allowance) {
         return done;
     }
-    let mut left = *allowance;
-    let done = services.batch_pool().run(move || (work.run(&mut left), left)).await;
-    let (done, left) = done.map_err(|error| refused(ErrorCode::UnknownServerError, error.to_string()))?;
+    let gone = |error: io::Error| refused(ErrorCode::UnknownServerError, error.to_string());
+    let (mut left, pooled) = (*allowance, work.clone());
+    let most = limits::DECOMPRESSED_BYTES_ON_POOL;
+    let done = services
+        .batch_pool()
+        .run(move || (pooled.run_within(&mut left, most), left));
+    if let (Some(done), left) = done.await.map_err(gone)? {
+        *allowance = left;
+        return done;
+    }
+    let done = services.outsized_pool().run(move || (work.run(&mut left), left));
+    let (done, left) = done.await.map_err(gone)?;
     *allowance = left;
     done
 }

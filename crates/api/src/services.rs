@@ -33,6 +33,7 @@ pub struct Services {
     pub(crate) listed: RefCell<ListedBrokers>,
     pub(crate) silence: Silence,
     batch_pool: OnceCell<Arc<dyn Pool>>,
+    outsized_pool: OnceCell<Arc<dyn Pool>>,
 }
 
 impl Services {
@@ -63,6 +64,7 @@ impl Services {
             creating: RefCell::default(),
             silence: Silence::default(),
             batch_pool: OnceCell::new(),
+            outsized_pool: OnceCell::new(),
         })
     }
 
@@ -78,6 +80,13 @@ impl Services {
     pub(crate) fn batch_pool(&self) -> &Arc<dyn Pool> {
         self.batch_pool
             .get_or_init(|| self.host.background_pool("batch-check", limits::BATCH_POOL_THREADS))
+    }
+
+    /// Where of these the ones go that decompress to more than [`limits::DECOMPRESSED_BYTES_ON_POOL`]: one at a time, while
+    /// nothing else is to do.
+    pub(crate) fn outsized_pool(&self) -> &Arc<dyn Pool> {
+        self.outsized_pool
+            .get_or_init(|| self.host.idle_pool("outsized-batch", 1))
     }
 
     #[must_use]

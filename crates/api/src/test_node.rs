@@ -171,6 +171,8 @@ pub(crate) struct ScriptedControl {
     pub(crate) status: RefCell<ClusterStatus>,
     pub(crate) elections: RefCell<Vec<ElectLeaders>>,
     pub(crate) reassignments: RefCell<Vec<AlterReassignments>>,
+    /// How long each change may take.
+    pub(crate) timeouts: RefCell<Vec<Duration>>,
 }
 
 impl ScriptedControl {
@@ -210,7 +212,9 @@ impl Control for ScriptedControl {
         &self,
         topics: Vec<NewTopic>,
         validate_only: bool,
+        timeout: Duration,
     ) -> LocalBoxFuture<'static, Result<Vec<CreatedTopic>, ErrorCode>> {
+        self.timeouts.borrow_mut().push(timeout);
         let mut created = self.created.borrow_mut();
         let answer = |topic: &NewTopic| {
             created.pop_front().unwrap_or(CreatedTopic {
@@ -226,7 +230,12 @@ impl Control for ScriptedControl {
         std::future::ready(self.error.get().map_or(Ok(answers), Err)).boxed_local()
     }
 
-    fn delete_topics(&self, topics: Vec<TopicRef>) -> LocalBoxFuture<'static, Result<Vec<DeletedTopic>, ErrorCode>> {
+    fn delete_topics(
+        &self,
+        topics: Vec<TopicRef>,
+        timeout: Duration,
+    ) -> LocalBoxFuture<'static, Result<Vec<DeletedTopic>, ErrorCode>> {
+        self.timeouts.borrow_mut().push(timeout);
         let mut deleted = self.deleted.borrow_mut();
         let image = self.image();
         let answer = |topic: &TopicRef| {
@@ -249,13 +258,19 @@ impl Control for ScriptedControl {
         std::future::ready(self.error.get().map_or(Ok(answers), Err)).boxed_local()
     }
 
-    fn create_partitions(&self, command: CreatePartitions) -> LocalBoxFuture<'static, Outcomes> {
+    fn create_partitions(&self, command: CreatePartitions, timeout: Duration) -> LocalBoxFuture<'static, Outcomes> {
+        self.timeouts.borrow_mut().push(timeout);
         let asked = command.topics.len();
         self.growths.borrow_mut().push(command);
         self.outcomes(asked)
     }
 
-    fn elect_leaders(&self, command: ElectLeaders) -> LocalBoxFuture<'static, Result<PartitionOutcomes, ErrorCode>> {
+    fn elect_leaders(
+        &self,
+        command: ElectLeaders,
+        timeout: Duration,
+    ) -> LocalBoxFuture<'static, Result<PartitionOutcomes, ErrorCode>> {
+        self.timeouts.borrow_mut().push(timeout);
         let outcomes = self.partition_outcomes(command.topics.as_deref().unwrap_or_default());
         self.elections.borrow_mut().push(command);
         std::future::ready(outcomes).boxed_local()
@@ -264,7 +279,9 @@ impl Control for ScriptedControl {
     fn alter_reassignments(
         &self,
         command: AlterReassignments,
+        timeout: Duration,
     ) -> LocalBoxFuture<'static, Result<PartitionOutcomes, ErrorCode>> {
+        self.timeouts.borrow_mut().push(timeout);
         let numbers = |of: &[ReassignedPartition]| of.iter().map(|asked| asked.partition).collect();
         let topics = command.topics.iter().map(|(name, of)| (name.clone(), numbers(of)));
         let outcomes = self.partition_outcomes(&topics.collect::<Vec<_>>());
@@ -328,6 +345,7 @@ impl TestNode {
             status: RefCell::default(),
             elections: RefCell::default(),
             reassignments: RefCell::default(),
+            timeouts: RefCell::default(),
         });
         let groups = Rc::new(ScriptedGroups {
             joined: RefCell::new(Some(Joined::failed(ErrorCode::None, "m1"))),

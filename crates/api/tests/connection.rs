@@ -119,25 +119,35 @@ impl Control for Topics {
         &self,
         _: Vec<NewTopic>,
         _: bool,
+        _: Duration,
     ) -> LocalBoxFuture<'static, Result<Vec<CreatedTopic>, ErrorCode>> {
         async { Err(ErrorCode::RequestTimedOut) }.boxed_local()
     }
 
-    fn delete_topics(&self, _: Vec<TopicRef>) -> LocalBoxFuture<'static, Result<Vec<DeletedTopic>, ErrorCode>> {
+    fn delete_topics(
+        &self,
+        _: Vec<TopicRef>,
+        _: Duration,
+    ) -> LocalBoxFuture<'static, Result<Vec<DeletedTopic>, ErrorCode>> {
         async { Err(ErrorCode::RequestTimedOut) }.boxed_local()
     }
 
-    fn create_partitions(&self, _: CreatePartitions) -> LocalBoxFuture<'static, Outcomes> {
+    fn create_partitions(&self, _: CreatePartitions, _: Duration) -> LocalBoxFuture<'static, Outcomes> {
         async { Err(ErrorCode::RequestTimedOut) }.boxed_local()
     }
 
-    fn elect_leaders(&self, _: ElectLeaders) -> LocalBoxFuture<'static, Result<PartitionOutcomes, ErrorCode>> {
+    fn elect_leaders(
+        &self,
+        _: ElectLeaders,
+        _: Duration,
+    ) -> LocalBoxFuture<'static, Result<PartitionOutcomes, ErrorCode>> {
         async { Err(ErrorCode::RequestTimedOut) }.boxed_local()
     }
 
     fn alter_reassignments(
         &self,
         _: AlterReassignments,
+        _: Duration,
     ) -> LocalBoxFuture<'static, Result<PartitionOutcomes, ErrorCode>> {
         async { Err(ErrorCode::RequestTimedOut) }.boxed_local()
     }

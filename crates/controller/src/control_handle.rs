@@ -17,8 +17,8 @@ use tokio::sync::{mpsc, oneshot, watch};
 use types::{BrokerEpoch, DirectoryId, ErrorCode, LeaderEpoch, NodeId, TopicId, TopicPartition};
 use uuid::Uuid;
 
-/// How long a call looks for a controller before it gives up.
-const DEADLINE: Duration = Duration::from_secs(10);
+/// How long a call looks for a controller before it gives up, unless its client says.
+pub(crate) const DEADLINE: Duration = Duration::from_secs(10);
 /// Status is for people who look because something is wrong: they get the local view soon.
 const STATUS_DEADLINE: Duration = Duration::from_millis(800);
 
@@ -38,9 +38,20 @@ pub struct ControlHandle {
     pub(crate) forward: mpsc::Sender<Forward>,
     pub(crate) stop: watch::Sender<bool>,
     pub(crate) ended: watch::Receiver<bool>,
+    /// Of what clients ask for: see [`Self::within`].
+    pub(crate) deadline: Duration,
 }
 
 impl ControlHandle {
+    /// The same, whose changes of topics and leaders are given up after `deadline`.
+    #[must_use]
+    pub fn within(&self, deadline: Duration) -> Self {
+        Self {
+            deadline,
+            ..self.clone()
+        }
+    }
+
     #[must_use]
     pub fn node_id(&self) -> NodeId {
         self.node_id
@@ -83,7 +94,7 @@ impl ControlHandle {
             .map(|_| TopicId(Uuid::from_u128(self.host.random_uuid())))
             .collect();
         let request = Request::CreateTopics(messages::create_topics(command, ids));
-        match self.call(request, DEADLINE).await? {
+        match self.call(request, self.deadline).await? {
             Reply::CreateTopics(reply) => Ok(messages::created_topics(reply)),
             _ => Err(ErrorCode::UnknownServerError),
         }
@@ -96,7 +107,7 @@ impl ControlHandle {
     /// As [`Self::create_topics`].
     pub async fn create_partitions(&self, command: CreatePartitions) -> Result<Vec<Result<(), PlanError>>, ErrorCode> {
         let request = Request::CreatePartitions(messages::create_partitions(command));
-        match self.call(request, DEADLINE).await? {
+        match self.call(request, self.deadline).await? {
             Reply::CreatePartitions(reply) => Ok(messages::grown_topics(reply)),
             _ => Err(ErrorCode::UnknownServerError),
         }
@@ -108,7 +119,7 @@ impl ControlHandle {
     /// As [`Self::create_topics`].
     pub async fn elect_leaders(&self, command: ElectLeaders) -> Result<PartitionOutcomes, ErrorCode> {
         let request = Request::ElectLeaders(messages::elect_leaders(command));
-        match self.call(request, DEADLINE).await? {
+        match self.call(request, self.deadline).await? {
             Reply::ElectLeaders(reply) => {
                 self.applied(reply.index).await;
                 Ok(messages::partition_outcomes(reply.topics))
@@ -123,7 +134,7 @@ impl ControlHandle {
     /// As [`Self::create_topics`].
     pub async fn alter_reassignments(&self, command: AlterReassignments) -> Result<PartitionOutcomes, ErrorCode> {
         let request = Request::AlterReassignments(messages::alter_reassignments(command));
-        match self.call(request, DEADLINE).await? {
+        match self.call(request, self.deadline).await? {
             Reply::AlterReassignments(reply) => {
                 self.applied(reply.index).await;
                 Ok(messages::partition_outcomes(reply.topics))
@@ -136,7 +147,7 @@ impl ControlHandle {
     /// As [`Self::create_topics`].
     pub async fn delete_topics(&self, topics: Vec<TopicRef>) -> Result<Vec<DeletedTopic>, ErrorCode> {
         match self
-            .call(Request::DeleteTopics(messages::delete_topics(topics)), DEADLINE)
+            .call(Request::DeleteTopics(messages::delete_topics(topics)), self.deadline)
             .await?
         {
             Reply::DeleteTopics(reply) => Ok(messages::deleted_topics(reply)),

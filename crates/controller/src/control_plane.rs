@@ -1,4 +1,4 @@
-use crate::control_handle::ControlHandle;
+use crate::control_handle::{ControlHandle, DEADLINE};
 use crate::envelope;
 use crate::forwarding::forward_all;
 use crate::founding::{Answer, Decision, Situation, decide};
@@ -77,6 +77,7 @@ impl ControlPlane {
             forward,
             stop,
             ended,
+            deadline: DEADLINE,
         };
         let body_host = host.clone();
         let body = move || -> futures::future::LocalBoxFuture<'static, ()> {

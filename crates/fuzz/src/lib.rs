@@ -21,6 +21,7 @@ pub fn targets() -> Vec<Target> {
     all.extend(targets::batches::all());
     all.extend(targets::log_directory::all());
     all.extend(targets::files::all());
+    all.extend(targets::group_records::all());
     all.extend(targets::metadata_log::all());
     all.extend(targets::peers::all());
     all

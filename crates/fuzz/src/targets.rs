@@ -2,6 +2,7 @@
 
 pub(crate) mod batches;
 pub(crate) mod files;
+pub(crate) mod group_records;
 pub(crate) mod log_directory;
 pub(crate) mod metadata_log;
 pub(crate) mod peers;

@@ -6,6 +6,7 @@
 //! Time: `tokio::time` is used for sleeps and timeouts by everyone (the simulator drives tokio's clock);
 //! [`Host::now`] reads the same clock.
 
+mod background_pool;
 mod disk;
 mod huge_pages;
 mod net;
@@ -59,10 +60,16 @@ pub trait Host: Send + Sync + 'static {
     /// Simulated: each job runs after a simulated delay.
     fn pool(&self, name: &str, threads: usize) -> Arc<dyn Pool>;
 
-    /// A pool whose threads give way to every other thread of the machine: for work that somebody else's input makes,
-    /// as much of it as they like.
+    /// A pool whose threads take only what nobody else of the machine wants: for work that somebody else's input makes, as
+    /// much of it as they like. What has waited for [`types::limits::BACKGROUND_PATIENCE`] on a busy machine is done by one more
+    /// thread, at a tenth of the speed of any other.
     fn background_pool(&self, name: &str, threads: usize) -> Arc<dyn Pool> {
         self.pool(name, threads)
+    }
+
+    /// The same without the one more thread: on a busy machine it comes to a stop.
+    fn idle_pool(&self, name: &str, threads: usize) -> Arc<dyn Pool> {
+        self.background_pool(name, threads)
     }
 
     /// What this process takes of its machine, where there is one. Does not wait for a disk.

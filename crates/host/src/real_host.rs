@@ -1,8 +1,9 @@
+use crate::background_pool::BackgroundPool;
 use crate::{Disk, Host, Net, Pool, ProcessUsage, RealDisk, RealNet, ThreadBody};
 use rand::Rng;
 use std::sync::{Arc, Mutex, mpsc};
 use std::time::SystemTime;
-use types::Monotonic;
+use types::{Monotonic, limits};
 
 /// This machine: OS threads, real files, real sockets.
 pub struct RealHost {
@@ -10,9 +11,6 @@ pub struct RealHost {
     disk: Arc<RealDisk>,
     net: Arc<RealNet>,
 }
-
-/// Of a background pool's threads: a tenth of the time that any other thread gets, where there is not enough for both.
-const BACKGROUND_NICENESS: i32 = 10;
 
 struct ThreadPool {
     jobs: mpsc::Sender<Box<dyn FnOnce() + Send>>,
@@ -81,7 +79,7 @@ impl Host for RealHost {
     }
 
     fn pool(&self, name: &str, threads: usize) -> Arc<dyn Pool> {
-        threads_of_a_pool(name, threads, || {})
+        threads_of_a_pool(name, threads)
     }
 
     fn process_usage(&self) -> Option<ProcessUsage> {
@@ -89,21 +87,20 @@ impl Host for RealHost {
     }
 
     fn background_pool(&self, name: &str, threads: usize) -> Arc<dyn Pool> {
-        // Without an id, Linux takes the calling thread. Who cannot lower it works on as everyone else.
-        threads_of_a_pool(name, threads, || {
-            let _ = rustix::process::setpriority_process(None, BACKGROUND_NICENESS);
-        })
+        Arc::new(BackgroundPool::new(name, threads, Some(limits::BACKGROUND_PATIENCE)))
+    }
+
+    fn idle_pool(&self, name: &str, threads: usize) -> Arc<dyn Pool> {
+        Arc::new(BackgroundPool::new(name, threads, None))
     }
 }
 
-/// Threads that call `first` once, then take jobs.
-fn threads_of_a_pool(name: &str, threads: usize, first: fn()) -> Arc<dyn Pool> {
+fn threads_of_a_pool(name: &str, threads: usize) -> Arc<dyn Pool> {
     let (jobs, queue) = mpsc::channel::<Box<dyn FnOnce() + Send>>();
     let queue = Arc::new(Mutex::new(queue));
     for _ in 0..threads.max(1) {
         let queue = queue.clone();
         let spawned = std::thread::Builder::new().name(name.to_owned()).spawn(move || {
-            first();
             loop {
                 let job = match queue.lock() {
                     Ok(queue) => queue.recv(),
@@ -127,24 +124,5 @@ impl Pool for ThreadPool {
         if self.jobs.send(job).is_err() {
             tracing::error!("a job was given to a pool whose threads have ended");
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::PoolExt;
-
-    #[tokio::test]
-    async fn threads_of_a_background_pool_give_way_and_no_others() {
-        let host = RealHost::new();
-        let niceness = || rustix::process::getpriority_process(None).unwrap();
-        let own = niceness();
-        assert_eq!(
-            host.background_pool("low", 1).run(niceness).await.unwrap(),
-            own.max(BACKGROUND_NICENESS)
-        );
-        assert_eq!(host.pool("plain", 1).run(niceness).await.unwrap(), own);
-        assert_eq!(niceness(), own);
     }
 }

@@ -69,10 +69,9 @@ pub(crate) fn reader<'a>(
         Compression::Lz4 => Box::new(lz4::Decoder::new(data).map_err(broken)?),
         Compression::Zstd => {
             let mut decoder = zstd::stream::read::Decoder::with_buffer(data).map_err(broken)?;
-            // 8 MiB must be taken (RFC 8878, 3.1.1.1.2); Kafka's own decoder takes up to 128 MiB, of which
-            // none larger than the limit is ever needed.
-            let window_log = limit.min(1 << 27).next_power_of_two().trailing_zeros().clamp(23, 27);
-            decoder.window_log_max(window_log).map_err(broken)?;
+            // Kafka's own decoder takes windows up to 128 MiB, and levels 20 to 22 ask for them however little there is
+            // (librdkafka, zstd-jni). Whatever the limit: of a window only what comes out of it is ever touched.
+            decoder.window_log_max(27).map_err(broken)?;
             Box::new(decoder)
         }
     })

@@ -7,6 +7,7 @@ use records::{
     recompress, sequence_plus, set_base_offset, set_leader_epoch, set_log_append_time, set_max_timestamp,
     split_batches, verify_crc,
 };
+use std::io::Write;
 use types::{LeaderEpoch, Offset, ProducerEpoch, ProducerId};
 
 const CODECS: [Compression; 5] = [
@@ -368,8 +369,29 @@ fn a_small_batch_needs_a_small_window() {
         .len();
     let packed = recompress(&batch, Compression::Zstd, Some(22), size, 1 << 20).expect("in limit");
     let packed = Batch::parse(packed).expect("a batch");
-    // With a limit of 1 MiB the reader takes windows of 8 MiB and no larger ones.
-    assert!(decompress(Compression::Zstd, packed.payload(), 1 << 20).is_ok());
+    // 8 MiB is what every reader takes (RFC 8878, 3.1.1.1.2).
+    let mut reader = zstd::stream::read::Decoder::new(packed.payload()).expect("a frame");
+    reader.window_log_max(23).expect("a window");
+    assert_eq!(
+        std::io::copy(&mut reader, &mut std::io::sink()).expect("small windows"),
+        size as u64
+    );
+}
+
+/// Clients do not tell zstd how much there will be. ◆ How large a window they ask for says nothing about how much comes out.
+#[test]
+fn the_windows_of_zstds_best_levels_are_taken_whatever_the_limit() {
+    let mut encoder = zstd::stream::write::Encoder::new(Vec::new(), 22).expect("a level");
+    encoder.write_all(b"a few bytes").expect("memory");
+    encoder.flush().expect("memory");
+    let packed = encoder.finish().expect("memory");
+    let mut small = zstd::stream::read::Decoder::new(&packed[..]).expect("a frame");
+    small.window_log_max(26).expect("a window");
+    assert!(
+        std::io::copy(&mut small, &mut std::io::sink()).is_err(),
+        "it asks for 128 MiB"
+    );
+    assert_eq!(decompress(Compression::Zstd, &packed, 100), Ok(b"a few bytes".to_vec()));
 }
 
 /// KIP-390's levels, as far as Kafka's configs allow them; −1 is gzip's default, not "store".

@@ -51,8 +51,13 @@ pub const DECOMPRESSED_BYTES_MAX: usize = 256 * 1024 * 1024;
 pub const BATCH_BYTES_ON_SHARD: usize = 1024 * 1024 + 64 * 1024;
 pub const BATCH_RECORDS_ON_SHARD: i32 = 10_000;
 pub const DECOMPRESSED_BYTES_ON_SHARD: usize = 64 * 1024;
-/// Threads of that pool, for each shard.
+/// Threads of that pool, for each shard. They take what time nobody else of the machine wants; what has waited for so long is
+/// done all the same.
 pub const BATCH_POOL_THREADS: usize = 2;
+pub const BACKGROUND_PATIENCE: Duration = Duration::from_secs(1);
+/// What decompresses to more than this leaves that pool for a single thread, so that honest batches do not wait behind bombs:
+/// some 10 ms. A batch of `max.message.bytes`'s default is at most 16 times smaller than its records if it stays.
+pub const DECOMPRESSED_BYTES_ON_POOL: usize = 16 * 1024 * 1024;
 /// Bytes that one fetch reads on a shard, of what the system has in memory: reading and checking takes some 0.5 ms. More of
 /// them are read on a pool, as is all that would wait for a disk.
 pub const READ_BYTES_ON_SHARD: usize = 1024 * 1024;
@@ -109,6 +114,10 @@ pub const CREATE_PARTITIONS_MAX: usize = 10_000;
 /// Topics or config resources that one AlterConfigs, IncrementalAlterConfigs or CreatePartitions may name; the answer
 /// says more of each than the request.
 pub const ADMIN_RESOURCES_MAX: usize = 10_000;
+/// CreateTopics and its like are given up after the `timeout.ms` of their client, within these: what has no time for one
+/// attempt at the controller would never be done, and what waits holds a place in its queue.
+pub const ADMIN_TIMEOUT_MIN: Duration = Duration::from_secs(1);
+pub const ADMIN_TIMEOUT_MAX: Duration = Duration::from_secs(300);
 /// Leaderships that the controller gives back to preferred leaders at a time, as in Kafka.
 pub const LEADER_ELECTIONS_MAX: usize = 1_000;
 /// Partitions whose replicas the controller moves by itself at a time.

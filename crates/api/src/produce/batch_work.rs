@@ -25,7 +25,16 @@ impl BatchWork {
         if self.records.len() > limits::BATCH_BYTES_ON_SHARD || records > limits::BATCH_RECORDS_ON_SHARD {
             return None;
         }
-        let decompressed_bytes = allowance.decompressed_bytes.min(limits::DECOMPRESSED_BYTES_ON_SHARD);
+        self.run_within(allowance, limits::DECOMPRESSED_BYTES_ON_SHARD)
+    }
+
+    /// The work itself, where no more than `decompressed_bytes_max` are decompressed for it; `None` as above.
+    pub(super) fn run_within(
+        &self,
+        allowance: &mut Allowance,
+        decompressed_bytes_max: usize,
+    ) -> Option<Result<(Bytes, BatchHeader), Rejected>> {
+        let decompressed_bytes = allowance.decompressed_bytes.min(decompressed_bytes_max);
         let mut here = Allowance {
             decompressed_bytes,
             ..*allowance

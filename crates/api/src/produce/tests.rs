@@ -325,6 +325,34 @@ fn much_work_leaves_the_shard_to_others() {
     }
 }
 
+/// ◆ Bombs are taken one at a time, and what is much work for honest reasons waits for none of them.
+#[test]
+fn a_large_batch_does_not_wait_behind_bombs() {
+    let [large, _]: [Bytes; 2] = heavy().try_into().unwrap();
+    let mut bomb = BatchBuilder::new(Compression::Zstd);
+    let value = vec![0; 4 * limits::DECOMPRESSED_BYTES_ON_POOL];
+    bomb.push(RealHost::new().wall_ms(), Some(b"k"), Some(&value), &[]);
+    let bomb = bomb.build();
+    let node = TestNode::new(cluster());
+    let produce = |records: &Bytes| {
+        let request = request("orders", &[(0, Some(records.clone()))], -1);
+        async { start(&node.services, request, 9, None).await.await }
+    };
+    run(async {
+        let bombs = futures::future::join_all((0..=limits::BATCH_POOL_THREADS).map(|_| produce(&bomb)));
+        futures::join!(bombs, produce(&large));
+    });
+    let appended: Vec<usize> = node
+        .data
+        .appended
+        .borrow()
+        .iter()
+        .map(|(_, batch, ..)| batch.len())
+        .collect();
+    assert_eq!(appended[0], large.len());
+    assert_eq!(appended[1..], vec![bomb.len(); limits::BATCH_POOL_THREADS + 1]);
+}
+
 #[test]
 fn what_is_checked_elsewhere_is_refused_for_the_same_reasons() {
     let [many, bomb]: [Bytes; 2] = heavy().try_into().unwrap();

@@ -153,7 +153,10 @@ impl Places {
     }
 
     fn keep(&mut self) {
-        self.temporary = None;
+        if let Some(directory) = self.temporary.take() {
+            // Fails where something is in it. Where nothing is, the report is elsewhere and there were no nodes.
+            let _ = std::fs::remove_dir(directory);
+        }
     }
 }
 
@@ -389,4 +392,27 @@ async fn ended(tasks: Vec<JoinHandle<()>>, patience: Duration) -> bool {
 async fn ends(load: &Load, cluster: &mut Cluster) -> anyhow::Result<BTreeMap<i32, i64>> {
     let consumer = Consumer::new(cluster, &load.topic, None, LATEST).await?;
     Ok(consumer.positions().clone())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What a run that is kept leaves behind is what somebody may want to look at.
+    #[test]
+    fn no_empty_directory_is_kept() {
+        let root = tempfile::tempdir().unwrap();
+        for nodes in [false, true] {
+            let temporary = root.path().join(format!("{nodes}"));
+            let mut places = Places {
+                reports: root.path().to_owned(),
+                data: temporary.join("nodes"),
+                temporary: Some(temporary.clone()),
+            };
+            std::fs::create_dir_all(if nodes { &places.data } else { &temporary }).unwrap();
+            places.keep();
+            drop(places);
+            assert_eq!(temporary.exists(), nodes);
+        }
+    }
 }
