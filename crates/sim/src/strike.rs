@@ -10,8 +10,8 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// What a node may write to a disk that it knows to be full: checkpoints.
-const FULL_BYTES_MAX: u64 = 2 * 1024;
+/// What a node may write to a disk that it knows to be full: checkpoints, and how far its journals have come.
+const FULL_BYTES_MAX: u64 = 4 * 1024;
 /// An orderly stop is over by then, or is not waited for.
 const STOPS_WITHIN: Duration = Duration::from_secs(20);
 /// A message takes at most so long where nothing is slow.
