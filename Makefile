@@ -13,7 +13,7 @@ KAFKA ?= $(CACHE)/kafka-4.3.1
 ROCKSDB = ROCKSDB_LIB_DIR="$$(deploy/rocksdb-cache.sh '$(CACHE)')" ROCKSDB_STATIC=1
 CARGO = $(ROCKSDB) cargo
 
-.PHONY: help deps build run test test-rust test-clients check fix fuzz sim bench-failover bench-idle bench-growth test-tools compat faults test-hostile test-disk-full power-loss test-network soak kafka clients clean test-sim sim-broken sim-coverage
+.PHONY: help deps build run test test-rust test-clients check fix fuzz sim bench bench-failover bench-idle bench-growth test-tools compat faults test-hostile test-disk-full power-loss test-network soak kafka clients clean test-sim sim-broken sim-coverage
 
 help: ## This list
 	@echo "Ottla: a Kafka-protocol cluster in one binary"; echo
@@ -37,8 +37,8 @@ test-rust: deps
 	@$(CARGO) test --workspace --exclude sim --locked
 
 # Optimised: a simulated minute takes a second so, and half a minute otherwise.
-test-sim: deps ## 94 seeds of the simulator and the quick ones of the rules left out
-	@SIM_SEEDS=$(or $(SIM_SEEDS),94) $(CARGO) test --profile sim --locked -p sim --features broken
+test-sim: deps ## 100 seeds of the simulator and the quick ones of the rules left out
+	@SIM_SEEDS=$(or $(SIM_SEEDS),100) $(CARGO) test --profile sim --locked -p sim --features broken
 
 test-clients: build clients
 	@OTTLA="$(BIN)" "$(VENV)/bin/python" tests/clients/run.py
@@ -97,6 +97,9 @@ test-network: build clients ## Distant, silent and cut off machines, frozen disk
 LOSSES ?= 200
 power-loss: build clients ## LOSSES=200 power losses of three nodes under load, nodes that do not sync, disks that fail (needs root and /dev/fuse)
 	@OTTLA="$(BIN)" LOSSES="$(LOSSES)" "$(VENV)/bin/python" tests/clients/run.py power_loss power_loss_caught disk_faults
+
+bench: build clients ## Throughput, CPU and latency beside Apache Kafka: the rows of docs/performance.md, or some: make bench ROW=bulk,sync
+	@OTTLA="$(BIN)" KAFKA="$(KAFKA)" "$(VENV)/bin/python" benches/rows.py
 
 bench-failover: build clients ## kill -9 of the leading broker, 10 times, beside Apache Kafka where Java is there
 	@OTTLA="$(BIN)" KAFKA="$(KAFKA)" "$(VENV)/bin/python" benches/failover.py

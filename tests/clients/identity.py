@@ -68,6 +68,31 @@ def restored(cluster):
     cluster.wait_in_sync(TOPIC)
 
 
+def journals(cluster, index):
+    """How far the log directories have come, as the metadata directory remembers it."""
+    lines = (cluster.home(index) / "raft" / "identity.properties").read_text().splitlines()
+    return [line for line in lines if line.startswith("journal.")]
+
+
+def restored_within_a_life(cluster):
+    """The log directory as it was some seconds ago, in the same start of the node."""
+    wait("it is written down how far the directory has come", lambda: journals(cluster, 1))
+    cluster.signal(1, signal.SIGSTOP)
+    shutil.copytree(cluster.home(1) / "data", cluster.home(1) / "lately")
+    known = journals(cluster, 1)
+    cluster.signal(1, signal.SIGCONT)
+    for _ in range(2):
+        wait("it has come further", lambda: journals(cluster, 1) != known)
+        known = journals(cluster, 1)
+    cluster.kill(1)
+    shutil.rmtree(cluster.home(1) / "data")
+    (cluster.home(1) / "lately").rename(cluster.home(1) / "data")
+    since = len(log_of(cluster, 1))
+    cluster.start(1)
+    said(cluster, 1, since, "a log directory is an old copy of itself")
+    cluster.wait_in_sync(TOPIC)
+
+
 def swapped(cluster):
     """The directories of two nodes, exchanged: neither starts, and says whose they are."""
     for index in (1, 2):
@@ -186,7 +211,7 @@ def forgotten(directory):
         assert process.wait(30) == 0
 
 
-CASES = [wiped, restored, swapped, doubled, moved]
+CASES = [wiped, restored, restored_within_a_life, swapped, doubled, moved]
 
 
 def main():

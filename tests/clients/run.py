@@ -6,7 +6,7 @@ import time
 import traceback
 
 TESTS = ["foreign", "admin", "groups", "kill", "duplicates", "lifecycle", "rot", "quorum", "identity", "rolling", "drain", "demo",
-         "verify", "power_loss"]
+         "verify", "bench", "power_loss"]
 
 
 def main():

@@ -6,7 +6,9 @@ use crate::recovered;
 use crate::shard::ShardRef;
 use crate::shard_queue::Call;
 use crate::shard_stats::ShardStats;
+use crate::tenants::Tenancy;
 use crate::throttle::ReplicationThrottle;
+use crate::twins;
 use futures::future::LocalBoxFuture;
 use host::{HostRef, Incoming, Pool, PoolExt};
 use logstore::{DirectoryStats, FlushStrategy, Flusher, LogDir, LogError, PlainFlush, Recovered, RecoveryOutcome, Rot};
@@ -20,7 +22,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::rc::Rc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 use tokio::sync::{mpsc, oneshot, watch};
 use types::{DirectoryId, LeaderEpoch, NodeId, PartitionEpoch, StreamGeneration, Timings, limits};
 
@@ -90,6 +92,15 @@ pub trait ConnectionFactory: Send + Sync {
 #[derive(Clone)]
 pub struct Broker {
     inner: Arc<Inner>,
+}
+
+/// A broker that may be gone.
+pub(crate) struct WeakBroker(Weak<Inner>);
+
+impl WeakBroker {
+    pub(crate) fn upgrade(&self) -> Option<Broker> {
+        self.0.upgrade().map(|inner| Broker { inner })
+    }
 }
 
 struct Inner {
@@ -279,8 +290,9 @@ impl Broker {
                 lock(&inner.stats).push(links.stats.clone());
                 let queues = inner.queues.clone();
                 let shard = ShardRef::new(broker.clone(), index, links.clone(), queues);
+                let _tenancy = Tenancy::of(&shard);
                 for replica in replicas {
-                    shard.add_partition(idle(&links, replica));
+                    twins::add_recovered(&shard, idle(&links, replica));
                 }
                 if started.send(Ok(addr)).is_ok() {
                     let clean = shard.run(queue, flushed, listener, stopped).await;
@@ -311,6 +323,10 @@ impl Broker {
         {
             tracing::warn!(%peer, kept_back, "connections are refused: their shard has too much to do");
         }
+    }
+
+    pub(crate) fn downgrade(&self) -> WeakBroker {
+        WeakBroker(Arc::downgrade(&self.inner))
     }
 
     /// The newest image.

@@ -1,11 +1,16 @@
 //! The families of the data plane.
 
 use crate::Broker;
+use crate::broker::WeakBroker;
 use crate::shard_stats::ShardStats;
+use controller::DataPlane;
 use logstore::DirectoryStats;
 use metrics::Kind::{Gauge, Histogram};
 use metrics::{Page, Source};
+use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
+use types::DirectoryId;
 
 impl Broker {
     /// Since the timer of the shard that is latest went off. Shards never wait, so more than some seconds means that one
@@ -15,6 +20,24 @@ impl Broker {
         let now = self.host().now();
         let silences = self.stats().into_iter().map(|shard| now.since(shard.last_tick()));
         silences.max().unwrap_or_default()
+    }
+
+    /// What its control plane watches of it. Does not keep the broker, which keeps the control plane.
+    #[must_use]
+    pub fn data_plane(&self) -> Arc<dyn DataPlane> {
+        Arc::new(self.downgrade())
+    }
+}
+
+impl DataPlane for WeakBroker {
+    fn silence(&self) -> Duration {
+        self.upgrade().map(|broker| broker.silence()).unwrap_or_default()
+    }
+
+    fn journal_sequences(&self) -> BTreeMap<DirectoryId, u64> {
+        let dirs = self.upgrade().map(|broker| broker.log_dirs()).unwrap_or_default();
+        let usable = dirs.into_iter().filter_map(|(_, dir)| dir);
+        usable.map(|dir| (dir.id(), dir.sequence())).collect()
     }
 }
 

@@ -47,13 +47,27 @@ pub fn forget_all() {
     SHARDS.with_borrow_mut(Vec::clear);
 }
 
-/// Shows every shard's node with the newest image that it has, and each of its replicas.
-pub fn look(mut shard_seen: impl FnMut(NodeId, &Arc<Image>), mut replica_seen: impl FnMut(&ReplicaState, &Arc<Image>)) {
-    let shards: Vec<_> = SHARDS.with_borrow(|shards| {
+/// Nodes that vote on the metadata, as whoever leads it has it; `None` while nobody does, or voters change.
+#[cfg(feature = "controller")]
+#[must_use]
+pub fn voters() -> Option<usize> {
+    let shards = alive().into_iter();
+    let groups = shards.filter_map(|(_, shard)| shard.broker().control().raft());
+    let led = groups.filter(|group| group.leader == Some(group.id));
+    let newest = led.max_by_key(|group| group.term)?;
+    newest.settled.then_some(newest.voters.len())
+}
+
+fn alive() -> Vec<(NodeId, ShardRef)> {
+    SHARDS.with_borrow(|shards| {
         let alive = |(node, shard): &(NodeId, Weak<Shard>)| Some((*node, ShardRef::of(shard.upgrade()?)));
         shards.iter().filter_map(alive).collect()
-    });
-    for (node_id, shard) in shards {
+    })
+}
+
+/// Shows every shard's node with the newest image that it has, and each of its replicas.
+pub fn look(mut shard_seen: impl FnMut(NodeId, &Arc<Image>), mut replica_seen: impl FnMut(&ReplicaState, &Arc<Image>)) {
+    for (node_id, shard) in alive() {
         let image = shard.broker().image();
         shard_seen(node_id, &image);
         for (tp, partition) in shard.partitions() {

@@ -33,6 +33,7 @@ mod stalls;
 mod tenants;
 mod throttle;
 mod topic_settings;
+mod twins;
 
 pub use broker::{Broker, BrokerError, BrokerOptions, ConnectionFactory, DirectoryInput};
 pub use control::{Altered, AlteredIsr, Control, IsrProposal};

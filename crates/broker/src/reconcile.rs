@@ -6,11 +6,14 @@ use crate::partition::{NewReplica, Partition};
 use crate::recovered;
 use crate::shard::{PartitionRef, ShardRef};
 use crate::topic_settings::{rules_of, view_of};
+use crate::twins;
 use host::PoolExt;
-use logstore::LogError;
+use logstore::{Log, LogError};
 use metadata::{Image, PartitionImage, TopicImage};
 use replica::{ProducerStates, first_generation};
+use std::cell::RefCell;
 use std::collections::BTreeSet;
+use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 use types::{ErrorCode, Offset, TopicPartition};
@@ -69,6 +72,7 @@ struct Due {
 /// Tells every replica that is here what the image says of it.
 fn see(shard: &ShardRef, image: &Arc<Image>) -> Due {
     let mut due = Due::default();
+    twins::choose(shard, image);
     // The image holds our registration, so everything older: what it does not name is gone.
     for (tp, partition) in shard.partitions() {
         if mine(shard, image, tp).is_none_or(|(_, record)| is_another(shard, &partition, record)) {
@@ -114,6 +118,16 @@ fn show(
 /// whether there was anything to do.
 async fn carry_out(shard: &ShardRef, image: &Arc<Image>, due: Due, stop: impl Fn() -> bool) -> bool {
     let busy = !(due.gone.is_empty() && due.missing.is_empty());
+    for twin in twins::superfluous(shard, image) {
+        let Some(log) = twin.borrow_mut().take_log() else {
+            continue;
+        };
+        shard.twins().borrow_mut().retain(|other| !Rc::ptr_eq(other, &twin));
+        discard(shard, log).await;
+        if stop() {
+            return busy;
+        }
+    }
     for tp in due.gone {
         delete(shard, tp).await;
         if stop() {
@@ -138,7 +152,11 @@ async fn carry_out(shard: &ShardRef, image: &Arc<Image>, due: Due, stop: impl Fn
     busy
 }
 
-fn mine<'a>(shard: &ShardRef, image: &'a Image, tp: TopicPartition) -> Option<(&'a TopicImage, &'a PartitionImage)> {
+pub(crate) fn mine<'a>(
+    shard: &ShardRef,
+    image: &'a Image,
+    tp: TopicPartition,
+) -> Option<(&'a TopicImage, &'a PartitionImage)> {
     let topic = image.topic_by_id(tp.topic)?;
     let record = image.partition(tp)?;
     record
@@ -150,7 +168,7 @@ fn mine<'a>(shard: &ShardRef, image: &'a Image, tp: TopicPartition) -> Option<(&
 /// Whether the record is of another replica than the one that is here. ◆ One that was taken away and given again, with
 /// the image between them skipped, may belong into another log directory: a failure of the one that it is in would go
 /// unnoticed. It is no member of anything before it has spoken in its new life.
-fn is_another(shard: &ShardRef, partition: &PartitionRef, record: &PartitionImage) -> bool {
+pub(crate) fn is_another(shard: &ShardRef, partition: &PartitionRef, record: &PartitionImage) -> bool {
     let (partition, me) = (partition.borrow(), shard.links().node_id);
     let wanted = record.directory(me).unwrap_or_default();
     let elsewhere = partition.directory != wanted && shard.broker().directory(wanted).is_some();
@@ -162,18 +180,21 @@ async fn delete(shard: &ShardRef, tp: TopicPartition) {
     let Some(partition) = shard.partition(tp) else { return };
     let retired = &shard.links().retired_generation;
     retired.set(retired.get().max(partition.borrow().generation()));
-    let (log, topic) = {
-        let mut partition = partition.borrow_mut();
-        (partition.take_log(), partition.topic.clone())
-    };
     // Away on a pool: this is looked at again when it is back.
-    let Some(log) = log else { return };
+    let Some(log) = partition.borrow_mut().take_log() else {
+        return;
+    };
     shard.remove_partition(tp);
-    tracing::info!(topic, partition = tp.partition, "deleting a replica");
+    discard(shard, log).await;
+}
+
+async fn discard(shard: &ShardRef, log: Log) {
+    let (topic, partition) = (log.topic_name().to_owned(), log.topic_partition().partition);
+    tracing::info!(topic, partition, "deleting a replica");
     match shard.cold_pool().run(move || log.delete()).await {
         Ok(Ok(())) => {}
-        Ok(Err(error)) => tracing::error!(topic, partition = tp.partition, %error, "a replica was not deleted"),
-        Err(error) => tracing::error!(topic, partition = tp.partition, %error, "a replica was not deleted"),
+        Ok(Err(error)) => tracing::error!(topic, partition, %error, "a replica was not deleted"),
+        Err(error) => tracing::error!(topic, partition, %error, "a replica was not deleted"),
     }
 }
 
@@ -209,5 +230,6 @@ async fn create(shard: &ShardRef, image: &Arc<Image>, tp: TopicPartition, topic:
     // ◆ Above every generation of an earlier life: an answer to that is not taken for one to this.
     let first = shard.broker_epoch().map(first_generation).unwrap_or_default();
     let generation = first.max(shard.links().retired_generation.get());
-    shard.add_partition(Partition::new(shard.links().clone(), replica, view, rules, generation));
+    let partition = Partition::new(shard.links().clone(), replica, view, rules, generation);
+    shard.add_partition(Rc::new(RefCell::new(partition)));
 }

@@ -42,6 +42,8 @@ pub(crate) struct Shard {
     index: u16,
     links: Rc<Links>,
     partitions: RefCell<BTreeMap<TopicPartition, PartitionRef>>,
+    /// Replicas that were found at the start in more than one log directory, but for the one that is in its place.
+    twins: RefCell<Vec<PartitionRef>>,
     outboxes: Vec<Rc<Outbox>>,
     image: RefCell<Arc<Image>>,
     registration: Cell<Option<BrokerEpoch>>,
@@ -71,6 +73,7 @@ impl ShardRef {
             index,
             links,
             partitions: RefCell::default(),
+            twins: RefCell::default(),
             outboxes,
             image: RefCell::new(image),
             registration: Cell::new(None),
@@ -128,6 +131,10 @@ impl ShardRef {
 
     pub(crate) fn offline(&self) -> &Offline {
         &self.0.offline
+    }
+
+    pub(crate) fn twins(&self) -> &RefCell<Vec<PartitionRef>> {
+        &self.0.twins
     }
 
     pub(crate) fn shards(&self) -> u16 {
@@ -198,11 +205,10 @@ impl ShardRef {
         }
     }
 
-    pub(crate) fn add_partition(&self, partition: Partition) {
-        self.0
-            .partitions
-            .borrow_mut()
-            .insert(partition.tp, Rc::new(RefCell::new(partition)));
+    /// Answers the replica that was in its place.
+    pub(crate) fn add_partition(&self, partition: PartitionRef) -> Option<PartitionRef> {
+        let tp = partition.borrow().tp;
+        self.0.partitions.borrow_mut().insert(tp, partition)
     }
 
     pub(crate) fn remove_partition(&self, tp: TopicPartition) -> Option<PartitionRef> {
@@ -613,7 +619,6 @@ impl ShardRef {
                 tracing::warn!(topic = partition.topic, partition = partition.tp.partition, %error, "a log was not closed cleanly");
             }
         }
-        self.0.tenants.leave();
         clean
     }
 }

@@ -27,10 +27,25 @@ impl Tenants {
         self.roles.send_modify(|times| *times += 1);
     }
 
-    /// The shard ends. They may hold the shard themselves.
-    pub(crate) fn leave(&self) {
+    fn leave(&self) {
         let kept = std::mem::take(&mut *self.kept.borrow_mut());
         drop(kept);
+    }
+}
+
+/// Ends what is kept on a shard with the shard, whether that has stopped or its thread is gone in the middle of something (a
+/// simulated crash): tenants hold their shard, and both would stay for ever.
+pub(crate) struct Tenancy(ShardRef);
+
+impl Tenancy {
+    pub(crate) fn of(shard: &ShardRef) -> Self {
+        Self(shard.clone())
+    }
+}
+
+impl Drop for Tenancy {
+    fn drop(&mut self) {
+        self.0.tenants().leave();
     }
 }
 

@@ -1,6 +1,6 @@
 use crate::options::LogDirectory;
 use host::{Disk, OpenMode};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::path::{Path, PathBuf};
 use types::DirectoryId;
@@ -35,15 +35,23 @@ pub(crate) struct OldCopies {
 }
 
 impl BootStamp {
-    /// Stamps the directories, but for those whose stamp is older than start `stamped` of this lineage.
-    pub fn stamp(self, disk: &dyn Disk, directories: &[LogDirectory], stamped: u32) -> io::Result<OldCopies> {
+    /// Stamps the directories, but for those whose stamp is older than start `stamped` of this lineage, or that are older
+    /// for another reason (`shortened`).
+    pub fn stamp(
+        self,
+        disk: &dyn Disk,
+        directories: &[LogDirectory],
+        stamped: u32,
+        shortened: &BTreeSet<DirectoryId>,
+    ) -> io::Result<OldCopies> {
         let mut old = OldCopies::default();
         // What has failed is left alone; when it is back it counts as an old copy.
         for directory in directories.iter().filter(|directory| directory.report.is_usable()) {
             let known = Self::read(disk, &directory.path)?
                 .filter(|stamp| stamp.lineage == self.lineage)
                 .map_or(0, |stamp| stamp.boots);
-            if known < stamped && !directory.new {
+            let is_old = known < stamped || shortened.contains(&directory.report.id);
+            if is_old && !directory.new {
                 old.paths.insert(directory.report.id, directory.path.clone());
             } else {
                 self.write(disk, &directory.path)?;

@@ -1,7 +1,7 @@
+use crate::data_plane::DataPlane;
 use crate::envelope::error_code;
 use crate::forwarding::Forward;
 use crate::messages;
-use crate::shared::DataPlane;
 use crate::{
     AlterConfigs, AlterPartition, AlterReassignments, AlteredPartition, ClusterStatus, CreatePartitions, CreateTopics,
     CreatedTopic, DeletedTopic, ElectLeaders, MarkStrict, PartitionOutcomes, PlanError, TopicRef,
@@ -34,7 +34,7 @@ pub struct ControlHandle {
     pub(crate) image: watch::Receiver<Arc<Image>>,
     pub(crate) registration: watch::Receiver<Option<BrokerEpoch>>,
     pub(crate) raft: Arc<OnceLock<RaftNode>>,
-    pub(crate) data_plane: Arc<OnceLock<DataPlane>>,
+    pub(crate) data_plane: Arc<OnceLock<Arc<dyn DataPlane>>>,
     pub(crate) forward: mpsc::Sender<Forward>,
     pub(crate) stop: watch::Sender<bool>,
     pub(crate) ended: watch::Receiver<bool>,
@@ -57,12 +57,9 @@ impl ControlHandle {
         self.node_id
     }
 
-    /// `silence` says how long nothing has moved on some shard. ◆ The control plane's own threads would go on telling that
-    /// this node lives while what it leads hangs on a disk: with [`types::Timings::flush_stall`] of it they say nothing, so that
-    /// the broker is fenced and others lead.
-    pub fn speaks_for(&self, silence: impl Fn() -> Duration + Send + Sync + 'static) {
-        // Once, when the data plane starts.
-        let _ = self.data_plane.set(Box::new(silence));
+    /// The data plane of this node has started.
+    pub fn speaks_for(&self, data_plane: Arc<dyn DataPlane>) {
+        let _ = self.data_plane.set(data_plane);
     }
 
     /// The newest image; a watch, so images may be skipped.

@@ -9,7 +9,7 @@ use crate::registration::{Start, keep_registered};
 use crate::sessions::Answering;
 use crate::shared::{Shared, lock};
 use futures::FutureExt;
-use host::HostRef;
+use host::{HostRef, PoolExt};
 use metadata::{Endpoint, Image};
 use raft::pb::controller_reply::Reply;
 use raft::pb::controller_request::Request;
@@ -26,6 +26,8 @@ const ROUND: Duration = Duration::from_millis(25);
 const SAY_AGAIN: Duration = Duration::from_secs(10);
 /// Time for one founder to answer.
 const ASK: Duration = Duration::from_millis(500);
+/// Nodes asked for the controller in one round.
+const ASKED_MAX: usize = 8;
 /// Time for another member to lead the metadata when this one stops.
 const HAND_OVER: Duration = Duration::from_secs(1);
 /// Entries between two snapshots of the metadata.
@@ -221,6 +223,7 @@ async fn run(
         old_copies,
         told: false,
     };
+    tokio::task::spawn_local(remember_journals(shared.clone(), identity, registration.subscribe()));
     let (gives_up, gave_up) = oneshot::channel();
     let mut gave_up = gave_up.fuse();
     tokio::task::spawn_local(keep_registered(shared.clone(), start, registration, gives_up));
@@ -240,6 +243,37 @@ async fn run(
                 shared.image.send_replace(images.borrow_and_update().clone());
                 shared.leadership.send_replace(now);
             }
+        }
+    }
+}
+
+/// Writes down how far the journals of the log directories have come, while the broker is registered.
+async fn remember_journals(
+    shared: Arc<Shared>,
+    mut identity: IdentityFile,
+    registration: watch::Receiver<Option<types::BrokerEpoch>>,
+) {
+    // A disk that hangs must not keep the control plane from talking.
+    let pool = shared.host.pool("identity", 1);
+    let mut timer = tokio::time::interval(limits::JOURNAL_REMEMBERED_EVERY);
+    timer.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        timer.tick().await;
+        let Some(data_plane) = shared.data_plane.get().filter(|_| registration.borrow().is_some()) else {
+            continue;
+        };
+        let sequences = data_plane.journal_sequences();
+        let written = pool.run(move || {
+            let written = identity.remember(&sequences);
+            (identity, written)
+        });
+        let Ok((back, written)) = written.await else {
+            return;
+        };
+        identity = back;
+        if let Err(error) = written {
+            tracing::warn!(node_id = %shared.options.node_id, %error,
+                "it could not be written down how far the log directories have come: an old copy of one may go unnoticed");
         }
     }
 }
@@ -407,47 +441,51 @@ async fn probe(shared: &Shared, founder: &Endpoint, candidate: Option<&str>) -> 
 /// Another node that is alive has this node's number: why, for a person.
 struct InUse(String);
 
-/// Asks for a Raft id of its own, following hints to the controller.
+/// Asks for a Raft id of its own.
 async fn join(shared: &Shared, identity: &Identity, via: Vec<Endpoint>) -> Result<Option<(String, RaftId)>, InUse> {
-    let request = pb::JoinRequest {
+    let request = Request::Join(pb::JoinRequest {
         node_id: shared.options.node_id.0,
         control: Some(envelope::address(&shared.options.control_advertised)),
         directory_id: identity.directory_id.0.as_bytes().to_vec(),
-    };
-    let mut asked = via;
-    let Some(mut at) = asked.pop() else { return Ok(None) };
-    for _ in 0..8 {
-        let call = envelope::request(shared, Request::Join(request.clone()));
-        match shared
+    });
+    match ask_through(shared, &request, via).await {
+        Some(Reply::Join(reply)) if !reply.cluster_id.is_empty() && reply.raft_id > 0 => {
+            Ok(Some((reply.cluster_id, RaftId(reply.raft_id))))
+        }
+        Some(Reply::Refusal(refusal))
+            if envelope::error_code(refusal.error_code) == ErrorCode::DuplicateBrokerRegistration =>
+        {
+            Err(InUse(refusal.message))
+        }
+        Some(Reply::Refusal(refusal)) => {
+            tracing::warn!(message = refusal.message, "the cluster does not take this node yet");
+            Ok(None)
+        }
+        _ => Ok(None),
+    }
+}
+
+/// Asks these nodes, the last first, and whom they take for the controller, until one answers as that. ◆ A node that knows no
+/// leader by itself knows founders only, and whoever leads may be none of them.
+async fn ask_through(shared: &Shared, request: &Request, mut via: Vec<Endpoint>) -> Option<Reply> {
+    let mut at = via.pop()?;
+    for _ in 0..ASKED_MAX {
+        let call = envelope::request(shared, request.clone());
+        let called = shared
             .transport
             .call(&at, call, shared.options.timings.call_timeout)
-            .await
-            .ok()
-            .and_then(envelope::reply)
-        {
-            Some(Reply::Join(reply)) if !reply.cluster_id.is_empty() && reply.raft_id > 0 => {
-                return Ok(Some((reply.cluster_id, RaftId(reply.raft_id))));
-            }
-            Some(Reply::NotController(other)) => match other.leader.and_then(envelope::endpoint) {
-                Some(leader) if leader != at => at = leader,
-                _ => return Ok(None),
-            },
-            Some(Reply::Refusal(refusal))
-                if envelope::error_code(refusal.error_code) == ErrorCode::DuplicateBrokerRegistration =>
-            {
-                return Err(InUse(refusal.message));
-            }
-            Some(Reply::Refusal(refusal)) => {
-                tracing::warn!(message = refusal.message, "the cluster does not take this node yet");
-                return Ok(None);
-            }
-            _ => match asked.pop() {
-                Some(next) => at = next,
-                None => return Ok(None),
-            },
-        }
+            .await;
+        let hint = match called.ok().and_then(envelope::reply) {
+            Some(Reply::NotController(other)) => other.leader.and_then(envelope::endpoint),
+            Some(reply) => return Some(reply),
+            None => None,
+        };
+        at = match hint.filter(|leader| *leader != at) {
+            Some(leader) => leader,
+            None => via.pop()?,
+        };
     }
-    Ok(None)
+    None
 }
 
 /// Asks the controller to send the log, until this member is part of the group under its present address: one that came
@@ -459,20 +497,16 @@ async fn be_admitted(shared: Arc<Shared>, raft: RaftNode) {
         if status.members.get(&status.id) == Some(me) {
             return;
         }
-        let request = pb::AdmitRequest {
+        let request = Request::Admit(pb::AdmitRequest {
             node_id: shared.options.node_id.0,
             raft_id: status.id.0,
-            control: Some(envelope::address(&shared.options.control_advertised)),
-        };
+            control: Some(envelope::address(me)),
+        });
         let known = shared.options.founders.iter().chain(status.members.values());
         let others: BTreeSet<&Endpoint> = known.filter(|other| *other != me).collect();
-        for founder in others {
-            let call = envelope::request(&shared, Request::Admit(request.clone()));
-            let reply = shared
-                .transport
-                .call(founder, call, shared.options.timings.call_timeout)
-                .await;
-            if let Some(Reply::Admit(_)) = reply.ok().and_then(envelope::reply) {
+        for other in others {
+            // One that was cut off takes itself for the controller for a while, and knows of nothing.
+            if let Some(Reply::Admit(_)) = ask_through(&shared, &request, vec![other.clone()]).await {
                 break;
             }
         }

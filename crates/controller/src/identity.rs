@@ -1,6 +1,7 @@
 use crate::boot_stamp::{BootStamp, OldCopies};
 use crate::options::LogDirectory;
 use host::{Disk, OpenMode};
+use std::collections::BTreeMap;
 use std::io;
 use std::path::{Path, PathBuf};
 use types::{DirectoryId, NodeId, RaftId};
@@ -21,6 +22,7 @@ const BYTES_MAX: usize = 64 * 1024;
 /// lineage=<u32>           random, one per life of the directory
 /// boots=<u32>             starts of this directory; durable before each registration
 /// stamped=<u32>           the last of them that every log directory knows of; 0 if absent
+/// journal.<uuid>=<u64>    rounds that were seen durable in the journal of this log directory
 /// cluster.id=…            absent: in no cluster
 /// raft.id=…
 /// founder=true|false      founded the cluster
@@ -33,6 +35,7 @@ pub struct Identity {
     pub lineage: u32,
     pub boots: u32,
     pub stamped: u32,
+    pub journals: BTreeMap<DirectoryId, u64>,
     pub membership: Option<Membership>,
 }
 
@@ -96,6 +99,7 @@ impl IdentityFile {
                 lineage: (host.random_u64() >> 32) as u32,
                 boots: 1,
                 stamped: 0,
+                journals: BTreeMap::new(),
                 membership: None,
             },
         };
@@ -110,24 +114,49 @@ impl IdentityFile {
     }
 
     /// Writes this start into the log directories, then remembers that they know of it. Returns those that do not
-    /// know of the last start that was remembered so: old copies. To be called before the registration.
+    /// know of the last start that was remembered so, or whose journal is shorter than it was: old copies. To be called
+    /// before the registration.
     ///
     /// # Errors
     /// [`IdentityError::Io`].
     pub(crate) fn stamp(&mut self, directories: &[LogDirectory]) -> Result<OldCopies, IdentityError> {
         let disk = self.disk.clone();
+        let known = |directory: &LogDirectory| self.identity.journals.get(&directory.report.id).copied();
+        let shortened = |directory: &&LogDirectory| known(directory).is_some_and(|known| directory.sequence < known);
+        let shortened = directories.iter().filter(shortened);
+        let shortened = shortened.map(|directory| directory.report.id).collect();
         let old = self
             .boot_stamp()
-            .stamp(&*disk, directories, self.identity.stamped)
+            .stamp(&*disk, directories, self.identity.stamped, &shortened)
             .map_err(|error| IdentityError::Io {
                 path: self.path.clone(),
                 error,
             })?;
+        let mut journals = self.identity.journals.clone();
+        journals.retain(|id, _| directories.iter().any(|directory| directory.report.id == *id));
         self.write(Identity {
             stamped: self.identity.boots,
+            journals,
             ..self.identity.clone()
         })?;
         Ok(old)
+    }
+
+    /// Remembers how far the journals of log directories have come; nothing is written where that is known. ◆ Not before a
+    /// registration that tells of old copies is applied: their journals are shorter than what is remembered.
+    ///
+    /// # Errors
+    /// [`IdentityError::Io`]; what was remembered stays.
+    pub(crate) fn remember(&mut self, sequences: &BTreeMap<DirectoryId, u64>) -> Result<(), IdentityError> {
+        let mut journals = self.identity.journals.clone();
+        journals.extend(sequences);
+        if journals == self.identity.journals {
+            return Ok(());
+        }
+        self.write(Identity {
+            journals,
+            ..self.identity.clone()
+        })
     }
 
     pub(crate) fn boot_stamp(&self) -> BootStamp {
@@ -237,8 +266,20 @@ impl Identity {
                 None => 0,
                 stamped => number("stamped", stamped)?,
             },
+            journals: Self::parse_journals(text)?,
             membership,
         })
+    }
+
+    fn parse_journals(text: &str) -> Result<BTreeMap<DirectoryId, u64>, String> {
+        let lines = text.lines().filter_map(|line| line.trim().strip_prefix("journal."));
+        let journal = |line: &str| {
+            let (id, sequence) = line.split_once('=')?;
+            Some((DirectoryId(id.trim().parse().ok()?), sequence.trim().parse().ok()?))
+        };
+        lines
+            .map(|line| journal(line).ok_or_else(|| format!("journal.{line} is no id and number")))
+            .collect()
     }
 
     fn to_text(&self) -> String {
@@ -246,6 +287,9 @@ impl Identity {
             "version={VERSION}\nnode.id={}\ndirectory.id={}\nlineage={}\nboots={}\nstamped={}\n",
             self.node_id, self.directory_id, self.lineage, self.boots, self.stamped
         );
+        for (id, sequence) in &self.journals {
+            text.push_str(&format!("journal.{}={sequence}\n", id.0));
+        }
         if let Some(membership) = &self.membership {
             text.push_str(&format!(
                 "cluster.id={}\nraft.id={}\nfounder={}\ninitialized={}\n",
@@ -339,6 +383,7 @@ mod tests {
                 lineage,
                 boots,
                 stamped: 0,
+                journals: BTreeMap::new(),
                 membership: None,
             }
             .incarnation(random)
@@ -373,6 +418,7 @@ mod tests {
             LogDirectory {
                 path,
                 new,
+                sequence: 0,
                 report,
                 damaged: Vec::new(),
             }
@@ -406,5 +452,54 @@ mod tests {
         // A new metadata directory knows of nothing; the controller finds that out (`remembers`).
         std::fs::remove_dir_all(root.path().join("raft")).unwrap();
         assert_eq!(ids(&start(&both).0), [0u128; 0]);
+    }
+
+    /// ◆ An image of the same start is found out by its journal, also if the node dies before it could tell anybody. What is
+    /// remembered of a directory that is no longer configured goes.
+    #[test]
+    fn an_old_copy_from_the_same_start_is_found_out() {
+        let root = tempfile::tempdir().unwrap();
+        let host: host::HostRef = Arc::new(RealHost::new());
+        let id = |number: u128| DirectoryId(Uuid::from_u128(number));
+        let log_directory = |number: u128, sequence| {
+            let path = root.path().join(format!("data-{number}"));
+            std::fs::create_dir_all(&path).unwrap();
+            LogDirectory {
+                path,
+                new: sequence == 0,
+                sequence,
+                report: metadata::DirectoryReport {
+                    id: id(number),
+                    ..Default::default()
+                },
+                damaged: Vec::new(),
+            }
+        };
+        let start = |directories: &[LogDirectory]| {
+            let mut identity = IdentityFile::open(&host, &root.path().join("raft"), NodeId(1)).unwrap();
+            let old = identity.stamp(directories).unwrap();
+            (old, identity)
+        };
+        let ids = |old: &OldCopies| old.ids().map(|id| id.0.as_u128()).collect::<Vec<_>>();
+        let (old, mut identity) = start(&[log_directory(1, 0), log_directory(2, 0)]);
+        assert_eq!(ids(&old), [0u128; 0]);
+        identity.remember(&BTreeMap::from([(id(1), 7), (id(2), 9)])).unwrap();
+
+        assert_eq!(ids(&start(&[log_directory(1, 7), log_directory(2, 12)]).0), [0u128; 0]);
+        assert_eq!(ids(&start(&[log_directory(1, 6), log_directory(2, 12)]).0), [1]);
+        // It wrote rounds of its own in the start that died before it registered.
+        let (mut old, mut identity) = start(&[log_directory(1, 8), log_directory(2, 12)]);
+        assert_eq!(ids(&old), [1], "it died before it registered");
+        old.take_back(&*host.disk(), identity.boot_stamp()).unwrap();
+        identity.remember(&BTreeMap::from([(id(1), 3)])).unwrap();
+        assert_eq!(ids(&start(&[log_directory(1, 4), log_directory(2, 12)]).0), [0u128; 0]);
+
+        let (_, identity) = start(&[log_directory(2, 12)]);
+        assert_eq!(identity.identity().journals, BTreeMap::from([(id(2), 9)]));
+        let read = Identity::read(&*host.disk(), &root.path().join("raft"), NodeId(1))
+            .unwrap()
+            .unwrap();
+        assert_eq!(&read, identity.identity());
+        assert!(Identity::parse(&read.to_text().replace("=9", "=x")).is_err());
     }
 }

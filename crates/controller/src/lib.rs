@@ -11,6 +11,7 @@ mod cluster_status;
 mod commands;
 mod control_handle;
 mod control_plane;
+mod data_plane;
 mod diagnosis;
 mod envelope;
 mod evidence;
@@ -37,6 +38,7 @@ pub use commands::{
 };
 pub use control_handle::ControlHandle;
 pub use control_plane::{ControlError, ControlPlane, Failure};
+pub use data_plane::DataPlane;
 pub use diagnosis::{Diagnosis, Finding};
 pub use identity::{Identity, IdentityError, Membership};
 pub use options::{ControlOptions, LeaderBalance, LogDirectory};

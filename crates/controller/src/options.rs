@@ -62,6 +62,8 @@ pub struct LogDirectory {
     pub path: PathBuf,
     /// Made by this start.
     pub new: bool,
+    /// Rounds of its journal as they were found (`LogDir::found_sequence`).
+    pub sequence: u64,
     pub report: DirectoryReport,
     /// Replicas whose logs miss something below their durable marks, at most
     /// [`types::limits::DAMAGED_REPLICAS_MAX`].

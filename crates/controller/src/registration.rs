@@ -212,7 +212,7 @@ async fn heartbeats(
     loop {
         tokio::select! {
             _ = timer.tick() => {
-                let silence = shared.data_plane.get().map(|silence| silence()).unwrap_or_default();
+                let silence = shared.data_plane.get().map(|data_plane| data_plane.silence()).unwrap_or_default();
                 let hangs = silence > shared.options.timings.flush_stall;
                 if hangs && !hung {
                     tracing::error!(node_id = %shared.options.node_id, silence_ms = silence.as_millis(),

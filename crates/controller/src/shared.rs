@@ -1,4 +1,5 @@
 use crate::cluster_status::problems;
+use crate::data_plane::DataPlane;
 use crate::diagnosis::{self, Facts};
 use crate::envelope;
 use crate::founding::Promise;
@@ -12,7 +13,6 @@ use raft::{Leadership, RaftNode, RaftState, RaftStatus, Transport, pb};
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
-use std::time::Duration;
 use tokio::sync::{mpsc, oneshot, watch};
 use types::{BrokerEpoch, DirectoryId, LogIndex, Monotonic, NodeId};
 
@@ -58,7 +58,7 @@ pub(crate) struct Shared {
     pub leadership: watch::Sender<Leadership>,
     pub image: watch::Sender<Arc<Image>>,
     pub raft: Arc<OnceLock<RaftNode>>,
-    pub data_plane: Arc<OnceLock<DataPlane>>,
+    pub data_plane: Arc<OnceLock<Arc<dyn DataPlane>>>,
     /// The metadata directory.
     pub directory: OnceLock<DirectoryId>,
     pub commands: mpsc::Sender<Command>,
@@ -69,9 +69,6 @@ pub(crate) struct Shared {
     /// When this controller last heard of each broker.
     pub last_heard: Mutex<BTreeMap<NodeId, Monotonic>>,
 }
-
-/// How long the data plane has not moved: the longest of its shards.
-pub(crate) type DataPlane = Box<dyn Fn() -> Duration + Send + Sync>;
 
 pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)

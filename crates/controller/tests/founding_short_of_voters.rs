@@ -1,19 +1,17 @@
 //! A control plane that has founded its cluster while the other founders have not joined yet.
 
+mod support;
+
 use async_trait::async_trait;
-use controller::{ControlOptions, ControlPlane, CreateTopics, LogDirectory, NewTopic};
+use controller::{ControlPlane, CreateTopics, NewTopic};
 use host::{HostRef, RealHost};
-use metadata::{DirectoryReport, Endpoint};
 use raft::pb::{call_reply, call_request, controller_reply, controller_request};
 use raft::{FramedTransport, Handler, Session, SimStore, Transport, pb};
-use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
-use types::{DirectoryId, ErrorCode, NodeId, Timings};
-use uuid::Uuid;
-
-const PATIENCE: Duration = Duration::from_secs(20);
+use support::{PATIENCE, answer, asked, free, local, options};
+use types::{ErrorCode, NodeId};
 
 /// A founder that is empty, says so, and does nothing else ever after.
 struct Empty;
@@ -21,32 +19,17 @@ struct Empty;
 #[async_trait]
 impl Handler for Empty {
     async fn call(&self, _: SocketAddr, request: pb::CallRequest) -> Result<pb::CallReply, String> {
-        let Some(call_request::Call::Controller(pb::ControllerRequest {
-            request: Some(controller_request::Request::Probe(_)),
-        })) = request.call
-        else {
+        let Some(controller_request::Request::Probe(_)) = asked(request) else {
             return Err("not in a cluster".to_owned());
         };
-        let probed = pb::ProbeReply {
+        Ok(answer(controller_reply::Reply::Probe(pb::ProbeReply {
             node_id: 2,
             empty: true,
             ..pb::ProbeReply::default()
-        };
-        Ok(pb::CallReply {
-            reply: Some(call_reply::Reply::Controller(pb::ControllerReply {
-                reply: Some(controller_reply::Reply::Probe(probed)),
-            })),
-        })
+        })))
     }
 
     async fn session(&self, _: SocketAddr, _: pb::SessionMessage, _: Session) {}
-}
-
-fn local(port: u16) -> Endpoint {
-    Endpoint {
-        host: "127.0.0.1".to_owned(),
-        port,
-    }
 }
 
 fn one_topic() -> CreateTopics {
@@ -68,9 +51,7 @@ fn one_topic() -> CreateTopics {
 async fn no_topic_before_the_quorum_is_complete() {
     let host: HostRef = Arc::new(RealHost::new());
     let transport: Arc<dyn Transport> = Arc::new(FramedTransport::new(host.clone()));
-    let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    let me = local(free.local_addr().unwrap().port());
-    drop(free);
+    let me = free();
     let mut founders = vec![me.clone()];
     let mut others = Vec::new();
     for _ in 0..2 {
@@ -82,31 +63,7 @@ async fn no_topic_before_the_quorum_is_complete() {
         others.push(serving);
     }
     let directory = tempfile::tempdir().unwrap();
-    let options = ControlOptions {
-        node_id: NodeId(1),
-        rack: None,
-        kafka_advertised: local(1),
-        replica: local(2),
-        control_listen: me.clone(),
-        control_advertised: me.clone(),
-        founders,
-        found_alone: false,
-        directories: vec![LogDirectory {
-            path: directory.path().to_owned(),
-            new: true,
-            report: DirectoryReport {
-                id: DirectoryId(Uuid::from_u128(1)),
-                ..DirectoryReport::default()
-            },
-            damaged: Vec::new(),
-        }],
-        cluster_id: None,
-        shards: 1,
-        metadata_dir: directory.path().join("raft"),
-        timings: Timings::LAN,
-        defaults: BTreeMap::new(),
-        leader_balance: None,
-    };
+    let options = options(NodeId(1), me.clone(), founders, directory.path());
     let store = SimStore::new(1).reopen();
     let (control, _failure) = ControlPlane::start(host, options, store, transport.clone())
         .await

@@ -205,6 +205,12 @@ impl State {
         self.open.clear();
     }
 
+    /// Bytes that files hold, if that counts: every file is asked.
+    pub(crate) fn used_where_limited(&self) -> u64 {
+        let limited = self.faults.capacity_bytes.is_some();
+        if limited { self.tree.used_bytes() } else { 0 }
+    }
+
     pub(crate) fn opened(&mut self, inode: u64) {
         *self.open.entry(inode).or_default() += 1;
     }

@@ -93,7 +93,21 @@ pub fn append(
     bytes: usize,
     seed: u64,
 ) -> Result<Bytes, crate::LogError> {
-    let first = log.log_end_offset();
+    append_at(log, log.log_end_offset(), epoch, records, bytes, seed)
+}
+
+/// [`append`] of a batch that begins at `first`.
+///
+/// # Errors
+/// As [`Log::append`].
+pub fn append_at(
+    log: &mut Log,
+    first: Offset,
+    epoch: LeaderEpoch,
+    records: usize,
+    bytes: usize,
+    seed: u64,
+) -> Result<Bytes, crate::LogError> {
     let next = first.plus(records as i64);
     let batch = batch(first, epoch, records, bytes, seed);
     log.append(batch.clone(), first, next, 0)?;

@@ -26,6 +26,7 @@ pub struct LogDir {
     dir: Arc<Directory>,
     meta: MetaProperties,
     new: bool,
+    found_sequence: u64,
     _lock: Arc<dyn File>,
 }
 
@@ -81,6 +82,7 @@ impl LogDir {
             None => Self::found(host, &disk, path)?,
         };
         let high_watermarks = read_checkpoint(&*disk, &path.join(HIGH_WATERMARKS));
+        let found_sequence = marks.found_sequence();
         let dir = Directory::new(host.clone(), path.to_owned(), meta.directory_id, marks, high_watermarks);
         if let Ok(bytes) = dir.disk.read(&path.join(SCRUB)) {
             *crate::directory::lock(&dir.scrub_marks) = crate::scrub::parse(&String::from_utf8_lossy(&bytes));
@@ -89,6 +91,7 @@ impl LogDir {
             dir: Arc::new(dir),
             meta,
             new,
+            found_sequence,
             _lock: lock,
         })
     }
@@ -151,6 +154,19 @@ impl LogDir {
     #[must_use]
     pub fn is_new(&self) -> bool {
         self.new
+    }
+
+    /// How many rounds of its journal the directory held when it was opened. One that held more once is not what this node
+    /// last wrote to: every flush is a round.
+    #[must_use]
+    pub fn found_sequence(&self) -> u64 {
+        self.found_sequence
+    }
+
+    /// Rounds of its journal that are durable by now. Does not block.
+    #[must_use]
+    pub fn sequence(&self) -> u64 {
+        self.dir.journal_fill.sequence.get()
     }
 
     /// Whether a write or sync has failed; it stays so until a restart.

@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use host::sim_disk::SimDisk;
-use logstore::conformance::{SimMachine, append, flush, partition, read_all};
+use logstore::conformance::{SimMachine, append_at, flush, partition, read_all};
 use logstore::{Log, LogConfig, LogDir, PlainFlush, RecoveryOutcome};
 use records::{BatchHeader, split_batches};
 use std::path::Path;
@@ -140,14 +140,20 @@ fn step(
     match random.below(22) {
         0..=8 => {
             let (records, seed) = (1 + random.below(4), random.below(u64::MAX));
-            let bytes = append(
+            // What a leader sends whose log starts in the middle of a batch.
+            let before = match start == end {
+                true => random.below(records).min(end as u64) as i64,
+                false => 0,
+            };
+            let first = Offset(end - before);
+            let bytes = append_at(
                 log,
+                first,
                 LeaderEpoch(*epoch),
                 records as usize,
                 20 + random.below(500) as usize,
                 seed,
             );
-            let first = Offset(end);
             model
                 .batches
                 .push((first, first.plus(records as i64), bytes.map_err(drop)?));

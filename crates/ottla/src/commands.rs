@@ -1,5 +1,6 @@
 //! One file per command. Every one has `--help` with an example, and `--format json`.
 
+mod bench;
 mod cluster;
 mod consume;
 mod control_client;
@@ -80,6 +81,8 @@ enum Command {
     Why(why::Why),
     /// Look at the nodes, empty one, or remove it
     Node(node::NodeCommand),
+    /// Put a load on a cluster, Ottla or Kafka, and say what it took
+    Bench(bench::Bench),
     /// Try whether a cluster loses anything that it acknowledged: load, faults, and a check of all that clients saw
     Verify(verify::Verify),
 }
@@ -104,6 +107,7 @@ impl Cli {
             Command::Quorum(command) => command.run().await,
             Command::Why(command) => command.run().await,
             Command::Node(command) => command.run().await,
+            Command::Bench(command) => command.run().await,
         }?;
         Ok(ExitCode::SUCCESS)
     }

@@ -269,8 +269,7 @@ impl Node {
             .map_err(|error| StartError::Broker(error.to_string()))?;
         self.broker = Some(broker.clone());
         self.state.serves(&broker);
-        let data_plane = broker.clone();
-        self.control.speaks_for(move || data_plane.silence());
+        self.control.speaks_for(broker.data_plane());
         self.accepting = Some(tokio::task::spawn_local(async move {
             loop {
                 match listener.accept().await {
@@ -443,6 +442,7 @@ fn failed_directory(id: DirectoryId, path: PathBuf) -> LogDirectory {
     LogDirectory {
         path,
         new: false,
+        sequence: 0,
         report: DirectoryReport {
             id,
             outcome: DirectoryOutcome::Failed,
@@ -485,6 +485,7 @@ fn recover(host: &HostRef, path: PathBuf) -> Result<Opened, LogDirError> {
     };
     let directory = LogDirectory {
         new: dir.is_new(),
+        sequence: dir.found_sequence(),
         path,
         report,
         damaged,

@@ -339,6 +339,13 @@ impl Follower {
     ) -> Result<(), Error> {
         let mut end = self.bounds.log_end;
         let mut epoch = self.last_epoch;
+        // Records of it were deleted, on the leader too: an empty log may start in the middle of a batch.
+        if let Some(first) = batches.first()
+            && self.bounds.log_start == end
+            && first.next_offset() > end
+        {
+            end = end.min(first.base_offset);
+        }
         for batch in batches {
             if batch.leader_epoch > entry.leader_epoch {
                 return Err(Error::BatchEpochAboveFrame(batch.base_offset));

@@ -67,7 +67,37 @@ impl Fault {
                 | Self::Rot { .. }
         )
     }
+
+    /// Whether a member of the metadata group is gone for good, with its log and vote.
+    #[must_use]
+    pub fn loses_vote(&self) -> bool {
+        matches!(self, Self::Wipe { loss, .. } if matches!(loss, Loss::Everything | Loss::Metadata))
+    }
 }
+
+impl Fault {
+    /// Whether the machine is switched off or on by it, or its disk is struck.
+    #[must_use]
+    pub fn touches(&self, machine: usize) -> bool {
+        match self {
+            Self::Crash(nodes) | Self::Blackout(nodes) => nodes.contains(&machine),
+            Self::Stall(node) | Self::Stop(node) => *node == machine,
+            Self::Fill { node, .. }
+            | Self::Fail { node, .. }
+            | Self::Rot { node, .. }
+            | Self::Wipe { node, .. }
+            | Self::OldDisk { node, .. } => *node == machine,
+            Self::Partition { .. }
+            | Self::OneWay { .. }
+            | Self::Slow { .. }
+            | Self::Hold { .. }
+            | Self::Clock { .. } => false,
+        }
+    }
+}
+
+/// One machine after the other loses power for a moment, whatever else goes wrong: when, until when, which.
+pub type Blinks = Vec<(Duration, Duration, usize)>;
 
 /// When each fault begins and ends, from the seed.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -80,6 +110,8 @@ pub struct Character {
     pub gentle: bool,
     /// A fourth node is there.
     pub grows: bool,
+    /// Machines lose power for a moment also while something else is wrong.
+    pub restless: bool,
     /// ◆ The only node that loses what it has synced: more copies than may be lost must not be damaged at a time.
     pub fragile: usize,
 }
@@ -88,23 +120,55 @@ impl Character {
     #[must_use]
     pub fn of(seed: u64) -> Self {
         let mut random = SmallRng::seed_from_u64(seed);
+        let gentle = random.random_bool(0.3);
         Self {
-            gentle: random.random_bool(0.3),
+            gentle,
             grows: random.random_bool(0.4),
             fragile: random.random_range(0..FOUNDERS),
+            restless: !gentle && random.random_bool(0.4),
+        }
+    }
+
+    /// Machines of the run.
+    #[must_use]
+    pub fn nodes(self) -> usize {
+        FOUNDERS + usize::from(self.grows)
+    }
+
+    /// None but in a restless run.
+    #[must_use]
+    pub fn blinks(self, seed: u64, from: Duration, until: Duration) -> Blinks {
+        let mut random = SmallRng::seed_from_u64(seed);
+        let (mut blinks, mut at) = (Blinks::new(), from);
+        if !self.restless {
+            return blinks;
+        }
+        loop {
+            at += Duration::from_millis(random.random_range(20..4_000));
+            // Half of them are back before anybody is sure that they were gone.
+            let lasts = if random.random() { 30..400 } else { 50..1_500 };
+            let end = at + Duration::from_millis(random.random_range(lasts));
+            if end >= until {
+                return blinks;
+            }
+            blinks.push((at, end, random.random_range(0..self.nodes())));
+            at = end;
         }
     }
 }
 
 impl Schedule {
-    /// Faults one after the other between `from` and `until`, at least a second apart.
+    /// Faults one after the other between `from` and `until`: most about a second apart or more, some on the heels of the
+    /// one before, when what that broke is not whole again.
     #[must_use]
     pub fn random(seed: u64, character: Character, from: Duration, until: Duration) -> Self {
         let mut random = SmallRng::seed_from_u64(seed);
         let mut faults = Vec::new();
         let mut at = from;
         loop {
-            at += Duration::from_millis(random.random_range(800..4_000));
+            let follows_at_once = !character.gentle && random.random_bool(0.3);
+            let pause = if follows_at_once { 1..400 } else { 800..4_000 };
+            at += Duration::from_millis(random.random_range(pause));
             let fault = one(&mut random, character);
             let lasts = match fault {
                 // Stalls of both kinds: shorter than the limit of a leader's flush, and longer.
@@ -126,7 +190,7 @@ impl Schedule {
 }
 
 fn one(random: &mut SmallRng, character: Character) -> Fault {
-    let nodes = FOUNDERS + usize::from(character.grows);
+    let nodes = character.nodes();
     let node = random.random_range(0..nodes);
     let all = || (0..nodes).collect::<Vec<_>>();
     let fragile = character.fragile;
@@ -204,6 +268,12 @@ mod tests {
             assert_eq!(schedule, Schedule::random(seed, character, from, until));
             assert!(schedule.0.len() >= 5, "seed {seed}: {}", schedule.0.len());
             assert!(schedule.0.windows(2).all(|pair| pair[0].1 < pair[1].0));
+            let blinks = character.blinks(seed, from, until);
+            assert_eq!(blinks, character.blinks(seed, from, until));
+            assert_eq!(blinks.is_empty(), !character.restless, "seed {seed}");
+            assert!(!(character.gentle && character.restless), "seed {seed}");
+            assert!(blinks.windows(2).all(|pair| pair[0].1 < pair[1].0));
+            assert!(blinks.iter().all(|(begin, end, _)| begin < end && *end < until));
             for (_, _, fault) in &schedule.0 {
                 if let Fault::Rot { node, .. } | Fault::Wipe { node, .. } | Fault::OldDisk { node, .. } = fault {
                     assert_eq!(*node, character.fragile, "seed {seed}");

@@ -51,6 +51,22 @@ pub struct Disks {
     pub log_dirs: Vec<PathBuf>,
 }
 
+/// All that is looked at of a replica.
+type Facts = (Option<BrokerEpoch>, LeaderEpoch, [bool; 2], [Offset; 4]);
+
+fn facts(state: &ReplicaState) -> Facts {
+    let ReplicaState {
+        broker_epoch,
+        leads,
+        leader_epoch,
+        bounds,
+        away,
+        ..
+    } = *state;
+    let offsets = [bounds.log_start, bounds.high_watermark, bounds.durable, bounds.log_end];
+    (broker_epoch, leader_epoch, [leads, away], offsets)
+}
+
 #[derive(Default)]
 pub struct Invariants {
     leaders: BTreeMap<(TopicPartition, LeaderEpoch), (NodeId, Option<BrokerEpoch>)>,
@@ -60,6 +76,11 @@ pub struct Invariants {
     readers: BTreeMap<(NodeId, TopicPartition), ReplicaReader>,
     images: BTreeMap<LogIndex, Arc<Image>>,
     last_images: BTreeMap<NodeId, LogIndex>,
+    /// Replicas of which all was looked at: as long as they stay as they were, and nothing more is committed anywhere, there
+    /// is nothing new to see.
+    settled: BTreeMap<(NodeId, TopicPartition), (Facts, u64)>,
+    /// Times that something was found to be committed.
+    commits: u64,
     cluster_id: Option<String>,
     read_anew_at: Duration,
     /// A bit turned over in one of its files, so that they do not say what it once wrote.
@@ -95,17 +116,23 @@ impl Invariants {
         if now >= self.read_anew_at {
             self.read_anew_at = now + READ_ANEW;
             self.readers.clear();
+            self.settled.clear();
         }
         // Leaders first: they say what is committed.
         replicas.sort_by_key(|(state, _)| !state.leads);
         for (state, image) in &replicas {
+            let replica = (state.node_id, state.tp);
+            if self.settled.get(&replica) == Some(&(facts(state), self.commits)) {
+                continue;
+            }
             let Some(topic) = image.topic_by_id(state.tp.topic) else {
                 continue;
             };
             let name = topic.name.as_str();
             self.look_at_bounds(now, name, state);
-            if !self.rotten.contains(&state.node_id) && !self.excused.contains(name) && !state.away {
-                self.look_at_bytes(now, name, state, || machine_of(state.node_id));
+            let is_read = !self.rotten.contains(&state.node_id) && !self.excused.contains(name) && !state.away;
+            if !is_read || self.look_at_bytes(now, name, state, || machine_of(state.node_id)) {
+                self.settled.insert(replica, (facts(state), self.commits));
             }
         }
     }
@@ -216,7 +243,8 @@ impl Invariants {
         }
     }
 
-    fn look_at_bytes(&mut self, now: Duration, topic: &str, state: &ReplicaState, machine: impl Fn() -> Disks) {
+    /// Whether everything was read that there is to read.
+    fn look_at_bytes(&mut self, now: Duration, topic: &str, state: &ReplicaState, machine: impl Fn() -> Disks) -> bool {
         let (node, tp, bounds) = (state.node_id, state.tp, state.bounds);
         let newest = self.newest.borrow().get(&tp).copied() == Some(state.leader_epoch);
         let committed = self.committed.entry(tp).or_default();
@@ -232,7 +260,7 @@ impl Invariants {
                 committed.end = bounds.log_end;
                 committed.batches.retain(|offset, _| *offset < bounds.log_end);
                 self.problem(now, what);
-                return;
+                return false;
             }
         }
         // Of the newest leader everything that was committed, even above its own high watermark.
@@ -243,7 +271,7 @@ impl Invariants {
         };
         let reader = self.readers.entry((node, tp)).or_default();
         if !reader.is_due(bounds.log_start, until) {
-            return;
+            return true;
         }
         let machine = machine();
         let places = machine
@@ -264,11 +292,13 @@ impl Invariants {
                     if state.leads || batch.next <= bounds.high_watermark {
                         committed.end = committed.end.max(batch.next);
                         committed.batches.insert(batch.base, batch);
+                        self.commits += 1;
                     }
                 }
                 known => different = different.or(Some((known.copied(), batch))),
             }
         });
+        let is_settled = !reader.is_due(bounds.log_start, until);
         self.compared += compared;
         if let Some((known, batch)) = different {
             let what = format!(
@@ -277,5 +307,6 @@ impl Invariants {
             );
             self.problem(now, what);
         }
+        is_settled
     }
 }

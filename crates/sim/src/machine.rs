@@ -18,8 +18,8 @@ use types::NodeId;
 
 /// Founders, which vote.
 pub const FOUNDERS: usize = 3;
-/// And one that may join later.
-pub const NODES: usize = 4;
+/// The machine of everybody who uses the cluster.
+pub const CLIENTS: &str = "clients";
 pub const KAFKA_PORT: u16 = 9092;
 
 /// One machine of the simulation: what survives its crashes, and what is done to it.

@@ -2,12 +2,14 @@ use crate::client::Client;
 use crate::faults::{Character, Fault, Schedule};
 use crate::history::SharedHistory;
 use crate::invariants::{self, Invariants};
-use crate::machine::{FOUNDERS, KAFKA_PORT, Machine, NODES, log_dirs, name, node_id};
+use crate::machine::{CLIENTS, FOUNDERS, KAFKA_PORT, Machine, log_dirs, name, node_id};
 use crate::seed::{fnv, mix};
 use crate::strike::{LATENCY, Striker};
 use crate::trace::Trace;
 use crate::workload::{BRIEF, RELAXED, SHORT, STRICT, STRICT_PARTITIONS};
 use crate::{check, groups, life, reassign, visitor, voters, workload};
+use futures::FutureExt;
+use futures::future::LocalBoxFuture;
 use host::Disk;
 use std::collections::BTreeSet;
 use std::path::PathBuf;
@@ -140,10 +142,10 @@ impl Run {
         tracing::info!(?character, "what kind of run this is");
         let begins = |node| match node {
             0..FOUNDERS => Duration::ZERO,
-            _ if character.grows => CALM_BEFORE + plan.duration / 8,
-            _ => Duration::MAX,
+            _ => CALM_BEFORE + plan.duration / 8,
         };
-        let machines: Vec<Rc<Machine>> = (0..NODES)
+        let nodes = character.nodes();
+        let machines: Vec<Rc<Machine>> = (0..nodes)
             .map(|node| Rc::new(Machine::new(node, seed, begins(node))))
             .collect();
         for machine in &machines {
@@ -151,8 +153,7 @@ impl Run {
             sim.host(machine.name(), move || machine.clone().serve());
         }
         let history = SharedHistory::default();
-        let nodes = FOUNDERS + usize::from(character.grows);
-        let clients = start_clients(&mut sim, seed, nodes, &history, until);
+        start_clients(&mut sim, seed, nodes, &history, until, character);
         let schedule = Schedule::random(mix(seed, 103, 0), character, CALM_BEFORE, until);
         let mut invariants = Invariants::default();
         history.borrow_mut().newest = invariants.newest.clone();
@@ -161,10 +162,11 @@ impl Run {
             invariants.excuse(RELAXED);
             excused.insert(RELAXED.to_owned());
         }
+        let blinks = character.blinks(mix(seed, 111, 0), CALM_BEFORE, until);
         let striker = Striker::new(
             machines.clone(),
-            clients,
             schedule.0,
+            blinks,
             character.gentle,
             mix(seed, 104, 0),
         );
@@ -265,57 +267,48 @@ impl Run {
     }
 }
 
-/// Everybody who uses the cluster. Answers their names.
+/// Everybody who uses the cluster, each a task on one machine: a machine of their own each would cost more simulation than
+/// all that they do.
 fn start_clients(
     sim: &mut turmoil::Sim<'static>,
     seed: u64,
     nodes: usize,
     history: &SharedHistory,
     until: Duration,
-) -> Vec<String> {
+    character: Character,
+) {
     let all: Vec<String> = (0..nodes).map(name).collect();
     let client = || Client::new(all.clone(), KAFKA_PORT);
-    let mut names = Vec::new();
+    let mut work: Vec<LocalBoxFuture<'static, ()>> = Vec::new();
     for number in 0..PRODUCERS {
-        let work = workload::produce(client(), mix(seed, 100, number), number, history.clone(), until);
-        start(sim, &mut names, format!("p{number}"), work);
+        let seed = mix(seed, 100, number);
+        work.push(workload::produce(client(), seed, number, history.clone(), until).boxed_local());
     }
     for number in 0..CONSUMERS {
-        let work = workload::consume(client(), mix(seed, 101, number), number, history.clone(), until);
-        start(sim, &mut names, format!("c{number}"), work);
+        let seed = mix(seed, 101, number);
+        work.push(workload::consume(client(), seed, number, history.clone(), until).boxed_local());
     }
     for number in groups::members() {
-        let work = groups::member(client(), mix(seed, 106, number), number, history.clone(), until);
-        start(sim, &mut names, format!("g{number}"), work);
+        let seed = mix(seed, 106, number);
+        work.push(groups::member(client(), seed, number, history.clone(), until).boxed_local());
     }
-    let work = reassign::move_about(client(), mix(seed, 105, 0), until);
-    start(sim, &mut names, "m0".to_owned(), work);
-    let work = life::come_and_go(client(), mix(seed, 108, 0), history.clone(), until);
-    start(sim, &mut names, "t0".to_owned(), work);
-    let work = visitor::visit(client(), mix(seed, 109, 0), until);
-    start(sim, &mut names, "v0".to_owned(), work);
-    let work = raft::simulated(seed, voters::change(client(), mix(seed, 110, 0), until));
-    start(sim, &mut names, "o0".to_owned(), work);
-    let work = read_back(client(), mix(seed, 102, 0), history.clone(), until);
-    start(sim, &mut names, "r0".to_owned(), work);
-    names
-}
-
-fn start(
-    sim: &mut turmoil::Sim<'static>,
-    names: &mut Vec<String>,
-    name: String,
-    work: impl Future<Output = ()> + 'static,
-) {
-    sim.client(name.clone(), async move {
-        work.await;
+    work.push(reassign::move_about(client(), mix(seed, 105, 0), until).boxed_local());
+    work.push(life::come_and_go(client(), mix(seed, 108, 0), history.clone(), until).boxed_local());
+    work.push(visitor::visit(client(), mix(seed, 109, 0), until).boxed_local());
+    let operator = voters::change(client(), mix(seed, 110, 0), until);
+    work.push(raft::simulated(seed, operator).boxed_local());
+    work.push(read_back(client(), mix(seed, 102, 0), history.clone(), until, character).boxed_local());
+    sim.client(CLIENTS, async move {
+        let working: Vec<_> = work.into_iter().map(tokio::task::spawn_local).collect();
+        for one in working {
+            one.await?;
+        }
         Ok(())
     });
-    names.push(name);
 }
 
 /// Waits until all has healed, then reads everything.
-async fn read_back(mut client: Client, seed: u64, history: SharedHistory, until: Duration) {
+async fn read_back(mut client: Client, seed: u64, history: SharedHistory, until: Duration, character: Character) {
     let began = tokio::time::Instant::now();
     tokio::time::sleep(until).await;
     let tell = |history: &SharedHistory, problem: String| {
@@ -327,6 +320,13 @@ async fn read_back(mut client: Client, seed: u64, history: SharedHistory, until:
         tell(&history, "not every replica is in sync after all has healed".to_owned());
     }
     tokio::time::sleep_until(began + until + CALM_AFTER).await;
+    if !character.gentle {
+        for node in 0..client.nodes() {
+            if reassign::elect_who_is_left(&mut client, node).await.is_ok() {
+                break;
+            }
+        }
+    }
     for topic in [STRICT, RELAXED, BRIEF, SHORT] {
         if let Err(error) = workload::read_all(&mut client, seed, topic, &history).await {
             // It may be gone just now, for good.

@@ -1,6 +1,6 @@
 use crate::check;
-use crate::faults::{Fault, LOG_DIRS};
-use crate::machine::{Copy, Machine, log_dirs, name};
+use crate::faults::{Blinks, Fault, LOG_DIRS};
+use crate::machine::{CLIENTS, Copy, FOUNDERS, Machine, log_dirs, name};
 use crate::seed::mix;
 use crate::workload::{STRICT, STRICT_PARTITIONS};
 use host::OpenMode;
@@ -50,10 +50,12 @@ impl Reserve {
 /// Strikes with one fault after the other, and heals them.
 pub struct Striker {
     machines: Vec<Rc<Machine>>,
-    clients: Vec<String>,
     pending: Vec<(Duration, Duration, Fault)>,
     /// Until when it lasts, and how far behind the schedule it began.
     current: Option<(Duration, Fault)>,
+    blinks: Blinks,
+    /// Which machine is off for a moment, and until when.
+    blinking: Option<(Duration, usize)>,
     /// One waits until everything is whole again.
     patient: bool,
     reserve: Option<Reserve>,
@@ -67,17 +69,19 @@ impl Striker {
     /// `patient`: what loses data waits until every replica is in sync.
     pub fn new(
         machines: Vec<Rc<Machine>>,
-        clients: Vec<String>,
         mut schedule: Vec<(Duration, Duration, Fault)>,
+        mut blinks: Blinks,
         patient: bool,
         seed: u64,
     ) -> Self {
         schedule.reverse();
+        blinks.reverse();
         Self {
             machines,
-            clients,
             pending: schedule,
             current: None,
+            blinks,
+            blinking: None,
             patient,
             reserve: None,
             copies: Default::default(),
@@ -96,6 +100,7 @@ impl Striker {
         problems: &mut Vec<String>,
         all_in_sync: impl Fn() -> bool,
     ) -> Option<Fault> {
+        self.blink(sim, now);
         if let Some(reserve) = &mut self.reserve {
             reserve.look(now);
         }
@@ -111,7 +116,7 @@ impl Striker {
             self.current = None;
         }
         let (begin, end, fault) = self.pending.last()?;
-        if self.current.is_some() || now < *begin {
+        if self.current.is_some() || self.blinking.is_some() || now < *begin {
             return None;
         }
         let lasts = *end - *begin;
@@ -122,12 +127,33 @@ impl Striker {
         if self.patient && fault.loses() && !all_in_sync() {
             return None;
         }
+        // ◆ The operator takes votes, and two voters stand the loss of none.
+        if fault.loses_vote() && broker::inspect::voters().is_none_or(|voters| voters < FOUNDERS) {
+            return None;
+        }
         let (_, _, fault) = self.pending.pop()?;
         tracing::info!(?fault, "fault");
         self.struck += 1;
         self.strike(sim, &fault, now, problems);
         self.current = Some((now + lasts, fault.clone()));
         Some(fault)
+    }
+
+    /// A machine goes off or on for a moment, unless what is wrong just now has to do with it.
+    fn blink(&mut self, sim: &mut turmoil::Sim<'_>, now: Duration) {
+        if let Some((_, machine)) = self.blinking.take_if(|(end, _)| now >= *end) {
+            sim.bounce(name(machine));
+        }
+        let Some((_, end, machine)) = self.blinks.pop_if(|(begin, ..)| now >= *begin) else {
+            return;
+        };
+        let is_struck = self.current.as_ref().is_some_and(|(_, fault)| fault.touches(machine));
+        if is_struck || now >= end {
+            return;
+        }
+        tracing::info!(machine, "off for a moment");
+        self.crash(sim, machine, 7 + self.blinks.len() as u64);
+        self.blinking = Some((end, machine));
     }
 
     fn seed(&self, what: u64) -> u64 {
@@ -141,7 +167,7 @@ impl Striker {
 
     fn everybody_but(&self, node: usize) -> Vec<String> {
         let others = (0..self.machines.len()).filter(|other| *other != node).map(name);
-        others.chain(self.clients.iter().cloned()).collect()
+        others.chain([CLIENTS.to_owned()]).collect()
     }
 
     fn strike(&mut self, sim: &mut turmoil::Sim<'_>, fault: &Fault, now: Duration, problems: &mut Vec<String>) {

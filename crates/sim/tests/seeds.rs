@@ -20,9 +20,9 @@ const EFFECTS: [&str; 8] = [
     "stopped",
 ];
 
-/// What these find is not mended yet: `docs/simulation.md`, "Open". `make sim SEED=55` runs one of them; here they are left
-/// out, so that the others go on saying when something else breaks.
-const OPEN: [u64; 6] = [45, 47, 55, 56, 71, 91];
+/// What these find is not mended yet: `docs/simulation.md`, "Open". They are left out here, so that the others go on saying
+/// when something else breaks.
+const OPEN: [u64; 0] = [];
 
 /// The seed in this place, counted from 1, among those that are not open.
 fn seed_at(place: u64) -> u64 {

@@ -39,6 +39,7 @@ pub enum Broken {
     ElectAnybody,
     StayAfterFailedFlush,
     ShowLaggingEnd,
+    KeepEmptyEpochs,
 }
 
 /// Every switch: its name on the command line, and what Ottla then does.
@@ -203,6 +204,11 @@ pub const SWITCHES: &[(Broken, &str, &str)] = &[
         Broken::ShowLaggingEnd,
         "show-lagging-end",
         "ListOffsets tells a new leader's high watermark before it has caught up (KIP-207)",
+    ),
+    (
+        Broken::KeepEmptyEpochs,
+        "keep-empty-epochs",
+        "a replica that led and appended nothing keeps that leader epoch when it follows",
     ),
 ];
 

@@ -160,6 +160,10 @@ pub const START_FREE_BYTES_MIN: u64 = 8 * 1024 * 1024;
 pub const SCRUB_BYTES_PER_SECOND: u64 = 8 * 1024 * 1024;
 /// `log.scrub.interval.ms`: a week.
 pub const SCRUB_INTERVAL_MS: i64 = 7 * 24 * 3600 * 1000;
+
+/// The metadata directory learns so often how far the journals of the log directories have come. An older copy of a log
+/// directory is found out by that.
+pub const JOURNAL_REMEMBERED_EVERY: Duration = Duration::from_secs(2);
 /// Bytes that the scrub reads in one go, at most.
 pub const SCRUB_PART_BYTES: u64 = 1024 * 1024;
 /// File handles that a node needs beside those of client connections and of the segments that it reads: listeners,

@@ -214,7 +214,9 @@ impl Partition {
         self.log_start_wanted = bounds.log_start;
         self.generation = StreamGeneration(self.generation.0 + 1);
         let last_epoch = self.log.as_mut().map_or(LeaderEpoch::NONE, |log| {
-            log.forget_empty_epochs();
+            if !broken(Broken::KeepEmptyEpochs) {
+                log.forget_empty_epochs();
+            }
             log.last_epoch()
         });
         let machine = Follower::new(

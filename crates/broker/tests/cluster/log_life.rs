@@ -2,6 +2,7 @@
 
 use crate::subject::AppendError;
 use crate::support::*;
+use records::{BatchBuilder, Compression};
 use std::path::Path;
 use std::time::Duration;
 use types::{ErrorCode, LeaderEpoch, NodeId, Offset};
@@ -96,6 +97,35 @@ async fn deleted_records_are_gone_on_every_replica_when_that_is_answered() {
     for node in &again {
         node.eventually_starts_at(10).await;
     }
+}
+
+/// Fails if a replica that starts over does not take the batch that the log start lies in.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_new_replica_joins_although_the_log_starts_in_the_middle_of_a_batch() {
+    let cluster = Cluster::new(1, &[]);
+    let nodes = cluster.start_all().await;
+    for _ in 0..2 {
+        let mut five = BatchBuilder::new(Compression::None);
+        for number in 0..5 {
+            five.push(number, None, Some(b"value"), &[]);
+        }
+        nodes[0].produce(five.build(), -1).await.unwrap();
+    }
+    assert_eq!(nodes[0].delete_records(7, LONG).await, Ok(Offset(7)));
+    nodes[2].broker.shutdown().await;
+    cluster.script.elect(Some(1), &[1, 2]);
+    std::fs::remove_dir_all(cluster.path(2)).unwrap();
+    let third = cluster.start(NODES[2]).await;
+    let copied = async {
+        while third.fetch(7).await.high_watermark != Offset(10) {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    tokio::time::timeout(LONG, copied).await.expect("it is never copied");
+    let records = third.fetch(7).await.records;
+    assert_eq!(records, nodes[0].fetch(7).await.records);
+    let first = records::split_batches(&records).next().unwrap().unwrap();
+    assert_eq!(first.header.base_offset, Offset(5));
 }
 
 /// Behaviour 50. Fails if a replica that is down and not fenced is not waited for, or one that is fenced is.

@@ -5,10 +5,11 @@ use broker::{LogDirDescription, ReplicaSize};
 use bytes::Bytes;
 use metadata::{DirectoryReport, PartitionImage};
 use records::BatchHeader;
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
-use types::{ErrorCode, LeaderEpoch, NodeId, Offset, TopicPartition};
+use types::{DirectoryId, ErrorCode, LeaderEpoch, NodeId, Offset, TopicPartition};
 
 /// In the other directory of node 1.
 const OTHER: TopicPartition = TopicPartition { partition: 1, ..TP };
@@ -42,16 +43,7 @@ async fn cluster_with_two_directories(two: usize) -> (Cluster, Vec<Node>, Arc<At
         topic.partitions = vec![Arc::new(failing), Arc::new(other)];
         image.topics.insert(TP.topic, Arc::new(topic));
     });
-    cluster.register(&node, node.broker.replica_addr().unwrap().port());
-    cluster.script.change(|image| {
-        let mut registered = (*image.brokers[&NODES[two]]).clone();
-        let sound = |id| DirectoryReport {
-            id,
-            ..DirectoryReport::default()
-        };
-        registered.directories = ids.map(sound).to_vec();
-        image.brokers.insert(NODES[two], Arc::new(registered));
-    });
+    register_with(&cluster, &node, ids);
     let mut nodes = Vec::new();
     let mut with_two = Some(node);
     for (at, node) in NODES.into_iter().enumerate() {
@@ -64,6 +56,19 @@ async fn cluster_with_two_directories(two: usize) -> (Cluster, Vec<Node>, Arc<At
     nodes[0].produce(batch("before"), -1).await.unwrap();
     assert_eq!(produce_to_other(&nodes[0], batch("before")).await, Ok(Offset(0)));
     (cluster, nodes, broken)
+}
+
+fn register_with(cluster: &Cluster, node: &Node, ids: [DirectoryId; 2]) {
+    cluster.register(node, node.broker.replica_addr().unwrap().port());
+    cluster.script.change(|image| {
+        let mut registered = (*image.brokers[&node.id]).clone();
+        let sound = |id| DirectoryReport {
+            id,
+            ..DirectoryReport::default()
+        };
+        registered.directories = ids.map(sound).to_vec();
+        image.brokers.insert(node.id, Arc::new(registered));
+    });
 }
 
 fn other(cluster: &Cluster) -> PartitionImage {
@@ -162,4 +167,54 @@ async fn log_directories_are_described_with_sizes_and_the_failed_one_without() {
     let [failed, other]: [LogDirDescription; 2] = describe().await;
     assert_eq!((failed.failed, failed.space, failed.replicas.len()), (true, None, 0));
     assert_eq!((other.failed, other.replicas), (false, second.replicas));
+}
+
+fn copy(from: &Path, to: &Path) {
+    std::fs::create_dir_all(to).unwrap();
+    for entry in std::fs::read_dir(from).unwrap() {
+        let entry = entry.unwrap();
+        let to = to.join(entry.file_name());
+        if entry.file_type().unwrap().is_dir() {
+            copy(&entry.path(), &to);
+        } else {
+            std::fs::copy(entry.path(), to).unwrap();
+        }
+    }
+}
+
+/// ◆ Of two copies of a replica, the one counts that is where the metadata has it: the other, here one of some time ago, would
+/// be a member of the ISR that forgot what it acknowledged. Fails if the copy that is found last is taken.
+#[tokio::test(flavor = "multi_thread")]
+async fn of_a_replica_in_two_directories_the_one_where_the_metadata_has_it_counts() {
+    let (cluster, mut nodes, sound) = cluster_with_two_directories(2).await;
+    let second = cluster.path(2).with_extension("second");
+    let aside = tempfile::tempdir().unwrap();
+    nodes.pop().unwrap().broker.shutdown().await;
+    copy(&second, aside.path());
+
+    // It is taken away and given again, in the first directory, and catches up there.
+    let (node, ids) = cluster.start_on_two_directories(NODES[2], sound.clone()).await;
+    cluster.script.change_partition_of(OTHER, |moved| {
+        moved.directories[2] = ids[0];
+        moved.isr.retain(|member| *member != NODES[2]);
+    });
+    register_with(&cluster, &node, ids);
+    assert_eq!(produce_to_other(&nodes[0], batch("after")).await, Ok(Offset(1)));
+    eventually("it is in sync", || other(&cluster).isr.len() == 3).await;
+    node.broker.shutdown().await;
+
+    std::fs::remove_dir_all(&second).unwrap();
+    copy(aside.path(), &second);
+    let (node, ids) = cluster.start_on_two_directories(NODES[2], sound).await;
+    register_with(&cluster, &node, ids);
+    let describe = || node.run(|shard| Box::pin(async move { shard.describe_log_dirs().await }));
+    eventually("the other copy is gone", || !second.join("orders-1").exists()).await;
+    let whole = ReplicaSize {
+        topic: "orders".to_owned(),
+        partition: 1,
+        size_bytes: (batch("before").len() + batch("after").len()) as u64,
+    };
+    let [first, second]: [LogDirDescription; 2] = describe().await.try_into().expect("two directories");
+    assert!(first.replicas.contains(&whole), "{:?}", first.replicas);
+    assert_eq!(second.replicas, []);
 }

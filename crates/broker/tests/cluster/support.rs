@@ -97,12 +97,17 @@ impl Script {
     }
 
     pub fn change_partition(&self, change: impl FnOnce(&mut PartitionImage)) {
+        self.change_partition_of(TP, change);
+    }
+
+    pub fn change_partition_of(&self, tp: TopicPartition, change: impl FnOnce(&mut PartitionImage)) {
+        let at = usize::try_from(tp.partition).unwrap();
         self.change(|image| {
             let mut topic = (*image.topics[&TP.topic]).clone();
-            let mut partition = (*topic.partitions[0]).clone();
+            let mut partition = (*topic.partitions[at]).clone();
             partition.partition_epoch = partition.partition_epoch.next();
             change(&mut partition);
-            topic.partitions[0] = Arc::new(partition);
+            topic.partitions[at] = Arc::new(partition);
             image.topics.insert(TP.topic, Arc::new(topic));
         });
     }
@@ -205,7 +210,7 @@ impl Script {
 
     fn alter(&self, proposal: &IsrProposal) -> Result<AlteredIsr, ErrorCode> {
         self.proposals.lock().unwrap().push(proposal.clone());
-        let now = self.partition();
+        let now = (**self.image.borrow().partition(proposal.tp).unwrap()).clone();
         if now.leader_epoch != proposal.leader_epoch {
             return Err(ErrorCode::FencedLeaderEpoch);
         }
@@ -213,7 +218,7 @@ impl Script {
             return Err(ErrorCode::InvalidUpdateVersion);
         }
         let isr: Vec<NodeId> = proposal.isr.iter().map(|(node, _)| *node).collect();
-        self.change_partition(|partition| partition.isr.clone_from(&isr));
+        self.change_partition_of(proposal.tp, |partition| partition.isr.clone_from(&isr));
         Ok(AlteredIsr {
             leader_epoch: now.leader_epoch,
             partition_epoch: now.partition_epoch.next(),

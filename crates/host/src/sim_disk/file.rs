@@ -29,7 +29,7 @@ impl SimFile {
             return Err(io::ErrorKind::PermissionDenied.into());
         }
         let mut state = self.enter()?;
-        let used = state.tree.used_bytes();
+        let used = state.used_where_limited();
         let held = state.tree.inode(self.inode)?.held() as u64;
         let grows_by = end.saturating_sub(held);
         let grows = state.faults.on_write(&self.path, used, grows_by)?;
@@ -107,7 +107,7 @@ impl File for SimFile {
         let mut state = self.enter()?;
         let end = position.saturating_add(len);
         let grows_by = end.saturating_sub(state.tree.inode(self.inode)?.held() as u64);
-        if state.faults.fits(state.tree.used_bytes(), grows_by) {
+        if state.faults.fits(state.used_where_limited(), grows_by) {
             state.tree.inode(self.inode)?.allocate(size(end)?);
         }
         Ok(())

@@ -1,6 +1,7 @@
 use super::SeededNumbers;
 use super::inode::Inode;
 use crate::DirEntry;
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::path::{Component, Path};
@@ -108,7 +109,7 @@ impl Tree {
             node = *self
                 .dirs
                 .get(&dir)
-                .and_then(|dir| dir.current.get(&name))
+                .and_then(|dir| dir.current.get(&*name))
                 .ok_or(io::ErrorKind::NotFound)?;
         }
         Ok(node)
@@ -145,12 +146,12 @@ impl Tree {
         for name in names(path)? {
             let id = self.next;
             let parent = self.dirs.get_mut(&dir).ok_or(io::ErrorKind::NotFound)?;
-            dir = match parent.current.get(&name) {
+            dir = match parent.current.get(&*name) {
                 Some(Node::Dir(there)) => *there,
                 Some(Node::File(_)) => return Err(io::ErrorKind::NotADirectory.into()),
                 None => {
                     parent.change(NameChange::Link {
-                        name,
+                        name: name.into_owned(),
                         node: Node::Dir(id),
                     });
                     self.next += 1;
@@ -271,11 +272,11 @@ impl Tree {
 }
 
 /// Components below the root; relative paths start there too.
-fn names(path: &Path) -> io::Result<Vec<String>> {
+fn names(path: &Path) -> io::Result<Vec<Cow<'_, str>>> {
     path.components()
         .filter_map(|component| match component {
             Component::RootDir | Component::CurDir => None,
-            Component::Normal(name) => Some(Ok(name.to_string_lossy().into_owned())),
+            Component::Normal(name) => Some(Ok(name.to_string_lossy())),
             Component::ParentDir | Component::Prefix(_) => Some(Err(io::ErrorKind::InvalidInput.into())),
         })
         .collect()

@@ -23,6 +23,9 @@ impl Log {
             return Err(LogError::Full);
         }
         let headers = self.check_append(&bytes, first, next)?;
+        if first < self.log_end {
+            self.begin_below_start(first)?;
+        }
         let (written, appended) = self.append_batches(&bytes, &headers, wall_ms);
         if written > 0 {
             self.touched = true;
@@ -113,9 +116,6 @@ impl Log {
             log_end: self.log_end,
             why,
         };
-        if first < self.log_end {
-            return Err(refuse("it starts below the log end"));
-        }
         let (mut headers, mut at, mut expected) = (Vec::new(), 0, first);
         while at < bytes.len() {
             let header = BatchHeader::parse(&bytes[at..]).map_err(|_| refuse("bytes are no batch"))?;
@@ -134,8 +134,33 @@ impl Log {
             Some(batch) if batch.base_offset != first || expected != next => {
                 Err(refuse("offsets are not those announced"))
             }
+            Some(batch) if first < self.log_end && !self.starts_inside(batch) => {
+                Err(refuse("it starts below the log end"))
+            }
             Some(_) => Ok(headers),
         }
+    }
+
+    /// Whether the log is empty and starts in the middle of this batch: records were deleted up to there on the replica that
+    /// it comes from (in Kafka, `Partition.appendRecordsToFollowerOrFutureReplica`).
+    fn starts_inside(&self, batch: &BatchHeader) -> bool {
+        self.log_start == self.log_end && batch.base_offset < self.log_end && self.log_end < batch.next_offset()
+    }
+
+    /// An empty log goes on in a segment at `base`, below its start: what files it has hold only what was deleted.
+    fn begin_below_start(&mut self, base: Offset) -> Result<(), LogError> {
+        let (dir, config) = (self.dir.clone(), self.config);
+        let begin = || Segment::begin(&dir, &self.path, base, &config);
+        let begun = dir.write_if_room("begin below the start", begin)?;
+        let deleted = std::mem::replace(&mut self.segments, vec![begun]);
+        self.unsynced.clear();
+        self.tail.clear();
+        self.indexed = base;
+        self.dir_dirty = true;
+        let mut others = deleted.iter().filter(|segment| segment.base != base);
+        dir.write("begin below the start", || {
+            others.try_for_each(|segment| segment.remove_files(&dir))
+        })
     }
 
     /// Kafka's rule (`LogSegment.shouldRoll`) for a batch that would follow `pending` in the active segment: size, time

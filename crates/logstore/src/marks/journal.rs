@@ -30,16 +30,19 @@ pub(crate) struct MarksJournal {
     position: u64,
     rewrite_at: u64,
     sequence: u64,
+    found_sequence: u64,
     last_crc: u32,
     fill: Arc<JournalFill>,
 }
 
-/// How long the current file is, and how long it may become before it is rewritten compactly; to be read without the
-/// journal's lock, which is held while a round is synced.
+/// How far the journal has come; to be read without its lock, which is held while a round is synced.
 #[derive(Debug, Default)]
 pub(crate) struct JournalFill {
+    /// Length of the current file, and how long it may become before it is rewritten compactly.
     pub(crate) bytes: Counter,
     pub(crate) rewrite_at: Counter,
+    /// Of the last round that is durable.
+    pub(crate) sequence: Counter,
 }
 
 /// What a file holds: (first round's sequence, state, end, last sequence, last CRC).
@@ -149,6 +152,7 @@ impl MarksJournal {
             position: 0,
             rewrite_at: 0,
             sequence: 0,
+            found_sequence: 0,
             last_crc: 0,
             fill: Arc::default(),
         };
@@ -175,6 +179,7 @@ impl MarksJournal {
             position: loaded.end as u64,
             rewrite_at: 0,
             sequence: loaded.last,
+            found_sequence: loaded.last,
             last_crc: loaded.last_crc,
             fill: Arc::default(),
         };
@@ -186,6 +191,11 @@ impl MarksJournal {
 
     pub(crate) fn fill(&self) -> Arc<JournalFill> {
         self.fill.clone()
+    }
+
+    /// Of the last round that was there when it was opened; 0 for a new one.
+    pub(crate) fn found_sequence(&self) -> u64 {
+        self.found_sequence
     }
 
     pub(crate) fn state(&self) -> &DirectoryState {
@@ -215,9 +225,15 @@ impl MarksJournal {
         self.file.sync_data()?;
         self.position += bytes.len() as u64;
         self.fill.bytes.set(self.position);
+        self.advance(crc);
+        Ok(())
+    }
+
+    /// A round is durable.
+    fn advance(&mut self, crc: u32) {
         self.sequence += 1;
         self.last_crc = crc;
-        Ok(())
+        self.fill.sequence.set(self.sequence);
     }
 
     /// Writes the state into the other file and goes on there.
@@ -244,8 +260,7 @@ impl MarksJournal {
         // ◆ All that is written until then has its place already: a file system that others fill up takes no directory
         // offline in the middle of what was acknowledged.
         self.file.allocate(0, self.rewrite_at + ROUND_ROOM)?;
-        self.sequence += 1;
-        self.last_crc = crc;
+        self.advance(crc);
         Ok(())
     }
 }

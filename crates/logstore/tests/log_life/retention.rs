@@ -1,9 +1,8 @@
 use super::machine::{Life, append, bases};
 use host::sim_disk::SimDisk;
-use logstore::conformance::SimMachine;
-use logstore::conformance::flush;
-use logstore::{LogConfig, PlainFlush};
-use types::Offset;
+use logstore::conformance::{SimMachine, append_at, flush, read_all};
+use logstore::{Log, LogConfig, PlainFlush, RecoveryOutcome};
+use types::{LeaderEpoch, Offset};
 
 /// Four segments of two batches of 170 bytes each, the last of them active: bases 0, 2, 4, 6, timestamps 10 a batch.
 fn config() -> LogConfig {
@@ -143,4 +142,37 @@ fn a_move_that_comes_too_late_is_void() {
     next.finish_log_start(&moved).unwrap();
     assert_eq!(next.log_start_offset(), Offset(0));
     assert!(!life.dir.is_offline());
+}
+
+/// Records were deleted up to the middle of a batch, and a replica starts over there: it takes the whole batch, serves what
+/// was not deleted of it, and has it after a power loss. Fails if every batch must begin at the log end.
+#[test]
+fn an_empty_log_takes_the_batch_that_its_start_lies_in() {
+    let sim = SimDisk::new();
+    let life = Life::begin(&sim, 1);
+    let flusher = life
+        .dir
+        .start_flusher(&SimMachine::host(sim.handle(), 1), Box::new(PlainFlush));
+    let mut log = life.create(1, config());
+    append(&mut log, 1, 100, 0);
+    log.truncate_fully_and_start_at(Offset(12)).unwrap();
+    let take = |log: &mut Log, first, records| append_at(log, Offset(first), LeaderEpoch(3), records, 10, 1);
+    assert!(take(&mut log, 10, 2).is_err(), "all of it was deleted");
+    let batch = take(&mut log, 10, 5).unwrap();
+    assert!(take(&mut log, 13, 5).is_err(), "the log is not empty any more");
+    assert_eq!((log.log_start_offset(), log.log_end_offset()), (Offset(12), Offset(15)));
+    assert_eq!(bases(&log), [10]);
+    take(&mut log, 15, 1).unwrap();
+    assert!(flush(&mut log, &flusher));
+    drop((log, flusher, life));
+    sim.crash_losing_everything_unsynced();
+    let mut life = Life::begin(&sim, 2);
+    let found = life.dir.recover().unwrap().remove(0);
+    assert_eq!(found.outcome, RecoveryOutcome::Intact);
+    assert_eq!(
+        (found.log.log_start_offset(), found.log.log_end_offset()),
+        (Offset(12), Offset(16))
+    );
+    let read = read_all(&found.log).unwrap();
+    assert_eq!(read[..batch.len()], batch[..]);
 }

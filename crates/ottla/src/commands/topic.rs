@@ -124,7 +124,7 @@ impl Topic {
 }
 
 /// The values of `--config`.
-fn pairs(configs: &[String]) -> anyhow::Result<Vec<(String, String)>> {
+pub(super) fn pairs(configs: &[String]) -> anyhow::Result<Vec<(String, String)>> {
     let pair = |config: &String| match config.split_once('=') {
         Some((name, value)) => Ok((name.to_owned(), value.to_owned())),
         None => bail!("--config {config}: wants name=value"),

@@ -372,6 +372,62 @@ fn starting_over_moves_every_bound() {
     }
 }
 
+/// Records were deleted up to the middle of a batch: who starts over there takes the batch that holds the log start, and
+/// nothing else from below. Fails if every batch must begin at the log end.
+#[test]
+fn an_empty_log_may_start_in_the_middle_of_a_batch() {
+    let mut follower = stating();
+    let answer = HelloAnswer::StartOver { log_start: Offset(202) };
+    follower.on_answer(&answer, &EpochCache::new().of_log(Offset(100)));
+    follower.on_truncated(Offset(202), LeaderEpoch::NONE);
+    let answer = HelloAnswer::SendFrom {
+        offset: Offset(202),
+        high_watermark: Offset(202),
+        log_start: Offset(202),
+    };
+    follower.on_answer(&answer, &EpochCache::new().of_log(Offset(202)));
+    let entry_of = |batches: &[BatchHeader]| EntryHeader {
+        previous_end: Offset(202),
+        previous_epoch: LeaderEpoch::NONE,
+        generation: StreamGeneration(11),
+        log_start: Offset(202),
+        ..entry(batches)
+    };
+    for below in [[batch(198, 4, 5)], [batch(200, 2, 5)]] {
+        let refused = follower.clone().on_entry(&entry_of(&below), &below);
+        assert_eq!(refused, Err(Error::BrokenBatches(below[0].base_offset)));
+    }
+    let batches = [batch(200, 5, 5), batch(205, 1, 5)];
+    let expected = [
+        FollowerAction::AssignEpoch {
+            epoch: EPOCH,
+            start: Offset(200),
+        },
+        FollowerAction::Append {
+            first: Offset(200),
+            next: Offset(206),
+            last_epoch: EPOCH,
+        },
+    ];
+    assert_eq!(
+        follower.on_entry(&entry_of(&batches), &batches).as_deref(),
+        Ok(&expected[..])
+    );
+    follower.on_appended(Offset(206), EPOCH);
+    assert_eq!(follower.bounds().log_start, Offset(202));
+    // No longer empty.
+    let again = [batch(205, 3, 5)];
+    let header = EntryHeader {
+        previous_end: Offset(206),
+        previous_epoch: EPOCH,
+        ..entry_of(&again)
+    };
+    assert_eq!(
+        follower.on_entry(&header, &again),
+        Err(Error::BrokenBatches(Offset(205)))
+    );
+}
+
 /// ◆ Re-opening the stream raises the generation. Fails if `reopen` keeps it.
 #[test]
 fn reopening_voids_what_was_under_way() {

@@ -1,0 +1,231 @@
+"""Ottla and Apache Kafka 4.3.1 under the same load, in turn: the rows of docs/performance.md.
+
+Each row is run on clusters from scratch, one alive at a time, in the order A B B A for each of PAIRS, with the same client
+(`ottla bench`, a bare one), replication factor 3, min.insync.replicas 2 and acks=all. Before what counts, the same load runs in
+windows of SECONDS until three in a row agree within 5 %, eight at most: a cold JVM is several times slower. Environment: ROW
+(names by commas; all), PAIRS (1; five make a row final), SECONDS (10) of what is measured, OUT (benches/results), KAFKA (its
+directory). Every run is a line in OUT/<row>.jsonl; the table in docs/performance.md is made anew of those (--table: only that).
+"""
+
+import json
+import os
+import pathlib
+import platform
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+
+HERE = pathlib.Path(__file__).resolve().parent
+sys.path.insert(0, str(HERE.parent / "tests" / "clients"))
+
+from cluster import OTTLA, Cluster  # noqa: E402
+from idle import cpu_seconds, resident_mib  # noqa: E402
+
+SECONDS = int(os.environ.get("SECONDS", "10"))
+PAIRS = int(os.environ.get("PAIRS", "1"))
+OUT = pathlib.Path(os.environ.get("OUT", HERE / "results"))
+KAFKA = os.environ.get("KAFKA", "")
+TABLE = HERE.parent / "docs" / "performance.md"
+PORTS = "19092 19095 19098"
+WINDOWS_MAX = 8
+FLUSHED, UNFLUSHED = "flushed", "unflushed"
+
+# How a topic waits for the disk before it acknowledges, or does not: Ottla's default is the former, Kafka's the latter.
+DISK = {
+    "Ottla": {FLUSHED: [], UNFLUSHED: ["flush.messages=9223372036854775807"]},
+    "Kafka": {FLUSHED: ["flush.messages=1"], UNFLUSHED: []},
+}
+
+
+class Row:
+    """What is run, the figure of it that counts, and whether more of that is better."""
+
+    def __init__(self, name, what, arguments, figure, unit, more_is_better, must):
+        self.name, self.what, self.arguments = name, what, arguments
+        self.figure, self.unit, self.more_is_better, self.must = figure, unit, more_is_better, must
+
+
+def throughput(result):
+    return result["mb_per_second"]
+
+
+def records(result):
+    return result["records_per_second"]
+
+
+def p50(result):
+    return result["latency"]["p50"]
+
+
+def p99(result):
+    return result["latency"]["p99"]
+
+
+ROWS = {row.name: row for row in [
+    Row("bulk", "1 KiB records, 64 KiB batches, 6 partitions, one consumer at the tail",
+        "produce --partitions 6 --record-size 1024 --batch-size 65536 --consumers 1", throughput, "MB/s", True, "2x; flushed 3x"),
+    Row("records", "100 B records, 16 KiB batches, 3 producers",
+        "produce --partitions 6 --record-size 100 --batch-size 16384 --producers 3", records, "records/s", True, "2x"),
+    Row("cpu", "brokers' CPU at a fixed 30 MB/s, 1 KiB records, 16 KiB batches",
+        "produce --partitions 6 --record-size 1024 --batch-size 16384 --rate 29300", lambda r: r["broker_cpu_s_per_gb"], "cpu-s/GB", False, "0.3x"),
+    Row("sync", "1 KiB, one in flight, p50",
+        "produce --partitions 6 --record-size 1024 --batch-size 1 --in-flight 1", p50, "ms", False, "0.6x (0.3x by this client)"),
+    Row("e2e", "from the intended send to the reader, 5,000 records/s, linger 5 ms, p99",
+        "latency --partitions 6 --record-size 1024 --rate 5000 --linger 5ms", p99, "ms", False, "0.3x"),
+    Row("small", "100 B, one record a batch, 32 producers with 5 in flight, 600 partitions",
+        "produce --partitions 600 --record-size 100 --batch-size 1 --producers 32 --in-flight 5", records, "records/s", True, "5x"),
+    Row("fsync", "1 KiB, one record a batch, 64 in flight, 6 partitions",
+        "produce --partitions 6 --record-size 1024 --batch-size 1 --in-flight 64", records, "records/s", True, "10x, flushed"),
+    Row("fsync100", "the same on 100 partitions",
+        "produce --partitions 100 --record-size 1024 --batch-size 1 --in-flight 64", records, "records/s", True, "10x, flushed"),
+]}
+
+
+class Ottla:
+    name = "Ottla"
+
+    def __enter__(self):
+        self.cluster = Cluster()
+        began = time.monotonic()
+        self.cluster.start()
+        self.ready_s = time.monotonic() - began
+        self.bootstrap = self.cluster.bootstrap
+        self.pids = [self.cluster.pid(index) for index in range(3)]
+        return self
+
+    def __exit__(self, *_):
+        self.cluster.stop()
+
+
+class Kafka:
+    name = "Kafka"
+
+    def __enter__(self):
+        self.root = tempfile.mkdtemp(prefix="ottla-peer-")
+        self.env = {**os.environ, "KAFKA": KAFKA, "ROOT": f"{self.root}/kafka", "PORTS": PORTS}
+        began = time.monotonic()
+        self.script("up")
+        self.ready_s = time.monotonic() - began
+        self.bootstrap = ",".join(f"127.0.0.1:{port}" for port in PORTS.split())
+        self.pids = [int(p.read_text()) for p in sorted(pathlib.Path(self.env["ROOT"]).glob("*/pid"))]
+        return self
+
+    def script(self, action):
+        subprocess.run([str(HERE.parent / "tests" / "kafka" / "cluster.sh"), action], env=self.env, check=True)
+
+    def __exit__(self, *_):
+        self.script("down")
+        deadline = time.monotonic() + 30
+        while any(pathlib.Path(f"/proc/{pid}").exists() for pid in self.pids) and time.monotonic() < deadline:
+            time.sleep(0.1)
+        subprocess.run(["rm", "-rf", self.root], check=False)
+
+
+def bench(side, row, disk, warmup, duration):
+    """One run of the load; answers what it says, with the brokers' CPU meanwhile and their memory after it."""
+    configs = [a for config in DISK[side.name][disk] for a in ("--config", config)]
+    command = [OTTLA, "bench", *row.arguments.split(), "--replication-factor", "3", "--config", "min.insync.replicas=2", *configs,
+               "--warmup", f"{warmup}s", "--duration", f"{duration}s", "--bootstrap", side.bootstrap, "--format", "json"]
+    cpu, began = [cpu_seconds(pid) for pid in side.pids], time.monotonic()
+    done = subprocess.run(command, capture_output=True, text=True, timeout=600)
+    took = time.monotonic() - began
+    if done.returncode != 0:
+        raise RuntimeError(f"{' '.join(command)}: {done.stderr[-2000:]}")
+    result = json.loads(done.stdout)
+    used = sum(cpu_seconds(pid) - before for pid, before in zip(side.pids, cpu))
+    result["broker_cpu_s"] = round(used, 2)
+    # The whole run's, over the whole run's bytes: exact where the rate is fixed.
+    result["broker_cpu_s_per_gb"] = used / (result["mb_per_second"] * (warmup + duration) / 1000) if result["mb_per_second"] else None
+    result["resident_mib"] = [round(resident_mib(pid)) for pid in side.pids]
+    result["took_s"] = round(took, 2)
+    return result
+
+
+def warm(side, row, disk):
+    """Until three windows in a row agree within 5 %; how many there were."""
+    seen = []
+    while len(seen) < WINDOWS_MAX:
+        seen.append(row.figure(bench(side, row, disk, 0, SECONDS)))
+        last = seen[-3:]
+        if len(last) == 3 and max(last) - min(last) <= 0.05 * statistics.median(last):
+            break
+    return seen
+
+
+def measure(side_class, row, disk):
+    load = os.getloadavg()[0]
+    with side_class() as side:
+        windows = warm(side, row, disk)
+        result = bench(side, row, disk, 1, SECONDS)
+        line = {"row": row.name, "side": side.name, "disk": disk, "figure": row.figure(result), "unit": row.unit, "windows": windows,
+                "ready_s": round(side.ready_s, 2), "load_before": round(load, 2), "cores": os.cpu_count(), "kernel": platform.release(),
+                "arguments": row.arguments, "result": result}
+    OUT.mkdir(parents=True, exist_ok=True)
+    with (OUT / f"{row.name}.jsonl").open("a") as out:
+        out.write(json.dumps(line) + "\n")
+    print(f"  {side.name:5} {disk:9} {line['figure']:12.2f} {row.unit}  (windows {len(windows)}, load before {load:.1f}, errors {result['errors'] or 0})", flush=True)
+    return line
+
+
+def cell(values):
+    return f"{statistics.median(values):.3g} ({min(values):.3g}–{max(values):.3g})" if values else "–"
+
+
+def ratio(ours, theirs):
+    """Of the medians, and the least and greatest of any two runs."""
+    if not ours or not theirs:
+        return "–"
+    all_pairs = [a / b for a in ours for b in theirs]
+    return f"**{statistics.median(ours) / statistics.median(theirs):.2g}** ({min(all_pairs):.2g}–{max(all_pairs):.2g})"
+
+
+def table():
+    lines = ["| row | definition | Ottla flushed | Ottla | Kafka flushed | Kafka | flushed / flushed | both unflushed | flushed Ottla / Kafka | must | runs |",
+             "|---|---|---|---|---|---|---|---|---|---|---|"]
+    for row in ROWS.values():
+        path = OUT / f"{row.name}.jsonl"
+        runs = [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+
+        def of(side, disk):
+            return [r["figure"] for r in runs if (r["side"], r["disk"]) == (side, disk)]
+
+        of_, ou, kf, ku = of("Ottla", FLUSHED), of("Ottla", UNFLUSHED), of("Kafka", FLUSHED), of("Kafka", UNFLUSHED)
+        least = min(len(of_), len(ku))
+        state = "none" if not runs else f"{least} a side" + ("" if least >= 10 else ", preliminary")
+        lines.append(f"| {row.name.upper()} | {row.what}; {row.unit} | {cell(of_)} | {cell(ou)} | {cell(kf)} | {cell(ku)} "
+                     f"| {ratio(of_, kf)} | {ratio(ou, ku)} | {ratio(of_, ku)} | {row.must} | {state} |")
+    return "\n".join(lines)
+
+
+def write_table():
+    text = TABLE.read_text()
+    begin, end = "<!-- rows: made by benches/rows.py -->\n", "\n<!-- end of rows -->"
+    head, rest = text.split(begin)
+    TABLE.write_text(head + begin + table() + end + rest.split(end)[1])
+
+
+def main():
+    if "--table" not in sys.argv:
+        names = [name for name in os.environ.get("ROW", "").split(",") if name] or list(ROWS)
+        unknown = [name for name in names if name not in ROWS]
+        if unknown:
+            sys.exit(f"ROW={','.join(unknown)}: there are {', '.join(ROWS)}")
+        if not os.path.exists(f"{KAFKA}/bin/kafka-server-start.sh"):
+            print("skipped: Apache Kafka is not installed (make kafka)")
+            return
+        seconds = PAIRS * len(names) * 2 * 2 * (6 * SECONDS + 20)
+        print(f"{len(names)} rows, {PAIRS} pairs of each, with and without flushing: about {seconds / 60:.0f} minutes", flush=True)
+        for name in names:
+            row = ROWS[name]
+            print(f"{name}: {row.what}", flush=True)
+            for _ in range(PAIRS):
+                for side in (Kafka, Ottla, Ottla, Kafka):
+                    for disk in (UNFLUSHED, FLUSHED):
+                        measure(side, row, disk)
+    write_table()
+
+
+if __name__ == "__main__":
+    main()

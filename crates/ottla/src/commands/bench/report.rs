@@ -1,0 +1,97 @@
+use hdrhistogram::Histogram;
+use serde::Serialize;
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+/// What a run says.
+#[derive(Debug, Default, Serialize)]
+pub(super) struct Report {
+    pub what: &'static str,
+    /// Length of the part that was measured.
+    pub seconds: f64,
+    pub records: u64,
+    /// Of record batches.
+    pub bytes: u64,
+    pub records_per_second: f64,
+    pub mb_per_second: f64,
+    /// Answers with an error, and connections that broke: how many of each.
+    pub errors: BTreeMap<String, u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub latency: Option<Latency>,
+    /// Read at the tail meanwhile.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub read_mb_per_second: Option<f64>,
+}
+
+/// In milliseconds.
+#[derive(Debug, Clone, Copy, Serialize)]
+pub(super) struct Latency {
+    pub p50: f64,
+    pub p90: f64,
+    pub p99: f64,
+    pub p999: f64,
+    pub max: f64,
+}
+
+/// Times, from a microsecond to a minute, within a thousandth.
+#[derive(Debug)]
+pub(super) struct Times(Option<Histogram<u64>>);
+
+impl Times {
+    pub fn new() -> Self {
+        Self(Histogram::new_with_bounds(1, 60_000_000, 3).ok())
+    }
+
+    pub fn add(&mut self, took: Duration) {
+        if let Some(times) = &mut self.0 {
+            times.saturating_record(u64::try_from(took.as_micros()).unwrap_or(u64::MAX).max(1));
+        }
+    }
+
+    pub fn latency(&self) -> Option<Latency> {
+        let times = self.0.as_ref().filter(|times| !times.is_empty())?;
+        let ms = |quantile| times.value_at_quantile(quantile) as f64 / 1000.0;
+        Some(Latency {
+            p50: ms(0.5),
+            p90: ms(0.9),
+            p99: ms(0.99),
+            p999: ms(0.999),
+            max: times.max() as f64 / 1000.0,
+        })
+    }
+}
+
+impl Report {
+    pub fn new(what: &'static str, records: u64, bytes: u64, took: Duration) -> Self {
+        let seconds = took.as_secs_f64().max(f64::MIN_POSITIVE);
+        Self {
+            what,
+            seconds,
+            records,
+            bytes,
+            records_per_second: records as f64 / seconds,
+            mb_per_second: bytes as f64 / seconds / 1e6,
+            ..Self::default()
+        }
+    }
+
+    pub fn text(&self) -> String {
+        let mut text = format!(
+            "{}: {} records in {:.1} s: {:.0} records/s, {:.1} MB/s\n",
+            self.what, self.records, self.seconds, self.records_per_second, self.mb_per_second
+        );
+        if let Some(read) = self.read_mb_per_second {
+            text += &format!("read at the tail: {read:.1} MB/s\n");
+        }
+        if let Some(latency) = self.latency {
+            text += &format!(
+                "latency in ms: p50 {:.3}, p90 {:.3}, p99 {:.3}, p99.9 {:.3}, max {:.3}\n",
+                latency.p50, latency.p90, latency.p99, latency.p999, latency.max
+            );
+        }
+        for (error, count) in &self.errors {
+            text += &format!("{count} requests failed: {error}\n");
+        }
+        text
+    }
+}

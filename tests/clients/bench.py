@@ -1,0 +1,36 @@
+"""`ottla bench`: what it says was written is there, and it reads all of that."""
+
+import json
+import subprocess
+
+from cluster import OTTLA, Cluster
+
+TOPIC = "bench"
+
+
+def bench(cluster, arguments):
+    command = [OTTLA, "bench", *arguments.split(), "--topic", TOPIC, "-b", cluster.bootstrap, "--format", "json"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+    result = json.loads(done.stdout)
+    print(f"  {arguments}: {result['records']} records, errors {result.get('errors')}", flush=True)
+    return result
+
+
+def main():
+    with Cluster() as cluster:
+        cluster.start()
+        written = bench(cluster, "produce --partitions 7 --producers 2 --batch-size 4096 --consumers 1 --warmup 0s --duration 2s")
+        assert written["records"] > 0 and not written["errors"] and written["latency"]["max"] > 0, written
+        assert written["read_mb_per_second"] > 0, written
+        held = bench(cluster, "consume")["records"]
+        # What is acknowledged after the window is not counted, but held.
+        assert written["records"] <= held <= written["records"] + 2 * 15 * 4, (written, held)
+        open_loop = bench(cluster, "latency --rate 400 --record-size 100 --linger 5ms --warmup 1s --duration 2s --compression lz4")
+        assert abs(open_loop["records"] - 800) <= 1 and not open_loop["errors"], open_loop
+        assert bench(cluster, "consume --consumers 2")["records"] >= 2 * (held + 1200 - 2)
+        cluster.assert_no_panic()
+
+
+if __name__ == "__main__":
+    main()
