@@ -15,9 +15,10 @@ WORDS = {"elections": "became Raft leader", "fencings": "fenced", "ISR changes":
 
 def main():
     kill.RATE = 10_000_000  # as fast as it goes
-    with Cluster() as cluster:
+    # Nodes on a full disk are at leisure.
+    with Cluster(properties=["log.retention.check.interval.ms=2000"]) as cluster:
         cluster.start()
-        create_topic(cluster, "soak", kill.PARTITIONS)
+        create_topic(cluster, "soak", kill.PARTITIONS, ["segment.bytes=16777216", "retention.bytes=16777216", "file.delete.delay.ms=1000"])
         before = cluster.status()
         loads = [kill.Load(cluster.bootstrap, "soak", **{"queue.buffering.max.messages": 50_000}) for _ in range(2)]
         for load in loads:
@@ -32,6 +33,7 @@ def main():
         for load in loads:
             load.finish()
         assert not any(load.errors for load in loads)
+        assert not any(b"is full" in (cluster.home(node) / "ottla.log").read_bytes() for node in range(3)), "the disk is full"
         changes = {
             "elections": after["term"] - before["term"],
             "fencings": sum(a["broker_epoch"] != b["broker_epoch"] or a["fenced"] for a, b in zip(after["nodes"], before["nodes"])),
