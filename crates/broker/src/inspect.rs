@@ -55,7 +55,7 @@ pub fn voters() -> Option<usize> {
     let groups = shards.filter_map(|(_, shard)| shard.broker().control().raft());
     let led = groups.filter(|group| group.leader == Some(group.id));
     let newest = led.max_by_key(|group| group.term)?;
-    newest.settled.then(|| newest.voters.len())
+    newest.settled.then_some(newest.voters.len())
 }
 
 fn alive() -> Vec<(NodeId, ShardRef)> {
