@@ -1,4 +1,4 @@
-use crate::workload::{Bounds, RELAXED, Read, STRICT};
+use crate::workload::{Bounds, RELAXED, Read, SHORT, STRICT};
 use history::{Body, Demands, Event, Header, Outcome};
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
@@ -18,6 +18,8 @@ pub struct History {
     operations: u64,
     /// Topics, with their ids, that were deleted: nothing is expected of them.
     deleted: BTreeSet<String>,
+    /// Up to where DeleteRecords was acknowledged, by place, and when.
+    gone: BTreeMap<String, (i64, u64)>,
     /// The fault that lasts.
     fault: Option<u64>,
     pub newest: NewestEpochs,
@@ -181,6 +183,9 @@ impl History {
 
     /// Log start and high watermark as ListOffsets told them now, asked for at `asked_at`. What a leader says that is no
     /// more one, and cannot know, counts for nothing: as in Kafka, nothing is acknowledged by it, but it may be read.
+    ///
+    /// Nor does what a leader's retention has deleted, perhaps while nobody heard it: who leads next begins where its own log
+    /// does, as in Kafka, and deletes by itself. What DeleteRecords acknowledged stays deleted.
     pub fn bounds(&mut self, worker: &str, asked_at: u64, topic: &str, tp: TopicPartition, told: Bounds) {
         let newest = self.newest.borrow().get(&tp).copied();
         if newest.is_some_and(|newest| told.leader_epoch < newest.0) {
@@ -188,13 +193,30 @@ impl History {
         }
         let Bounds { start, end, .. } = told;
         let place = place(topic, tp.topic.0, tp.partition);
+        if let Some((low_watermark, since)) = self.gone.get(&place).copied()
+            && since < asked_at
+            && start < low_watermark
+        {
+            self.gone.remove(&place);
+            self.problems.push(format!(
+                "{place}: {worker} was told a log start of {start}, and records up to {low_watermark} had been deleted"
+            ));
+        }
         let body = Body::Offsets {
             asked_at,
             partition: place.into(),
-            log_start: Some(start),
+            log_start: (topic != SHORT).then_some(start),
             high_watermark: Some(end),
         };
         self.push(worker, body);
+    }
+
+    /// DeleteRecords was acknowledged now: every live replica begins at `low_watermark` or later.
+    pub fn deleted_to(&mut self, place: String, low_watermark: i64) {
+        let gone = self.gone.entry(place).or_default();
+        if low_watermark > gone.0 {
+            *gone = (low_watermark, now_ns());
+        }
     }
 
     /// Everything between the bounds at the end.

@@ -1,7 +1,7 @@
 //! Topics that come and go, records that are deleted.
 
 use crate::client::Client;
-use crate::history::SharedHistory;
+use crate::history::{SharedHistory, place};
 use crate::workload::{BRIEF, SHORT, bounds, create, topic_name};
 use rand::rngs::SmallRng;
 use rand::{RngExt, SeedableRng};
@@ -9,7 +9,7 @@ use std::time::Duration;
 use wire::ApiKey;
 use wire::messages::delete_records_request::{DeleteRecordsPartition, DeleteRecordsTopic};
 use wire::messages::delete_topics_request::DeleteTopicState;
-use wire::messages::{DeleteRecordsRequest, DeleteTopicsRequest, RequestKind};
+use wire::messages::{DeleteRecordsRequest, DeleteTopicsRequest, RequestKind, ResponseKind};
 
 /// Deletes the brief topic and creates it again, and deletes records of the short one.
 pub async fn come_and_go(mut client: Client, seed: u64, history: SharedHistory, until: Duration) {
@@ -25,7 +25,7 @@ pub async fn come_and_go(mut client: Client, seed: u64, history: SharedHistory, 
             1 => {
                 create(&mut client, node, BRIEF).await;
             }
-            _ => delete_records(&mut client, &mut random).await,
+            _ => delete_records(&mut client, &mut random, &history).await,
         }
     }
 }
@@ -46,7 +46,7 @@ async fn delete_topic(client: &mut Client, node: usize, history: &SharedHistory)
     let _ = client.call(node, ApiKey::DeleteTopics, 6, &request).await;
 }
 
-async fn delete_records(client: &mut Client, random: &mut SmallRng) {
+async fn delete_records(client: &mut Client, random: &mut SmallRng, history: &SharedHistory) {
     let node = random.random_range(0..client.nodes());
     if client.refresh(node, SHORT).await.is_err() {
         return;
@@ -66,5 +66,13 @@ async fn delete_records(client: &mut Client, random: &mut SmallRng) {
         .with_topics(vec![topic])
         .with_timeout_ms(1_000);
     let request = RequestKind::DeleteRecords(request);
-    let _ = client.call(led.node, ApiKey::DeleteRecords, 2, &request).await;
+    let answer = client.call(led.node, ApiKey::DeleteRecords, 2, &request).await;
+    let Ok(ResponseKind::DeleteRecords(answer)) = answer else {
+        return;
+    };
+    let partitions = answer.topics.iter().flat_map(|topic| &topic.partitions);
+    for partition in partitions.filter(|partition| partition.error_code == 0) {
+        let place = place(SHORT, led.topic_id, partition.partition_index);
+        history.borrow_mut().deleted_to(place, partition.low_watermark);
+    }
 }
