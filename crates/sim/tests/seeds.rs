@@ -104,9 +104,17 @@ fn a_rule_that_is_left_out_is_noticed() {
     const QUICK: &[(Broken, u64)] = &[
         (Broken::AckBeforeReplication, 4),
         (Broken::TruncateToHighWatermark, 4),
-        (Broken::IgnoreLeaderEpochs, 4),
+        (Broken::IgnoreLeaderEpochs, 8),
         (Broken::ForgetProducers, 4),
-        (Broken::AckBeforeFlush, 10),
+        (Broken::AckBeforeFlush, 4),
+        (Broken::ElectAnybody, 4),
+        (Broken::KeepEpochOverRestart, 4),
+        (Broken::JoinBehind, 4),
+        (Broken::AnswerDuplicatesAtOnce, 4),
+        (Broken::ServeUncommitted, 4),
+        (Broken::ShowLaggingEnd, 4),
+        (Broken::CountFenced, 8),
+        (Broken::ServeRot, 6),
     ];
     let mut unnoticed = Vec::new();
     for (broken, within) in QUICK {
