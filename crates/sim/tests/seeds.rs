@@ -22,7 +22,7 @@ const EFFECTS: [&str; 8] = [
 
 /// What these find is not mended yet: `docs/simulation.md`, "Open". They are left out here, so that the others go on saying
 /// when something else breaks.
-const OPEN: [u64; 0] = [];
+const OPEN: [u64; 2] = [52, 73];
 
 /// The seed in this place, counted from 1, among those that are not open.
 fn seed_at(place: u64) -> u64 {
@@ -104,9 +104,17 @@ fn a_rule_that_is_left_out_is_noticed() {
     const QUICK: &[(Broken, u64)] = &[
         (Broken::AckBeforeReplication, 4),
         (Broken::TruncateToHighWatermark, 4),
-        (Broken::IgnoreLeaderEpochs, 4),
+        (Broken::IgnoreLeaderEpochs, 8),
         (Broken::ForgetProducers, 4),
-        (Broken::AckBeforeFlush, 10),
+        (Broken::AckBeforeFlush, 4),
+        (Broken::ElectAnybody, 4),
+        (Broken::KeepEpochOverRestart, 4),
+        (Broken::JoinBehind, 4),
+        (Broken::AnswerDuplicatesAtOnce, 4),
+        (Broken::ServeUncommitted, 4),
+        (Broken::ShowLaggingEnd, 4),
+        (Broken::CountFenced, 8),
+        (Broken::ServeRot, 6),
     ];
     let mut unnoticed = Vec::new();
     for (broken, within) in QUICK {
