@@ -37,8 +37,8 @@ test-rust: deps
 	@$(CARGO) test --workspace --exclude sim --locked
 
 # Optimised: a simulated minute takes a second so, and half a minute otherwise.
-test-sim: deps ## 98 seeds of the simulator and the quick ones of the rules left out
-	@SIM_SEEDS=$(or $(SIM_SEEDS),98) $(CARGO) test --profile sim --locked -p sim --features broken
+test-sim: deps ## 100 seeds of the simulator and the quick ones of the rules left out
+	@SIM_SEEDS=$(or $(SIM_SEEDS),100) $(CARGO) test --profile sim --locked -p sim --features broken
 
 test-clients: build clients
 	@OTTLA="$(BIN)" "$(VENV)/bin/python" tests/clients/run.py
