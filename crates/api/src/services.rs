@@ -33,7 +33,7 @@ pub struct Services {
     pub(crate) listed: RefCell<ListedBrokers>,
     pub(crate) silence: Silence,
     batch_pool: OnceCell<Arc<dyn Pool>>,
-    outsized_pool: OnceCell<Arc<dyn Pool>>,
+    pub(crate) outsized_pool: OnceCell<Arc<dyn Pool>>,
 }
 
 impl Services {

@@ -1,9 +1,11 @@
 use super::*;
 use crate::test_image::{cluster, topic_id};
 use crate::test_node::{TestNode, run};
-use host::{Host, RealHost};
+use host::{Host, Pool, RealHost};
 use records::{Batch, BatchBuilder};
 use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
 use types::{Offset, ProducerEpoch, ProducerId};
 use wire::messages::TopicName;
 use wire::messages::produce_request::PartitionProduceData;
@@ -325,7 +327,32 @@ fn much_work_leaves_the_shard_to_others() {
     }
 }
 
-/// ◆ Bombs are taken one at a time, and what is much work for honest reasons waits for none of them.
+type Job = Box<dyn FnOnce() + Send>;
+
+/// Jobs wait until it is opened.
+struct Held(Mutex<Option<Vec<Job>>>);
+
+impl Held {
+    fn open(&self) {
+        let held = self.0.lock().unwrap().take();
+        held.into_iter().flatten().for_each(|job| job());
+    }
+}
+
+impl Pool for Held {
+    fn submit(&self, job: Job) {
+        let mut held = self.0.lock().unwrap();
+        match &mut *held {
+            Some(held) => held.push(job),
+            None => {
+                drop(held);
+                job();
+            }
+        }
+    }
+}
+
+/// ◆ Bombs go where they are taken one at a time, and what is much work for honest reasons waits for none of them.
 #[test]
 fn a_large_batch_does_not_wait_behind_bombs() {
     let [large, _]: [Bytes; 2] = heavy().try_into().unwrap();
@@ -338,9 +365,21 @@ fn a_large_batch_does_not_wait_behind_bombs() {
         let request = request("orders", &[(0, Some(records.clone()))], -1);
         async { start(&node.services, request, 9, None).await.await }
     };
+    let bombs_wait = Arc::new(Held(Mutex::new(Some(Vec::new()))));
+    assert!(node.services.outsized_pool.set(bombs_wait.clone()).is_ok());
+    let too_late = bombs_wait.clone();
+    std::thread::spawn(move || {
+        std::thread::sleep(Duration::from_secs(60));
+        too_late.open();
+    });
     run(async {
         let bombs = futures::future::join_all((0..=limits::BATCH_POOL_THREADS).map(|_| produce(&bomb)));
-        futures::join!(bombs, produce(&large));
+        let large = std::pin::pin!(produce(&large));
+        let futures::future::Either::Right((_, bombs)) = futures::future::select(bombs, large).await else {
+            panic!("the large batch waits for bombs, or they go elsewhere");
+        };
+        bombs_wait.open();
+        bombs.await;
     });
     let appended: Vec<usize> = node
         .data
