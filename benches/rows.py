@@ -143,14 +143,16 @@ def bench(side, row, disk, warmup, duration):
     return result
 
 
+def settled(windows):
+    last = windows[-3:]
+    return len(last) == 3 and max(last) - min(last) <= 0.05 * statistics.median(last)
+
+
 def warm(side, row, disk):
     """Until three windows in a row agree within 5 %; how many there were."""
     seen = []
-    while len(seen) < WINDOWS_MAX:
+    while len(seen) < WINDOWS_MAX and not settled(seen):
         seen.append(row.figure(bench(side, row, disk, 0, SECONDS)))
-        last = seen[-3:]
-        if len(last) == 3 and max(last) - min(last) <= 0.05 * statistics.median(last):
-            break
     return seen
 
 
@@ -193,7 +195,9 @@ def table():
 
         of_, ou, kf, ku = of("Ottla", FLUSHED), of("Ottla", UNFLUSHED), of("Kafka", FLUSHED), of("Kafka", UNFLUSHED)
         least = min(len(of_), len(ku))
+        cold = sum(not settled(run["windows"]) for run in runs)
         state = "none" if not runs else f"{least} a side" + ("" if least >= 10 else ", preliminary")
+        state += f"; {cold} of {len(runs)} did not settle before" if cold else ""
         lines.append(f"| {row.name.upper()} | {row.what}; {row.unit} | {cell(of_)} | {cell(ou)} | {cell(kf)} | {cell(ku)} "
                      f"| {ratio(of_, kf)} | {ratio(ou, ku)} | {ratio(of_, ku)} | {row.must} | {state} |")
     return "\n".join(lines)
