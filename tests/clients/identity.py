@@ -53,6 +53,16 @@ def wiped(cluster):
     assert len(cluster.status()["nodes"]) == 3
 
 
+def put_back(cluster, copy):
+    """Node 1 starts with this copy of its log directory, and says what it is."""
+    shutil.rmtree(cluster.home(1) / "data")
+    (cluster.home(1) / copy).rename(cluster.home(1) / "data")
+    since = len(log_of(cluster, 1))
+    cluster.start(1)
+    said(cluster, 1, since, "a log directory is an old copy of itself")
+    cluster.wait_in_sync(TOPIC)
+
+
 def restored(cluster):
     """Yesterday's log directory under today's node: its replicas are not trusted."""
     cluster.kill(1, signal.SIGTERM)
@@ -60,12 +70,7 @@ def restored(cluster):
     cluster.start(1)
     cluster.wait_in_sync(TOPIC)
     cluster.kill(1, signal.SIGTERM)
-    shutil.rmtree(cluster.home(1) / "data")
-    (cluster.home(1) / "yesterday").rename(cluster.home(1) / "data")
-    since = len(log_of(cluster, 1))
-    cluster.start(1)
-    said(cluster, 1, since, "a log directory is an old copy of itself")
-    cluster.wait_in_sync(TOPIC)
+    put_back(cluster, "yesterday")
 
 
 def journals(cluster, index):
@@ -85,12 +90,7 @@ def restored_within_a_life(cluster):
         wait("it has come further", lambda: journals(cluster, 1) != known)
         known = journals(cluster, 1)
     cluster.kill(1)
-    shutil.rmtree(cluster.home(1) / "data")
-    (cluster.home(1) / "lately").rename(cluster.home(1) / "data")
-    since = len(log_of(cluster, 1))
-    cluster.start(1)
-    said(cluster, 1, since, "a log directory is an old copy of itself")
-    cluster.wait_in_sync(TOPIC)
+    put_back(cluster, "lately")
 
 
 def swapped(cluster):

@@ -96,9 +96,14 @@ impl Latency {
         for (address, partitions) in &leaders {
             let positions = partitions.iter().filter_map(|index| Some((*index, *ends.get(index)?)));
             let mut reading = Reading::open(address, &self.target.topic, positions.collect()).await?;
-            let arrivals = arrivals.clone();
+            let (arrivals, tally_of_reader) = (arrivals.clone(), tally.clone());
             tokio::task::spawn_local(async move {
-                while let Ok(()) = reading.fetch(|batch| arrivals.borrow_mut().take(batch)).await {}
+                let error = loop {
+                    if let Err(error) = reading.fetch(|batch| arrivals.borrow_mut().take(batch)).await {
+                        break error;
+                    }
+                };
+                tally_of_reader.borrow_mut().fail(format!("the reader: {error}"));
             });
             let lane = Lane::open(address, permits.clone(), tally.clone(), progress.clone()).await?;
             let (queue, jobs) = mpsc::unbounded_channel();

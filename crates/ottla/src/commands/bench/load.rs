@@ -63,7 +63,7 @@ impl Tally {
         }
     }
 
-    fn fail(&mut self, error: String) {
+    pub fn fail(&mut self, error: String) {
         *self.errors.entry(error).or_default() += 1;
     }
 

@@ -111,8 +111,8 @@ impl Produce {
         let mut cluster = Cluster::new(bootstrap);
         let leaders = self.target.leaders(&mut cluster).await?;
         let window = Window::new(self.warmup, self.duration);
-        let read = self.read_at_the_tail(&mut cluster, &leaders, window).await?;
         let tally = Rc::new(RefCell::new(Tally::new(window)));
+        let read = self.read_at_the_tail(&mut cluster, &leaders, &tally).await?;
         let telling = progress.clone();
         let told = tokio::task::spawn_local(async move { telling.tell().await });
         let mut lanes = Vec::new();
@@ -182,25 +182,30 @@ impl Produce {
         &self,
         cluster: &mut Cluster,
         leaders: &Leaders,
-        window: Window,
+        tally: &Rc<RefCell<Tally>>,
     ) -> anyhow::Result<Option<Rc<Cell<u64>>>> {
         if self.consumers == 0 {
             return Ok(None);
         }
-        let read = Rc::new(Cell::new(0));
+        let (read, window) = (Rc::new(Cell::new(0)), tally.borrow().window);
         let ends = Reading::positions(cluster, &self.target.topic, true).await?;
         for _ in 0..self.consumers {
             for (address, partitions) in leaders {
                 let positions = partitions.iter().filter_map(|index| Some((*index, *ends.get(index)?)));
                 let mut reading = Reading::open(address, &self.target.topic, positions.collect()).await?;
-                let read = read.clone();
+                let (read, tally) = (read.clone(), tally.clone());
                 tokio::task::spawn_local(async move {
                     let count = |bytes: usize| {
                         if window.holds(Instant::now()) {
                             read.set(read.get() + bytes as u64);
                         }
                     };
-                    while let Ok(()) = reading.fetch(|batch| count(batch.bytes.len())).await {}
+                    let error = loop {
+                        if let Err(error) = reading.fetch(|batch| count(batch.bytes.len())).await {
+                            break error;
+                        }
+                    };
+                    tally.borrow_mut().fail(format!("a consumer: {error}"));
                 });
             }
         }
