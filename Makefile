@@ -37,8 +37,11 @@ test-rust: deps
 	@$(CARGO) test --workspace --exclude sim --locked
 
 # Optimised: a simulated minute takes a second so, and half a minute otherwise.
-test-sim: deps ## 100 seeds of the simulator and the quick ones of the rules left out
+test-sim: deps ## 100 seeds of the simulator, and the rules left out: the quick ones there, the others in the cores and adapters
 	@SIM_SEEDS=$(or $(SIM_SEEDS),100) $(CARGO) test --profile sim --locked -p sim --features broken
+	@$(CARGO) test --profile sim --locked -p sim -p replica -p logstore -p metadata -p raft \
+		--features sim/broken,replica/broken,logstore/broken,metadata/broken,raft/broken \
+		--test model --test crashes --test invariants --test three_nodes
 
 test-clients: build clients
 	@OTTLA="$(BIN)" "$(VENV)/bin/python" tests/clients/run.py

@@ -186,21 +186,30 @@ fn check(
     Ok(())
 }
 
-/// Whoever is in the ISR or eligible holds all that was ever committed: by whoever leads, while enough are in sync.
+/// Whoever is in the ISR or eligible holds all that was ever committed: by whoever leads, while enough are in sync. Of a
+/// relaxed partition an unclean stop loses what was not on disk.
 fn hold(
     holders: &mut BTreeSet<NodeId>,
     step: &Step,
     before: &PartitionImage,
     cluster: &Cluster,
+    strict: bool,
 ) -> Result<(), TestCaseError> {
     let after = cluster.partition();
     match *step {
         // They have caught up, or would not be proposed.
         Step::Alter(_) => holders.extend(after.isr.iter().filter(|node| !before.isr.contains(node))),
-        Step::Restart(node, _, true) => {
+        Step::Restart(node, clean, wiped) if wiped || !(clean || strict) => {
             holders.remove(&NodeId(node));
         }
         _ => {}
+    }
+    // Nobody was left who had it all: the last known leader says what there is.
+    if let Some(leader) = after.leader.filter(|_| !strict)
+        && before.isr.is_empty()
+        && before.elr.is_empty()
+    {
+        *holders = [leader].into();
     }
     // What is no replica any more is deleted.
     holders.retain(|node| after.replicas.contains(node));
@@ -220,23 +229,51 @@ fn hold(
     Ok(())
 }
 
+fn run(steps: &[Step], strict: bool) -> Result<(), TestCaseError> {
+    let configs: &[(&str, &str)] = if strict { &[] } else { &[("flush.messages", "9")] };
+    let mut cluster = Cluster::of(NODES);
+    cluster.create(configs, &[1, 2, 3]);
+    let mut holders: BTreeSet<NodeId> = cluster.partition().replicas.iter().copied().collect();
+    for step in steps {
+        let before = cluster.partition().clone();
+        take(&mut cluster, step);
+        check(step, &cluster.image, &before, cluster.partition(), strict)?;
+        hold(&mut holders, step, &before, &cluster, strict)?;
+    }
+    let bytes = encode_records(&cluster.image.to_snapshot());
+    let restored = Image::from_snapshot(cluster.image.index, &decode_records(&bytes).unwrap()).unwrap();
+    prop_assert_eq!(restored, cluster.image);
+    Ok(())
+}
+
 proptest! {
     #[test]
     fn partitions_keep_their_invariants(steps in prop::collection::vec(step(), 1..60), strict: bool) {
-        let configs: &[(&str, &str)] = if strict { &[] } else { &[("flush.messages", "9")] };
-        let mut cluster = Cluster::of(NODES);
-        cluster.create(configs, &[1, 2, 3]);
-        let mut holders: BTreeSet<NodeId> = cluster.partition().replicas.iter().copied().collect();
-        for step in &steps {
-            let before = cluster.partition().clone();
-            take(&mut cluster, step);
-            check(step, &cluster.image, &before, cluster.partition(), strict)?;
-            if strict {
-                hold(&mut holders, step, &before, &cluster)?;
-            }
-        }
-        let bytes = encode_records(&cluster.image.to_snapshot());
-        let restored = Image::from_snapshot(cluster.image.index, &decode_records(&bytes).unwrap()).unwrap();
-        prop_assert_eq!(restored, cluster.image);
+        run(&steps, strict)?;
+    }
+}
+
+/// Rules of the planners that are left out: the invariants above notice.
+#[cfg(feature = "broken")]
+#[test]
+fn a_rule_that_is_left_out_is_noticed() {
+    use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
+    use types::Broken;
+    for rule in [
+        Broken::KeepUncleanReplicas,
+        Broken::KeepLostReplicas,
+        Broken::ElectAnybody,
+    ] {
+        types::choose([rule]);
+        let cases = (prop::collection::vec(step(), 1..60), any::<bool>());
+        let config = Config {
+            failure_persistence: None,
+            ..Config::default()
+        };
+        let mut runner = TestRunner::new_with_rng(config, TestRng::deterministic_rng(RngAlgorithm::ChaCha));
+        let found = runner.run(&cases, |(steps, strict)| run(&steps, strict));
+        types::choose(None);
+        println!("{rule:?}: {found:?}");
+        assert!(found.is_err(), "nobody notices {rule:?}");
     }
 }

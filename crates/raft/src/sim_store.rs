@@ -29,6 +29,7 @@ struct State {
     durable: Half,
     waiting: VecDeque<(Change, Option<Done>)>,
     syncing: bool,
+    stalled: bool,
 }
 
 impl State {
@@ -60,7 +61,13 @@ impl SimStore {
             durable: Half::default(),
             waiting: VecDeque::new(),
             syncing: false,
+            stalled: false,
         })))
+    }
+
+    /// From now on the disk writes nothing, or goes on. What it has not written by a crash is lost.
+    pub fn stall(&self, stalled: bool) {
+        lock(&self.0).stalled = stalled;
     }
 
     /// A handle of the current life.
@@ -76,7 +83,8 @@ impl SimStore {
     pub fn crash(&self, seed: u64) {
         let mut state = lock(&self.0);
         let waiting = std::mem::take(&mut state.waiting);
-        let kept = (runtime::mix(seed) % (waiting.len() as u64 + 1)) as usize;
+        let written = if state.stalled { 0 } else { waiting.len() as u64 };
+        let kept = (runtime::mix(seed) % (written + 1)) as usize;
         for (change, _) in waiting.iter().take(kept) {
             state.durable.make(change);
         }
@@ -131,6 +139,9 @@ async fn sync(shared: Arc<Mutex<State>>, life: u64) {
             let mut state = lock(&shared);
             if state.life != life {
                 return;
+            }
+            if state.stalled {
+                continue;
             }
             let synced: Vec<_> = state.waiting.drain(..count).collect();
             for (change, _) in &synced {

@@ -1,5 +1,8 @@
 //! A group of three: founding, growing, committing, failing, coming back.
 
+#[path = "three_nodes/lost_tail.rs"]
+mod lost_tail;
+
 use async_trait::async_trait;
 use host::{HostRef, RealHost};
 use metadata::{Endpoint, Record};

@@ -38,6 +38,8 @@ pub struct Follower {
     last_epoch: LeaderEpoch,
     /// The highest that the leader told in this epoch.
     leader_high_watermark: Offset,
+    /// As far as the leader deleted, and we must, once that is committed here.
+    leader_log_start: Offset,
     generation: StreamGeneration,
     phase: Phase,
 }
@@ -67,6 +69,7 @@ impl Follower {
             bounds,
             last_epoch,
             leader_high_watermark: bounds.high_watermark,
+            leader_log_start: bounds.log_start,
             generation,
             phase: Phase::Stating,
         }
@@ -217,6 +220,7 @@ impl Follower {
         }
         self.last_epoch = last_epoch;
         self.leader_high_watermark = self.bounds.high_watermark;
+        self.leader_log_start = self.bounds.log_start;
         self.phase = Phase::Stating;
         self.restate();
         self.bounds.validate();
@@ -374,11 +378,8 @@ impl Follower {
     /// Takes the leader's bounds over.
     fn hear(&mut self, high_watermark: Offset, log_start: Offset, actions: &mut Vec<FollowerAction>) {
         self.leader_high_watermark = self.leader_high_watermark.max(high_watermark);
+        self.leader_log_start = self.leader_log_start.max(log_start);
         self.advance(actions);
-        let to = log_start.min(self.bounds.high_watermark);
-        if to > self.bounds.log_start {
-            actions.push(FollowerAction::AdvanceLogStart { to });
-        }
     }
 
     /// ◆ Never above our own log end: what we do not have we cannot serve as committed.
@@ -388,6 +389,11 @@ impl Follower {
             self.bounds.high_watermark = to;
             self.bounds.validate();
             actions.push(FollowerAction::AdvanceHighWatermark { to });
+        }
+        // Only what is committed here; the rest when it is, for an idle leader says it once.
+        let to = self.leader_log_start.min(self.bounds.high_watermark);
+        if to > self.bounds.log_start {
+            actions.push(FollowerAction::AdvanceLogStart { to });
         }
     }
 }

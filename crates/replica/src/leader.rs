@@ -119,15 +119,23 @@ impl Leader {
         self.bounds.validate();
     }
 
-    /// The least log start of us and every live replica (`Partition.lowWatermarkIfLeader`), which DeleteRecords waits for.
-    /// `None` while one of them has not told where its log starts.
+    /// The least log start of us, of every live replica (`Partition.lowWatermarkIfLeader`) and ◆ of everybody who may be
+    /// elected without having joined again: what DeleteRecords acknowledged would come back with such a leader. `None` while
+    /// one of them has not told where its log starts.
+    ///
+    /// Kafka asks the live ones only, and its answer may be taken back. A member of the ISR is fenced where it was back from
+    /// a crash before anybody missed it.
     #[must_use]
     pub fn low_watermark(&self) -> Option<Offset> {
-        let live = self.followers.values();
-        live.filter(|follower| self.view.unfenced(follower.node).is_some())
-            .try_fold(self.bounds.log_start, |low, follower| {
-                Some(low.min(follower.positions?.log_start))
-            })
+        let counts = |node: &NodeId| self.view.unfenced(*node).is_some() || self.may_be_elected(*node);
+        let mut counting = self.followers.values().filter(|follower| counts(&follower.node));
+        counting.try_fold(self.bounds.log_start, |low, follower| {
+            Some(low.min(follower.positions?.log_start))
+        })
+    }
+
+    fn may_be_elected(&self, node: NodeId) -> bool {
+        self.view.isr.contains(&node) || self.view.elr.contains(&node) || self.proposals.members().any(|it| it == node)
     }
 
     /// A follower opened a stream, or stated its position again. ◆ Erases what was known of it; where its log
@@ -260,19 +268,16 @@ impl Leader {
         if view.leader_epoch != self.view.leader_epoch {
             return Vec::new();
         }
-        let (isr, partition_epoch) = if view.partition_epoch >= self.view.partition_epoch {
-            if view.partition_epoch > self.view.partition_epoch {
-                self.proposals.settle_all();
-            }
-            (view.isr.clone(), view.partition_epoch)
-        } else {
-            (self.view.isr.clone(), self.view.partition_epoch)
-        };
-        self.view = PartitionView {
-            isr,
-            partition_epoch,
-            ..view
-        };
+        let older = view.partition_epoch < self.view.partition_epoch;
+        if view.partition_epoch > self.view.partition_epoch {
+            self.proposals.settle_all();
+        }
+        let known = std::mem::replace(&mut self.view, view);
+        if older {
+            self.view.isr = known.isr;
+            self.view.elr = known.elr;
+            self.view.partition_epoch = known.partition_epoch;
+        }
         self.match_followers(now);
         self.proposals.release();
         self.advance_and_expand(now)
@@ -293,6 +298,9 @@ impl Leader {
                 };
                 // All other proposals were for the old partition epoch and can no longer be committed.
                 self.proposals.settle_all();
+                // Until an image tells, whoever left may have become eligible.
+                let left = self.view.isr.iter().filter(|node| !isr.contains(*node));
+                self.view.elr.extend(left);
                 self.view.isr = isr.into_iter().collect();
                 self.view.partition_epoch = partition_epoch;
                 self.advance_and_expand(now)

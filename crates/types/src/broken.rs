@@ -1,4 +1,4 @@
-//! Ottla broken on purpose, one rule at a time, so that the simulator can show that it would notice.
+//! Ottla broken on purpose, one rule at a time or two, so that the simulator and the suites can show that they would notice.
 //!
 //! Only with the feature `broken`, which no build of the server has: without it [`broken`] is `false` and the compiler
 //! takes every hook away. With it, each thread chooses for itself, and chooses nothing at first.
@@ -23,6 +23,7 @@ pub enum Broken {
     IgnorePendingIsr,
     CommitBelowMinIsr,
     JoinBehind,
+    JoinUndeleted,
     SkipDemotion,
     KeepWaitingOverEpochs,
     AnswerDuplicatesAtOnce,
@@ -35,6 +36,7 @@ pub enum Broken {
     CutBelowMark,
     CutWithoutJournal,
     AppendBeforeEpoch,
+    ForgetFoundEpochs,
     ServeRot,
     ElectAnybody,
     StayAfterFailedFlush,
@@ -130,6 +132,11 @@ pub const SWITCHES: &[(Broken, &str, &str)] = &[
         "a follower joins the ISR before it has what is committed",
     ),
     (
+        Broken::JoinUndeleted,
+        "join-undeleted",
+        "a follower joins the ISR before it has deleted what the leader has",
+    ),
+    (
         Broken::SkipDemotion,
         "skip-demotion",
         "a leader that leads again in another epoch goes on as it was",
@@ -189,6 +196,11 @@ pub const SWITCHES: &[(Broken, &str, &str)] = &[
         "append-before-epoch",
         "records are written before their leader epoch's start is durable (KAFKA-7415)",
     ),
+    (
+        Broken::ForgetFoundEpochs,
+        "forget-found-epochs",
+        "recovery takes no leader epoch from the records that it finds above the durable mark",
+    ),
     (Broken::ServeRot, "serve-rot", "what is read from a file is not checked"),
     (
         Broken::ElectAnybody,
@@ -218,18 +230,23 @@ mod chosen {
     use std::cell::Cell;
 
     thread_local! {
-        static CHOSEN: Cell<Option<Broken>> = const { Cell::new(None) };
+        /// A bit each.
+        static CHOSEN: Cell<u64> = const { Cell::new(0) };
     }
 
-    /// What is broken on this thread from now on.
-    pub fn choose(broken: Option<Broken>) {
-        CHOSEN.set(broken);
+    fn bit(rule: Broken) -> u64 {
+        1 << (rule as u32)
+    }
+
+    /// What is broken on this thread from now on: these and nothing else.
+    pub fn choose(rules: impl IntoIterator<Item = Broken>) {
+        CHOSEN.set(rules.into_iter().map(bit).fold(0, std::ops::BitOr::bitor));
     }
 
     /// Whether this rule is left out on this thread.
     #[must_use]
     pub fn broken(rule: Broken) -> bool {
-        CHOSEN.get() == Some(rule)
+        CHOSEN.get() & bit(rule) != 0
     }
 }
 

@@ -7,7 +7,7 @@ use host::{File, OpenMode};
 use records::{BATCH_HEADER_LEN, BatchHeader, verify_crc};
 use std::io;
 use std::sync::Arc;
-use types::{LeaderEpoch, Offset};
+use types::{Broken, LeaderEpoch, Offset, broken};
 
 /// Bytes read at once.
 const SCAN_CHUNK: usize = 1 << 20;
@@ -156,7 +156,8 @@ impl Walk {
                 self.bad = Some(format!("the batch at position {position} of segment {base} is damaged"));
                 break;
             }
-            if self.epochs.last().is_none_or(|(epoch, _)| header.leader_epoch > *epoch) && header.leader_epoch.0 >= 0 {
+            let is_newer = self.epochs.last().is_none_or(|(epoch, _)| header.leader_epoch > *epoch);
+            if is_newer && header.leader_epoch.0 >= 0 && !broken(Broken::ForgetFoundEpochs) {
                 self.epochs.push((header.leader_epoch, header.base_offset));
             }
             if from >= mark {

@@ -460,6 +460,28 @@ fn the_log_start_follows_the_leaders() {
     );
 }
 
+/// ◆ The leader may say for the last time where its log starts before that is committed here. Fails without
+/// `leader_log_start`: a follower of an idle leader would keep what was deleted, and never join the ISR.
+#[test]
+fn a_log_start_that_came_too_early_is_carried_out_later() {
+    let batches = [batch(100, 5, 5)];
+    let mut follower = following();
+    let header = EntryHeader {
+        high_watermark: Offset(105),
+        log_start: Offset(103),
+        ..entry(&batches)
+    };
+    let actions = follower.on_entry(&header, &batches).expect("continues");
+    assert!(actions.contains(&FollowerAction::AdvanceLogStart { to: Offset(100) }));
+    assert_eq!(
+        follower.on_appended(Offset(105), EPOCH),
+        [
+            FollowerAction::AdvanceHighWatermark { to: Offset(105) },
+            FollowerAction::AdvanceLogStart { to: Offset(103) },
+        ]
+    );
+}
+
 /// ◆ A position with a last epoch and no records is refused by every leader. Fails without the reset in `on_log_start`.
 #[test]
 fn a_log_of_which_nothing_is_left_states_no_last_epoch() {

@@ -94,11 +94,16 @@ impl Leader {
         target
     }
 
-    /// ◆ `acked` ≥ HW, or committed records would be missing on a member; and see [`Self::acked_if_eligible`].
+    /// ◆ `acked` ≥ HW, or committed records would be missing on a member; its log starts where ours does or later, or what
+    /// DeleteRecords acknowledged while it was away would come back with it; and see [`Self::acked_if_eligible`].
     fn may_join(&self, node: NodeId) -> bool {
-        let follower = self.followers.get(&node);
-        let acked = follower.and_then(|follower| self.acked_if_eligible(follower));
-        acked.is_some_and(|acked| acked >= self.bounds.high_watermark || broken(Broken::JoinBehind))
+        let Some(follower) = self.followers.get(&node) else {
+            return false;
+        };
+        let acked = self.acked_if_eligible(follower);
+        let has = acked.is_some_and(|acked| acked >= self.bounds.high_watermark || broken(Broken::JoinBehind));
+        let starts = follower.positions.map(|positions| positions.log_start);
+        has && (starts >= Some(self.bounds.log_start) || broken(Broken::JoinUndeleted))
     }
 
     /// ◆ `acked`, if that is ≥ the epoch's start, or the follower could hold records that this epoch does not have

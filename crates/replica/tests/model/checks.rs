@@ -7,14 +7,14 @@ use types::{NodeId, Offset};
 
 impl World {
     pub(super) fn commit(&mut self, leader: NodeId, to: Offset) {
-        let log = &self.nodes[&leader].log;
+        let node = &self.nodes[&leader];
         let known = self.committed.len().min(index(to));
         assert_eq!(
-            log[..known],
-            self.committed[..known],
+            node.log[node.log_start..known],
+            self.committed[node.log_start..known],
             "{leader} commits other records than were committed"
         );
-        self.committed.extend_from_slice(&log[known..index(to)]);
+        self.committed.extend_from_slice(&node.log[known..index(to)]);
     }
 
     pub(super) fn check(&mut self) {
@@ -24,12 +24,18 @@ impl World {
             } else {
                 node.log.len()
             };
-            held >= self.committed.len() && node.log[..self.committed.len()] == self.committed[..]
+            node.holds(&self.committed, held)
         };
         for member in &self.controller.view.isr {
             assert!(
                 holds(&self.nodes[member]),
                 "{member} is in the ISR without all that is committed"
+            );
+            let start = self.nodes[member].log_start;
+            assert!(
+                start >= self.deleted,
+                "{member} is in the ISR with records from {start} on, and those below {} were deleted",
+                self.deleted
             );
         }
         for node in self.nodes.values() {

@@ -2,7 +2,7 @@
 
 use replica::{Durability, PartitionView};
 use std::collections::BTreeMap;
-use types::{BrokerEpoch, LeaderEpoch, NodeId, PartitionEpoch};
+use types::{Broken, BrokerEpoch, LeaderEpoch, NodeId, PartitionEpoch, broken};
 
 pub struct Proposal {
     pub from: NodeId,
@@ -73,6 +73,12 @@ impl Controller {
         }
     }
 
+    /// It lost what it had acknowledged.
+    pub fn expel(&mut self, node: NodeId) {
+        self.view.isr.retain(|member| *member != node);
+        self.view.partition_epoch = self.view.partition_epoch.next();
+    }
+
     /// A strict replica keeps its place in the ISR; what it led gets a new leader epoch.
     pub fn register(&mut self, node: NodeId) -> BrokerEpoch {
         let epoch = BrokerEpoch(self.next_broker_epoch);
@@ -103,7 +109,7 @@ impl Controller {
         let eligible = proposal
             .isr
             .iter()
-            .all(|(node, epoch)| self.view.unfenced(*node) == Some(*epoch));
+            .all(|(node, epoch)| self.view.unfenced(*node) == Some(*epoch) || broken(Broken::JoinInAnEarlierLife));
         if !current || !eligible {
             return None;
         }

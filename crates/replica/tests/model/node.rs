@@ -5,8 +5,8 @@ use replica::{EpochCache, Follower, FollowerAction, HelloAnswer, Leader, LogBoun
 use std::collections::BTreeMap;
 use std::time::Duration;
 use types::{
-    BrokerEpoch, LeaderEpoch, Monotonic, NodeId, Offset, ProducerEpoch, ProducerId, StreamGeneration, TopicId,
-    TopicPartition,
+    Broken, BrokerEpoch, LeaderEpoch, Monotonic, NodeId, Offset, ProducerEpoch, ProducerId, StreamGeneration, TopicId,
+    TopicPartition, broken,
 };
 
 /// A record, alone in its batch.
@@ -21,6 +21,8 @@ pub struct Entry {
 pub struct Sending {
     pub generation: StreamGeneration,
     pub next: usize,
+    /// Epoch of what stands before `next` at the follower.
+    pub previous: LeaderEpoch,
 }
 
 pub enum Role {
@@ -31,12 +33,25 @@ pub enum Role {
     Follower(Box<Follower>),
 }
 
+/// In the place of what was deleted before a log came there.
+const DELETED: Entry = Entry {
+    epoch: LeaderEpoch::NONE,
+    id: u32::MAX,
+};
+
 pub struct Node {
     pub id: NodeId,
     pub up: bool,
     pub broker_epoch: BrokerEpoch,
+    /// From offset 0; what lies below `log_start` counts for nothing.
     pub log: Vec<Entry>,
+    /// Durable.
+    pub log_start: usize,
+    /// Where the log is to start as soon as the disk has done it.
+    pub start_wanted: usize,
     pub durable: usize,
+    /// Durable.
+    pub epochs: EpochCache,
     /// High watermark as last checkpointed.
     pub checkpoint: i64,
     pub role: Option<Role>,
@@ -77,7 +92,10 @@ impl Node {
             up: true,
             broker_epoch: BrokerEpoch(1),
             log: Vec::new(),
+            log_start: 0,
+            start_wanted: 0,
             durable: 0,
+            epochs: EpochCache::new(),
             checkpoint: 0,
             role: None,
             view: None,
@@ -85,19 +103,41 @@ impl Node {
         }
     }
 
-    pub fn epochs(&self) -> EpochCache {
-        let mut cache = EpochCache::new();
-        for (at, entry) in self.log.iter().enumerate() {
-            cache.assign(entry.epoch, offset(at));
-        }
-        if let Some(Role::Leader { core, .. }) = &self.role {
-            cache.assign(core.leader_epoch(), core.epoch_start());
-        }
-        cache
+    pub fn last_epoch(&self) -> LeaderEpoch {
+        let left = &self.log[self.log_start..];
+        left.last().map_or(LeaderEpoch::NONE, |entry| entry.epoch)
     }
 
-    pub fn last_epoch(&self) -> LeaderEpoch {
-        self.log.last().map_or(LeaderEpoch::NONE, |entry| entry.epoch)
+    /// Whether it has everything that was committed and not deleted, as far as `end`.
+    pub fn holds(&self, committed: &[Entry], end: usize) -> bool {
+        end >= committed.len() && self.log.get(self.log_start..committed.len()) == committed.get(self.log_start..)
+    }
+
+    /// Power is lost, and `kept` records are left.
+    pub fn lose_tail(&mut self, kept: usize) {
+        self.up = false;
+        self.role = None;
+        self.log.truncate(kept);
+        self.log.resize(self.log.len().max(self.log_start), DELETED);
+        self.durable = self.durable.max(self.log_start);
+        // One that starts where the log ends stays.
+        self.epochs.truncate_from_end(offset(self.log.len() + 1));
+    }
+
+    /// The disk has moved the log's start; true if it did.
+    pub fn move_start(&mut self) -> bool {
+        let to = self.high_watermark().map_or(0, index).min(self.start_wanted);
+        if to <= self.log_start {
+            return false;
+        }
+        self.log_start = to;
+        self.epochs.truncate_from_start(offset(to));
+        match &mut self.role {
+            Some(Role::Leader { core, .. }) => core.on_log_start(offset(to)),
+            Some(Role::Follower(core)) => core.on_log_start(offset(to)),
+            None => {}
+        }
+        true
     }
 
     pub fn high_watermark(&self) -> Option<Offset> {
@@ -120,7 +160,7 @@ impl Node {
     pub fn take_role(&mut self, view: PartitionView, now: Monotonic) {
         let high_watermark = self.high_watermark().unwrap_or_else(|| {
             let bounds = LogBounds::recovered(
-                Offset(0),
+                offset(self.log_start),
                 Offset(self.checkpoint),
                 offset(self.durable),
                 offset(self.log.len()),
@@ -131,8 +171,9 @@ impl Node {
             self.generation = core.generation();
         }
         self.generation = StreamGeneration(self.generation.0 + 1);
+        self.start_wanted = self.log_start;
         let bounds = LogBounds {
-            log_start: Offset(0),
+            log_start: offset(self.log_start),
             high_watermark,
             durable: offset(self.durable),
             log_end: offset(self.log.len()),
@@ -142,12 +183,17 @@ impl Node {
             partition: 0,
         };
         self.role = Some(if view.leader == Some(self.id) {
+            self.epochs.assign(view.leader_epoch, offset(self.log.len()));
             let core = Leader::new(tp, self.id, view.clone(), bounds, Duration::from_millis(200), now);
             Role::Leader {
                 core: Box::new(core),
                 sending: BTreeMap::new(),
             }
         } else {
+            // As `Log::forget_empty_epochs`.
+            if !broken(Broken::KeepEmptyEpochs) {
+                self.epochs.truncate_from_end(offset(self.log.len()));
+            }
             let last = self.last_epoch();
             Role::Follower(Box::new(Follower::new(
                 tp,
@@ -183,7 +229,7 @@ impl Node {
 
     /// An answer to this follower's hello; true if a new hello is due.
     pub fn answered(&mut self, generation: StreamGeneration, answer: &HelloAnswer) -> bool {
-        let cache = self.epochs();
+        let cache = self.epochs.clone();
         let end = offset(self.log.len());
         let Some(Role::Follower(core)) = &mut self.role else {
             return false;
@@ -203,6 +249,7 @@ impl Node {
                 FollowerAction::Truncate { to } => {
                     self.log.truncate(index(to));
                     self.durable = self.durable.min(self.log.len());
+                    self.epochs.truncate_from_end(to);
                     let last = self.last_epoch();
                     let Some(Role::Follower(core)) = &mut self.role else {
                         return false;
@@ -211,9 +258,10 @@ impl Node {
                     hello = true;
                 }
                 FollowerAction::StartOver { at } => {
-                    assert_eq!(at, Offset(0), "nothing is ever deleted here");
                     self.log.clear();
-                    self.durable = 0;
+                    self.log.resize(index(at), DELETED);
+                    self.epochs = EpochCache::new();
+                    (self.durable, self.log_start, self.start_wanted) = (index(at), index(at), index(at));
                     let Some(Role::Follower(core)) = &mut self.role else {
                         return false;
                     };
@@ -228,13 +276,15 @@ impl Node {
                     let Some(Role::Follower(core)) = &mut self.role else {
                         return false;
                     };
-                    core.on_appended(next, last_epoch);
+                    let more = core.on_appended(next, last_epoch);
+                    self.perform(more, &[]);
                 }
                 FollowerAction::Restate => hello = true,
-                FollowerAction::Ready
-                | FollowerAction::AssignEpoch { .. }
-                | FollowerAction::AdvanceHighWatermark { .. }
-                | FollowerAction::AdvanceLogStart { .. } => {}
+                FollowerAction::AssignEpoch { epoch, start } => {
+                    self.epochs.assign(epoch, start);
+                }
+                FollowerAction::AdvanceLogStart { to } => self.start_wanted = self.start_wanted.max(index(to)),
+                FollowerAction::Ready | FollowerAction::AdvanceHighWatermark { .. } => {}
             }
         }
         hello

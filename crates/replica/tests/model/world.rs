@@ -39,6 +39,8 @@ struct InFlight {
 pub struct World {
     pub(super) durability: Durability,
     random: u64,
+    /// Of half of the seeds.
+    disks_fail: bool,
     now: u64,
     pub(super) nodes: BTreeMap<NodeId, Node>,
     pub(super) controller: Controller,
@@ -49,6 +51,10 @@ pub struct World {
     proposals: Vec<InFlight>,
     pub(super) committed: Vec<Entry>,
     next_id: u32,
+    /// DeleteRecords that are not answered yet, and by whom.
+    deletions: Vec<(NodeId, LeaderEpoch, usize)>,
+    /// Records below it were deleted, and a client was told so.
+    pub(super) deleted: usize,
     pub(super) marks: BTreeMap<(NodeId, LeaderEpoch), Offset>,
 }
 
@@ -58,6 +64,7 @@ impl World {
         Self {
             durability,
             random: seed,
+            disks_fail: seed % 4 < 2,
             now: 0,
             nodes,
             controller: Controller::new(durability),
@@ -67,6 +74,8 @@ impl World {
             proposals: Vec::new(),
             committed: Vec::new(),
             next_id: 0,
+            deletions: Vec::new(),
+            deleted: 0,
             marks: BTreeMap::new(),
         }
     }
@@ -102,7 +111,7 @@ impl World {
 
     pub fn step(&mut self) {
         let node = self.any_node();
-        match self.below(100) {
+        match self.below(120) {
             0..12 => self.append(node),
             12..26 => self.flush(node),
             26..50 => self.receive_up(node),
@@ -117,8 +126,12 @@ impl World {
             95 => self.crash(node),
             96..98 => self.start(node),
             98 => self.fence_or_unfence(node),
-            _ => self.elect_another(node),
+            99 => self.elect_another(node),
+            100..103 => self.delete(),
+            103..106 if self.disks_fail => self.forget(node),
+            _ => self.move_start(node),
         }
+        self.answer_deletions();
         self.check();
     }
 
@@ -143,6 +156,40 @@ impl World {
         self.next_id += 3;
         self.act(id, actions);
         self.send(id);
+    }
+
+    /// DeleteRecords, if the leader has something to delete.
+    fn delete(&mut self) {
+        let Some(id) = self.controller.view.leader else { return };
+        let node = self.node(id);
+        let Some(Role::Leader { core, .. }) = &node.role else {
+            return;
+        };
+        let (epoch, from, committed) = (core.leader_epoch(), node.log_start, index(core.high_watermark()));
+        if committed > from {
+            let to = from + 1 + self.below(committed - from);
+            self.node(id).start_wanted = to;
+            self.deletions.push((id, epoch, to));
+        }
+    }
+
+    fn move_start(&mut self, id: NodeId) {
+        if self.node(id).move_start() {
+            self.acknowledge(id);
+            self.send(id);
+        }
+    }
+
+    fn answer_deletions(&mut self) {
+        let (nodes, deleted) = (&self.nodes, &mut self.deleted);
+        self.deletions.retain(|(leader, epoch, to)| match &nodes[leader].role {
+            Some(Role::Leader { core, .. }) if core.leader_epoch() == *epoch => {
+                let done = core.low_watermark().is_some_and(|low| index(low) >= *to);
+                *deleted = (*deleted).max(if done { *to } else { 0 });
+                !done
+            }
+            _ => false,
+        });
     }
 
     fn flush(&mut self, id: NodeId) {
@@ -174,20 +221,17 @@ impl World {
             }
             let end = (sending.next + most).min(node.log.len());
             let batches: Vec<_> = (sending.next..end).map(|at| header(at, node.log[at])).collect();
-            let previous = sending
-                .next
-                .checked_sub(1)
-                .map_or(LeaderEpoch::NONE, |at| node.log[at].epoch);
             let entry = EntryHeader {
                 leader_epoch: core.leader_epoch(),
                 previous_end: offset(sending.next),
-                previous_epoch: previous,
+                previous_epoch: sending.previous,
                 generation: sending.generation,
                 high_watermark: core.high_watermark(),
-                log_start: Offset(0),
+                log_start: core.log_start(),
                 digest: digest(batches.iter()),
             };
             sending.next = end;
+            sending.previous = batches.last().map_or(sending.previous, |last| last.leader_epoch);
             stream.down.push_back(Down::Entry(entry, batches));
         }
     }
@@ -234,7 +278,7 @@ impl World {
             Up::Ack(ack) => self.take_ack(to, &ack),
             Up::Hello(hello) => {
                 let node = self.node(to);
-                let (cache, end) = (node.epochs(), offset(node.log.len()));
+                let (cache, end) = (node.epochs.clone(), offset(node.log.len()));
                 let Some(Role::Leader { core, sending }) = &mut node.role else {
                     self.break_stream(follower);
                     return;
@@ -248,6 +292,7 @@ impl World {
                                 Sending {
                                     generation: hello.generation,
                                     next: index(offset),
+                                    previous: hello.last_epoch,
                                 },
                             );
                         }
@@ -482,9 +527,7 @@ impl World {
         let dirty = node.log.len() - node.durable;
         let kept = if strict { self.below(dirty + 1) } else { dirty };
         let node = self.node(id);
-        node.up = false;
-        node.role = None;
-        node.log.truncate(node.durable + kept);
+        node.lose_tail(node.durable + kept);
         self.break_stream(id);
         let of_mine: Vec<_> = self
             .streams
@@ -502,6 +545,26 @@ impl World {
             let epoch = self.controller.register(id);
             self.node(id).restart(epoch);
         }
+    }
+
+    /// A machine is back before anybody missed it, without its disk or without what was in memory only. It says so when it
+    /// registers, and there is another that has everything.
+    fn forget(&mut self, id: NodeId) {
+        let is_copied = self.controller.view.isr.iter().any(|member| *member != id);
+        let is_wiped = self.durability == Durability::Strict || self.below(2) == 0;
+        if !self.node(id).up || !is_copied {
+            return;
+        }
+        self.crash(id);
+        let node = self.node(id);
+        if is_wiped {
+            *node = Node::new(id);
+            node.up = false;
+        } else {
+            node.lose_tail(node.durable);
+        }
+        self.controller.expel(id);
+        self.start(id);
     }
 
     fn fence_or_unfence(&mut self, id: NodeId) {
@@ -594,6 +657,7 @@ impl World {
         for _ in 0..20 {
             self.receive_up(id);
             self.receive_down(id);
+            self.move_start(id);
             self.flush(id);
         }
     }

@@ -157,6 +157,20 @@ fn who_may_join() {
     }
 }
 
+/// ◆ While 3 was away records were deleted, and the client was told so: a 3 that still has them and is elected would bring
+/// them back. Fails without the log start in `may_join`.
+#[test]
+fn nobody_joins_with_records_that_were_deleted() {
+    let mut leader = connected(Durability::Relaxed, &[1, 2]);
+    leader.on_log_start(Offset(50));
+    assert_eq!(leader.on_ack(&ack(3, 1, 100, 100), at(1)), Ok(vec![commit(100)]));
+    let carried_out = FollowerAck {
+        log_start: Offset(50),
+        ..ack(3, 1, 100, 100)
+    };
+    assert_eq!(leader.on_ack(&carried_out, at(2)), Ok(vec![propose(1, &[1, 2, 3], 7)]));
+}
+
 /// ◆ `acked` ≥ the epoch's start: HW of a new leader may trail, so a follower at HW could still lack records that
 /// another epoch's ISR committed. Fails without that line of `may_join`.
 #[test]

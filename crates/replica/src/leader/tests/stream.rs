@@ -267,9 +267,19 @@ fn the_low_watermark_is_that_of_the_live_replicas() {
     assert_eq!(leader.low_watermark(), Some(Offset(0)), "3 still has everything");
     leader.on_ack(&starts(3, 30), at(1)).expect("agrees");
     assert_eq!(leader.low_watermark(), Some(Offset(30)));
-    let mut fenced = view(Durability::Relaxed, &[1, 2, 3], 8);
-    fenced.brokers.insert(THREE, (BrokerEpoch(13), true));
-    leader.on_view(fenced, at(2));
+    let dead = |isr: &[i32], elr: &[i32], partition_epoch| {
+        let mut view = view(Durability::Relaxed, isr, partition_epoch);
+        view.elr = elr.iter().map(|node| NodeId(*node)).collect();
+        view.brokers.insert(THREE, (BrokerEpoch(13), true));
+        view
+    };
+    // ◆ Dead or fenced for a moment only: it may be elected, and what was deleted would be back. Fails without
+    // `may_be_elected` in `low_watermark`.
+    leader.on_view(dead(&[1, 2, 3], &[], 8), at(2));
+    assert_eq!(leader.low_watermark(), Some(Offset(30)), "3 is in the ISR");
+    leader.on_view(dead(&[1, 2], &[3], 9), at(2));
+    assert_eq!(leader.low_watermark(), Some(Offset(30)), "3 is in the ELR");
+    leader.on_view(dead(&[1, 2], &[], 10), at(2));
     assert_eq!(
         leader.low_watermark(),
         Some(Offset(50)),
