@@ -11,7 +11,9 @@ use crate::throttle::ReplicationThrottle;
 use crate::twins;
 use futures::future::LocalBoxFuture;
 use host::{HostRef, Incoming, Pool, PoolExt};
-use logstore::{DirectoryStats, FlushStrategy, Flusher, LogDir, LogError, PlainFlush, Recovered, RecoveryOutcome, Rot};
+use logstore::{
+    DirectoryStats, FlushStrategy, Flusher, JournalFlush, LogDir, LogError, Recovered, RecoveryOutcome, Rot,
+};
 use metadata::Image;
 use metadata::topic_config::Local;
 use replica::{Durability, PartitionView};
@@ -37,13 +39,13 @@ pub struct DirectoryInput {
 }
 
 impl DirectoryInput {
-    /// With the plain flush strategy.
+    /// With the journal strategy.
     #[must_use]
     pub fn new(dir: LogDir, recovered: Vec<Recovered>) -> Self {
         Self {
             dir,
             recovered,
-            flush: Box::new(PlainFlush),
+            flush: Box::new(JournalFlush),
         }
     }
 }
@@ -500,10 +502,11 @@ impl Broker {
         }
     }
 
-    /// Removes files whose `file.delete.delay.ms` is over; does not wait.
-    pub(crate) fn remove_due_files(&self) {
+    /// Removes files whose `file.delete.delay.ms` is over, and syncs segments that rest; does not wait.
+    pub(crate) fn tidy_directories(&self) {
         for dir in lock(&self.inner.directories).values() {
             dir.remove_due_files();
+            dir.sync_idle_segments();
         }
     }
 
