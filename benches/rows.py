@@ -1,17 +1,23 @@
 """Ottla and Apache Kafka 4.3.1 under the same load, in turn: the rows of docs/performance.md.
 
-Each row is run on clusters from scratch, one alive at a time, in the order A B B A for each of PAIRS, with the same client
-(`ottla bench`, a bare one), replication factor 3, min.insync.replicas 2 and acks=all. Before what counts, the same load runs in
-windows of SECONDS until three in a row agree within 5 %, eight at most: a cold JVM is several times slower. Environment: ROW
-(names by commas; all), PAIRS (1; five make a row final), SECONDS (10) of what is measured, OUT (benches/results), KAFKA (its
-directory). Every run is a line in OUT/<row>.jsonl; the table in docs/performance.md is made anew of those (--table: only that).
+Clusters from scratch, one alive at a time, in the order A B B A for each of PAIRS; each runs all rows, one after the other, with
+the same client (`ottla bench`, a bare one), replication factor 3, min.insync.replicas 2 and acks=all. Before what counts, the same
+load runs in windows of SECONDS until three in a row agree within 5 %, eight at most: a cold JVM is several times slower, and
+the more rows it has run the warmer it is. Environment: ROW (names by commas; all), PAIRS (1; five make a row final), SECONDS (10)
+of what is measured, GIB (4) that catchup reads, MEMORY_MIB (6144) that a side's brokers and their page cache may have together,
+OUT (benches/results), KAFKA (its directory). Every window has a topic of its own, which is deleted after it: disks are small.
+Every run is a line in OUT/<row>.jsonl, written when it is done; the table in docs/performance.md is made anew of those (--table:
+only that). Runs that were broken off are resumed by naming the rows that are missing.
 """
 
+import itertools
 import json
 import os
 import pathlib
 import platform
+import socket
 import statistics
+import struct
 import subprocess
 import sys
 import tempfile
@@ -21,9 +27,11 @@ HERE = pathlib.Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent / "tests" / "clients"))
 
 from cluster import OTTLA, Cluster  # noqa: E402
+from equal_memory import limited, remove  # noqa: E402
 from idle import cpu_seconds, resident_mib  # noqa: E402
 
 SECONDS = int(os.environ.get("SECONDS", "10"))
+GIB = float(os.environ.get("GIB", "4"))
 PAIRS = int(os.environ.get("PAIRS", "1"))
 OUT = pathlib.Path(os.environ.get("OUT", HERE / "results"))
 KAFKA = os.environ.get("KAFKA", "")
@@ -31,6 +39,8 @@ TABLE = HERE.parent / "docs" / "performance.md"
 PORTS = "19092 19095 19098"
 WINDOWS_MAX = 8
 FLUSHED, UNFLUSHED = "flushed", "unflushed"
+# What one row has written must not fill the disk of the next.
+QUICK_DELETE = ["file.delete.delay.ms=1000", "segment.bytes=268435456"]
 
 # How a topic waits for the disk before it acknowledges, or does not: Ottla's default is the former, Kafka's the latter.
 DISK = {
@@ -40,11 +50,18 @@ DISK = {
 
 
 class Row:
-    """What is run, the figure of it that counts, and whether more of that is better."""
+    """What is run, the figure of it that counts, and whether more of that is better. `run` takes the place of `ottla bench`."""
 
-    def __init__(self, name, what, arguments, figure, unit, more_is_better, must):
-        self.name, self.what, self.arguments = name, what, arguments
+    def __init__(self, name, what, arguments, figure, unit, more_is_better, must, run=None, warmed=True):
+        self.name, self.what, self.arguments, self.run, self.warmed = name, what, arguments, run, warmed
         self.figure, self.unit, self.more_is_better, self.must = figure, unit, more_is_better, must
+
+
+class Derived:
+    """Another figure of the same runs."""
+
+    def __init__(self, name, of, what, figure, unit, must):
+        self.name, self.of, self.what, self.figure, self.unit, self.must = name, of, what, figure, unit, must
 
 
 def throughput(result):
@@ -61,6 +78,140 @@ def p50(result):
 
 def p99(result):
     return result["latency"]["p99"]
+
+
+class Ottla:
+    name = "Ottla"
+
+    def __enter__(self):
+        self.cluster = Cluster()
+        began = time.monotonic()
+        with limited() as self.memory_mib:
+            self.cluster.start()
+        self.ready_s = time.monotonic() - began
+        self.bootstrap = self.cluster.bootstrap
+        self.pids = [self.cluster.pid(index) for index in range(3)]
+        return self
+
+    def __exit__(self, *_):
+        self.cluster.stop()
+        remove()
+
+
+class Kafka:
+    name = "Kafka"
+
+    def __enter__(self):
+        self.root = tempfile.mkdtemp(prefix="ottla-peer-")
+        self.env = {**os.environ, "KAFKA": KAFKA, "ROOT": f"{self.root}/kafka", "PORTS": PORTS}
+        began = time.monotonic()
+        with limited() as self.memory_mib:
+            self.script("up")
+        self.ready_s = time.monotonic() - began
+        self.bootstrap = ",".join(f"127.0.0.1:{port}" for port in PORTS.split())
+        self.pids = [int(p.read_text()) for p in sorted(pathlib.Path(self.env["ROOT"]).glob("*/pid"))]
+        return self
+
+    def script(self, action):
+        subprocess.run([str(HERE.parent / "tests" / "kafka" / "cluster.sh"), action], env=self.env, check=True)
+
+    def __exit__(self, *_):
+        self.script("down")
+        deadline = time.monotonic() + 30
+        while any(pathlib.Path(f"/proc/{pid}").exists() for pid in self.pids) and time.monotonic() < deadline:
+            time.sleep(0.1)
+        subprocess.run(["rm", "-rf", self.root], check=False)
+        remove()
+
+
+NUMBERS = itertools.count(1)
+
+
+def topic_of(row, disk):
+    return f"bench-{row.name}-{disk}-{next(NUMBERS)}"
+
+
+def command(side, disk, arguments, warmup, duration, topic):
+    configs = [a for config in [*DISK[side.name][disk], *QUICK_DELETE] for a in ("--config", config)]
+    return [OTTLA, "bench", *arguments.split(), "--topic", topic, "--replication-factor", "3", "--config", "min.insync.replicas=2",
+            *configs, "--warmup", f"{warmup}s", "--duration", f"{duration}s", "--bootstrap", side.bootstrap, "--format", "json"]
+
+
+def delete(side, topic):
+    subprocess.run([OTTLA, "topic", "delete", topic, "--bootstrap", side.bootstrap], check=True, capture_output=True)
+
+
+def finished(process):
+    out, err = process.communicate(timeout=600)
+    if process.returncode != 0:
+        raise RuntimeError(f"{' '.join(process.args)}: {err[-2000:]}")
+    return json.loads(out)
+
+
+def started(arguments):
+    return subprocess.Popen(arguments, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+def bench(side, row, disk, warmup, duration):
+    """One run of the load; answers what it says, with the brokers' CPU meanwhile and their memory after it."""
+    topic = topic_of(row, disk)
+    cpu, began = [cpu_seconds(pid) for pid in side.pids], time.monotonic()
+    result = finished(started(command(side, disk, row.arguments, warmup, duration, topic)))
+    took = time.monotonic() - began
+    used = sum(cpu_seconds(pid) - before for pid, before in zip(side.pids, cpu))
+    result["broker_cpu_s"] = round(used, 2)
+    # The whole run's, over the whole run's bytes: exact where the rate is fixed.
+    gb = result["mb_per_second"] * (warmup + duration) / 1000
+    out = (result.get("read_mb_per_second") or 0) * (warmup + duration) / 1000
+    result["broker_cpu_s_per_gb"] = used / gb if gb else None
+    result["broker_cpu_s_per_gb_out"] = used / out if out else None
+    result["resident_mib"] = [round(resident_mib(pid)) for pid in side.pids]
+    result["took_s"] = round(took, 2)
+    delete(side, topic)
+    return result
+
+
+def catch_up(side, row, disk):
+    """Fills a topic, takes it out of memory, and reads it from its start beside a steady producer of another topic."""
+    filled, topic = 0, topic_of(row, disk)
+    while filled < GIB * 2**30:
+        more = finished(started(command(side, disk, "produce --partitions 6 --record-size 1024 --batch-size 65536", 0, 3, topic)))
+        filled += more["bytes"]
+    subprocess.run(["sync"], check=True)
+    pathlib.Path("/proc/sys/vm/drop_caches").write_text("1")
+    steady = command(side, disk, "produce --partitions 6 --record-size 1024 --batch-size 16384 --rate 5000", 1, 8, topic + "-steady")
+    alone = finished(started(steady))
+    beside = started(steady)
+    time.sleep(1.5)
+    read = finished(started([OTTLA, "bench", "consume", "--topic", topic, "--bootstrap", side.bootstrap, "--format", "json"]))
+    result = {**read, "filled_bytes": filled, "alone": alone, "beside": finished(beside), "errors": read.get("errors")}
+    delete(side, topic)
+    delete(side, topic + "-steady")
+    return result
+
+
+def idle_at_scale(side, row, disk):
+    """3,000 partitions and 5,000 connections, each of which has asked for the versions once: memory, and CPU of 20 s."""
+    topic = topic_of(row, disk)
+    finished(started(command(side, disk, "produce --partitions 3000 --rate 100", 0, 1, topic)))
+    ports = [int(node.rsplit(":", 1)[1]) for node in side.bootstrap.split(",")]
+    ask = struct.pack(">ihhih", 10, 18, 0, 1, -1)
+    sockets = []
+    for number in range(5000):
+        s = socket.create_connection(("127.0.0.1", ports[number % len(ports)]), timeout=30)
+        s.sendall(ask)
+        assert s.recv(65536), "a node answers nothing"
+        sockets.append(s)
+    time.sleep(10)
+    cpu, began = [cpu_seconds(pid) for pid in side.pids], time.monotonic()
+    time.sleep(20)
+    passed = time.monotonic() - began
+    used = sum(cpu_seconds(pid) - before for pid, before in zip(side.pids, cpu))
+    result = {"cpu_percent": 100 * used / passed, "resident_mib": [round(resident_mib(pid)) for pid in side.pids], "errors": None}
+    for s in sockets:
+        s.close()
+    delete(side, topic)
+    return result
 
 
 ROWS = {row.name: row for row in [
@@ -80,67 +231,17 @@ ROWS = {row.name: row for row in [
         "produce --partitions 6 --record-size 1024 --batch-size 1 --in-flight 64", records, "records/s", True, "10x, flushed"),
     Row("fsync100", "the same on 100 partitions",
         "produce --partitions 100 --record-size 1024 --batch-size 1 --in-flight 64", records, "records/s", True, "10x, flushed"),
+    Row("fanout", "10 MB/s in, 20 consumers: brokers' CPU by what goes out",
+        "produce --partitions 6 --record-size 1024 --batch-size 16384 --rate 9766 --consumers 20", lambda r: r["broker_cpu_s_per_gb_out"], "cpu-s/GB", False, "0.5x"),
+    Row("catchup", "4 GiB that are in nobody's memory read from the start, beside a steady 5 MB/s", "", throughput, "MB/s", True, "1.5x", catch_up, False),
+    Row("scale", "3,000 partitions and 5,000 connections, idle: resident, all three", "", lambda r: sum(r["resident_mib"]), "MiB", False, "0.3x", idle_at_scale, False),
 ]}
-
-
-class Ottla:
-    name = "Ottla"
-
-    def __enter__(self):
-        self.cluster = Cluster()
-        began = time.monotonic()
-        self.cluster.start()
-        self.ready_s = time.monotonic() - began
-        self.bootstrap = self.cluster.bootstrap
-        self.pids = [self.cluster.pid(index) for index in range(3)]
-        return self
-
-    def __exit__(self, *_):
-        self.cluster.stop()
-
-
-class Kafka:
-    name = "Kafka"
-
-    def __enter__(self):
-        self.root = tempfile.mkdtemp(prefix="ottla-peer-")
-        self.env = {**os.environ, "KAFKA": KAFKA, "ROOT": f"{self.root}/kafka", "PORTS": PORTS}
-        began = time.monotonic()
-        self.script("up")
-        self.ready_s = time.monotonic() - began
-        self.bootstrap = ",".join(f"127.0.0.1:{port}" for port in PORTS.split())
-        self.pids = [int(p.read_text()) for p in sorted(pathlib.Path(self.env["ROOT"]).glob("*/pid"))]
-        return self
-
-    def script(self, action):
-        subprocess.run([str(HERE.parent / "tests" / "kafka" / "cluster.sh"), action], env=self.env, check=True)
-
-    def __exit__(self, *_):
-        self.script("down")
-        deadline = time.monotonic() + 30
-        while any(pathlib.Path(f"/proc/{pid}").exists() for pid in self.pids) and time.monotonic() < deadline:
-            time.sleep(0.1)
-        subprocess.run(["rm", "-rf", self.root], check=False)
-
-
-def bench(side, row, disk, warmup, duration):
-    """One run of the load; answers what it says, with the brokers' CPU meanwhile and their memory after it."""
-    configs = [a for config in DISK[side.name][disk] for a in ("--config", config)]
-    command = [OTTLA, "bench", *row.arguments.split(), "--replication-factor", "3", "--config", "min.insync.replicas=2", *configs,
-               "--warmup", f"{warmup}s", "--duration", f"{duration}s", "--bootstrap", side.bootstrap, "--format", "json"]
-    cpu, began = [cpu_seconds(pid) for pid in side.pids], time.monotonic()
-    done = subprocess.run(command, capture_output=True, text=True, timeout=600)
-    took = time.monotonic() - began
-    if done.returncode != 0:
-        raise RuntimeError(f"{' '.join(command)}: {done.stderr[-2000:]}")
-    result = json.loads(done.stdout)
-    used = sum(cpu_seconds(pid) - before for pid, before in zip(side.pids, cpu))
-    result["broker_cpu_s"] = round(used, 2)
-    # The whole run's, over the whole run's bytes: exact where the rate is fixed.
-    result["broker_cpu_s_per_gb"] = used / (result["mb_per_second"] * (warmup + duration) / 1000) if result["mb_per_second"] else None
-    result["resident_mib"] = [round(resident_mib(pid)) for pid in side.pids]
-    result["took_s"] = round(took, 2)
-    return result
+DERIVED = [
+    Derived("memory", "bulk", "resident after BULK, all three", lambda line: sum(line["result"]["resident_mib"]), "MiB", "0.2x"),
+    Derived("start", "bulk", "three nodes ready, from nothing", lambda line: line["ready_s"], "s", "0.1x"),
+    Derived("catchup-p99", "catchup", "p99 of the steady producer beside the reader, over that alone", lambda line: p99(line["result"]["beside"]) / p99(line["result"]["alone"]), "x", "0.5x of the rise"),
+    Derived("scale-cpu", "scale", "the same, CPU of a core", lambda line: line["result"]["cpu_percent"], "%", "0.2x"),
+]
 
 
 def settled(windows):
@@ -152,23 +253,21 @@ def warm(side, row, disk):
     """Until three windows in a row agree within 5 %; how many there were."""
     seen = []
     while len(seen) < WINDOWS_MAX and not settled(seen):
-        seen.append(row.figure(bench(side, row, disk, 0, SECONDS)))
+        seen.append(row.figure(bench(side, row, disk, 1, SECONDS)))
     return seen
 
 
-def measure(side_class, row, disk):
+def measure(side, row, disk):
     load = os.getloadavg()[0]
-    with side_class() as side:
-        windows = warm(side, row, disk)
-        result = bench(side, row, disk, 1, SECONDS)
-        line = {"row": row.name, "side": side.name, "disk": disk, "figure": row.figure(result), "unit": row.unit, "windows": windows,
-                "ready_s": round(side.ready_s, 2), "load_before": round(load, 2), "cores": os.cpu_count(), "kernel": platform.release(),
-                "arguments": row.arguments, "result": result}
+    windows = warm(side, row, disk) if row.warmed else []
+    result = row.run(side, row, disk) if row.run else bench(side, row, disk, 1, SECONDS)
+    line = {"row": row.name, "side": side.name, "disk": disk, "figure": row.figure(result), "unit": row.unit, "windows": windows,
+            "ready_s": round(side.ready_s, 2), "memory_mib": side.memory_mib, "load_before": round(load, 2), "cores": os.cpu_count(), "kernel": platform.release(),
+            "arguments": row.arguments, "result": result}
     OUT.mkdir(parents=True, exist_ok=True)
     with (OUT / f"{row.name}.jsonl").open("a") as out:
         out.write(json.dumps(line) + "\n")
-    print(f"  {side.name:5} {disk:9} {line['figure']:12.2f} {row.unit}  (windows {len(windows)}, load before {load:.1f}, errors {result['errors'] or 0})", flush=True)
-    return line
+    print(f"  {side.name:5} {row.name:8} {disk:9} {line['figure']:12.2f} {row.unit}  (windows {len(windows)}, load before {load:.1f}, errors {result['errors'] or 0})", flush=True)
 
 
 def cell(values):
@@ -183,23 +282,31 @@ def ratio(ours, theirs):
     return f"**{statistics.median(ours) / statistics.median(theirs):.2g}** ({min(all_pairs):.2g}–{max(all_pairs):.2g})"
 
 
+def runs_of(name):
+    path = OUT / f"{name}.jsonl"
+    return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+
+
+def cells(name, what, unit, must, runs, figure):
+    def of(side, disk):
+        return [figure(r) for r in runs if (r["side"], r["disk"]) == (side, disk)]
+
+    of_, ou, kf, ku = of("Ottla", FLUSHED), of("Ottla", UNFLUSHED), of("Kafka", FLUSHED), of("Kafka", UNFLUSHED)
+    least = min(len(of_), len(ku))
+    cold = sum(bool(run["windows"]) and not settled(run["windows"]) for run in runs)
+    state = "none" if not runs else f"{least} a side" + ("" if least >= 10 else ", preliminary")
+    state += f"; {cold} of {len(runs)} did not settle before" if cold else ""
+    return (f"| {name.upper()} | {what}; {unit} | {cell(of_)} | {cell(ou)} | {cell(kf)} | {cell(ku)} "
+            f"| {ratio(of_, kf)} | {ratio(ou, ku)} | {ratio(of_, ku)} | {must} | {state} |")
+
+
 def table():
     lines = ["| row | definition | Ottla flushed | Ottla | Kafka flushed | Kafka | flushed / flushed | both unflushed | flushed Ottla / Kafka | must | runs |",
              "|---|---|---|---|---|---|---|---|---|---|---|"]
     for row in ROWS.values():
-        path = OUT / f"{row.name}.jsonl"
-        runs = [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
-
-        def of(side, disk):
-            return [r["figure"] for r in runs if (r["side"], r["disk"]) == (side, disk)]
-
-        of_, ou, kf, ku = of("Ottla", FLUSHED), of("Ottla", UNFLUSHED), of("Kafka", FLUSHED), of("Kafka", UNFLUSHED)
-        least = min(len(of_), len(ku))
-        cold = sum(not settled(run["windows"]) for run in runs)
-        state = "none" if not runs else f"{least} a side" + ("" if least >= 10 else ", preliminary")
-        state += f"; {cold} of {len(runs)} did not settle before" if cold else ""
-        lines.append(f"| {row.name.upper()} | {row.what}; {row.unit} | {cell(of_)} | {cell(ou)} | {cell(kf)} | {cell(ku)} "
-                     f"| {ratio(of_, kf)} | {ratio(ou, ku)} | {ratio(of_, ku)} | {row.must} | {state} |")
+        lines.append(cells(row.name, row.what, row.unit, row.must, runs_of(row.name), lambda line: line["figure"]))
+    for row in DERIVED:
+        lines.append(cells(row.name, row.what, row.unit, row.must, runs_of(row.of), row.figure))
     return "\n".join(lines)
 
 
@@ -219,15 +326,15 @@ def main():
         if not os.path.exists(f"{KAFKA}/bin/kafka-server-start.sh"):
             print("skipped: Apache Kafka is not installed (make kafka)")
             return
-        seconds = PAIRS * len(names) * 2 * 2 * (6 * SECONDS + 20)
+        seconds = PAIRS * 4 * (20 + len(names) * 2 * (5.5 * SECONDS + 5))
         print(f"{len(names)} rows, {PAIRS} pairs of each, with and without flushing: about {seconds / 60:.0f} minutes", flush=True)
-        for name in names:
-            row = ROWS[name]
-            print(f"{name}: {row.what}", flush=True)
-            for _ in range(PAIRS):
-                for side in (Kafka, Ottla, Ottla, Kafka):
-                    for disk in (UNFLUSHED, FLUSHED):
-                        measure(side, row, disk)
+        for _ in range(PAIRS):
+            for side_class in (Kafka, Ottla, Ottla, Kafka):
+                with side_class() as side:
+                    print(f"{side.name}: ready after {side.ready_s:.1f} s", flush=True)
+                    for name in names:
+                        for disk in (UNFLUSHED, FLUSHED):
+                            measure(side, ROWS[name], disk)
     write_table()
 
 

@@ -1,6 +1,7 @@
-"""`ottla bench`: what it says was written is there, and it reads all of that."""
+"""`ottla bench`: what it says was written is there, and it reads all of that; and it notices a broker's death."""
 
 import json
+import shlex
 import subprocess
 
 from cluster import OTTLA, Cluster
@@ -9,7 +10,7 @@ TOPIC = "bench"
 
 
 def bench(cluster, arguments):
-    command = [OTTLA, "bench", *arguments.split(), "--topic", TOPIC, "-b", cluster.bootstrap, "--format", "json"]
+    command = [OTTLA, "bench", *shlex.split(arguments), "--topic", TOPIC, "-b", cluster.bootstrap, "--format", "json"]
     done = subprocess.run(command, capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stderr
     result = json.loads(done.stdout)
@@ -29,6 +30,13 @@ def main():
         open_loop = bench(cluster, "latency --rate 400 --record-size 100 --linger 5ms --warmup 1s --duration 2s --compression lz4")
         assert abs(open_loop["records"] - 800) <= 1 and not open_loop["errors"], open_loop
         assert bench(cluster, "consume --consumers 2")["records"] >= 2 * (held + 1200 - 2)
+        ended = bench(cluster, f"failover --duration 8s --hook 'kill -9 {cluster.pid(1)}'")
+        led = [pause for pause in ended["pauses"] if pause["leader_before"] == 1]
+        assert len(ended["pauses"]) == 7 and led and not ended["errors"], ended
+        assert all(pause["leader_after"] in (0, 2) and 0 < pause["ms"] < 8000 for pause in led), led
+        assert all(pause["leader_after"] == pause["leader_before"] for pause in ended["pauses"] if pause not in led), ended
+        assert ended["latency"]["max"] > 0, ended
+        print(f"  longest pause of a partition whose leader was killed: {ended['latency']['max']:.0f} ms", flush=True)
         cluster.assert_no_panic()
 
 

@@ -12,10 +12,11 @@ use crate::Services;
 use crate::dispatch::{self, Outcome};
 use crate::memory_budget::{Drawn, Fetched, MemoryBudget};
 use crate::request_stats::{RequestClock, RequestStats};
-use bytes::{Bytes, BytesMut};
+use bytes::{BufMut, Bytes, BytesMut};
 use futures::FutureExt;
 use futures::future::LocalBoxFuture;
 use futures::stream::{FuturesOrdered, StreamExt};
+use host::Gathered;
 use std::net::IpAddr;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -406,16 +407,16 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Output<S> {
                 self.flush().await?;
                 Err(Closed::Refused(why))
             }
-            Outcome::Answer(bytes, held) if bytes.len() + self.buffer.len() <= COALESCED_BYTES => {
-                self.buffer.extend_from_slice(&bytes);
+            Outcome::Answer(answer, held) if answer.len() + self.buffer.len() <= COALESCED_BYTES => {
+                self.buffer.put(answer);
                 self.held.extend(held);
                 self.answered.push(clock);
                 Ok(())
             }
-            Outcome::Answer(bytes, held) => {
+            Outcome::Answer(answer, held) => {
                 self.flush().await?;
                 self.answered.push(clock);
-                self.write(&bytes, held.is_some()).await
+                self.write(answer, held.is_some()).await
             }
         }
     }
@@ -467,35 +468,38 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Output<S> {
         if self.buffer.is_empty() {
             return Ok(());
         }
-        let bytes = self.buffer.split();
-        let written = self.write(&bytes, !self.held.is_empty()).await;
+        let answers = self.buffer.split().freeze();
+        let written = self.write(answers.into(), !self.held.is_empty()).await;
         self.held.clear();
         written
     }
 
     /// Writes all of it. What the client does not take at once holds memory: it must keep taking
     /// ([`limits::ANSWER_WINDOW`]), and unless the memory is `accounted` already, there must be some left.
-    async fn write(&mut self, bytes: &[u8], accounted: bool) -> Result<(), Closed> {
-        let mut unread = bytes;
+    async fn write(&mut self, mut unread: Gathered, accounted: bool) -> Result<(), Closed> {
+        let len = unread.len();
         let mut unsent = None;
         let mut window_ends = Instant::now() + limits::ANSWER_WINDOW;
         let mut unread_before = unread.len();
         while !unread.is_empty() {
-            let mut writing = std::pin::pin!(self.stream.write(unread));
-            let written = match futures::poll!(&mut writing) {
-                Poll::Ready(written) => Ok(written),
-                Poll::Pending => {
-                    if !accounted && unsent.is_none() {
-                        unsent = Some(self.budget.unsent(bytes.len()).ok_or(Closed::UnreadMemory)?);
+            let written = {
+                let mut writing = std::pin::pin!(self.stream.write_buf(&mut unread));
+                match futures::poll!(&mut writing) {
+                    Poll::Ready(written) => Ok(written),
+                    Poll::Pending => {
+                        if !accounted && unsent.is_none() {
+                            unsent = Some(self.budget.unsent(len).ok_or(Closed::UnreadMemory)?);
+                        }
+                        timeout_at(window_ends, writing).await
                     }
-                    timeout_at(window_ends, writing).await
                 }
             };
             match written {
-                Ok(written) => match written? {
-                    0 => return Err(std::io::Error::from(std::io::ErrorKind::WriteZero).into()),
-                    count => unread = &unread[count..],
-                },
+                Ok(written) => {
+                    if written? == 0 {
+                        return Err(std::io::Error::from(std::io::ErrorKind::WriteZero).into());
+                    }
+                }
                 Err(_) if unread_before - unread.len() < limits::ANSWER_BYTES_PER_WINDOW_MIN => {
                     return Err(Closed::NotReading { unread: unread.len() });
                 }
@@ -506,7 +510,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Output<S> {
             }
         }
         self.stream.flush().await?;
-        self.stats.sent_bytes.add(bytes.len() as u64);
+        self.stats.sent_bytes.add(len as u64);
         let now = Instant::now();
         for clock in self.answered.drain(..) {
             self.stats.answered(clock, now);

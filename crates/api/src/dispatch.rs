@@ -9,8 +9,8 @@ use crate::{
     init_producer_id, join_group, leave_group, list_groups, list_offsets, list_partition_reassignments, metadata_api,
     offset_commit, offset_delete, offset_fetch, offset_for_leader_epoch, sync_group, unregister_broker,
 };
-use bytes::Bytes;
 use futures::future::LocalBoxFuture;
+use host::Gathered;
 use std::net::IpAddr;
 use std::rc::Rc;
 use types::limits;
@@ -20,7 +20,7 @@ use wire::{ApiKey, RequestFrame, WireError};
 /// What to do with the connection after a request.
 pub(crate) enum Outcome {
     /// Bytes to send, and the memory of the records in them.
-    Answer(Bytes, Option<Fetched>),
+    Answer(Gathered, Option<Fetched>),
     Silent,
     Close(String),
 }
@@ -152,7 +152,7 @@ async fn answer(
 
 fn encode(key: i16, version: i16, correlation: i32, response: &ResponseKind, held: Option<Fetched>) -> Outcome {
     match wire::encode_response(key, version, correlation, response) {
-        Ok(bytes) => Outcome::Answer(bytes, held),
+        Ok(answer) => Outcome::Answer(answer, held),
         Err(error) => Outcome::Close(format!(
             "an answer to API key {key} version {version} cannot be encoded: {error}"
         )),
@@ -164,6 +164,7 @@ mod tests {
     use super::*;
     use crate::test_image::cluster;
     use crate::test_node::{TestNode, run};
+    use bytes::Bytes;
     use wire::messages::*;
 
     /// An empty request of each API that is served.
@@ -245,7 +246,9 @@ mod tests {
                 let frame = frame(range.key, version);
                 let outcome = run(async { start(&node.services, &frame, None).await.expect(&context).await });
                 match outcome {
-                    Outcome::Answer(bytes, _) => assert_eq!(bytes[4..8], 9i32.to_be_bytes(), "{context}"),
+                    Outcome::Answer(answer, _) => {
+                        assert_eq!(answer.into_bytes()[4..8], 9i32.to_be_bytes(), "{context}")
+                    }
                     Outcome::Silent => panic!("{context} is not answered"),
                     Outcome::Close(why) => panic!("{context}: {why}"),
                 }

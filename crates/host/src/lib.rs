@@ -8,6 +8,7 @@
 
 mod background_pool;
 mod disk;
+mod gathered;
 mod huge_pages;
 mod net;
 mod pool;
@@ -18,6 +19,7 @@ mod real_net;
 pub mod sim_disk;
 
 pub use disk::{DirEntry, Disk, DiskSpace, File, OpenMode, is_out_of_handles};
+pub use gathered::Gathered;
 pub use huge_pages::disable_huge_pages;
 pub use net::{Incoming, Listener, Net, Stream, poll_copy_file};
 pub use pool::{Pool, PoolExt};

@@ -30,14 +30,14 @@ impl TailCache {
     }
 
     /// Whole batches from the one that contains `from`, ending at or below `up_to`; `None` if `from` is not
-    /// in the cache. Shares memory where they lie in one append.
+    /// in the cache. Shares memory where they are most of one append: a slow reader holds no more than it is given.
     pub(crate) fn read(&self, from: Offset, up_to: Offset, max_bytes: usize, at_least_one: bool) -> Option<Bytes> {
         if self.appends.front().is_none_or(|(first, _, _)| *first > from) {
             return None;
         }
         let start = self.appends.partition_point(|(_, next, _)| *next <= from);
         let mut parts: Vec<Bytes> = Vec::new();
-        let mut total = 0;
+        let (mut total, mut of) = (0, 0);
         for (_, _, bytes) in self.appends.iter().skip(start) {
             let (begin, end, whole) = cut(
                 bytes,
@@ -48,6 +48,7 @@ impl TailCache {
             );
             if end > begin {
                 parts.push(bytes.slice(begin..end));
+                of = bytes.len();
                 total += end - begin;
             }
             if !whole {
@@ -56,7 +57,7 @@ impl TailCache {
         }
         Some(match parts.len() {
             0 => Bytes::new(),
-            1 => parts.remove(0),
+            1 => records::detached(parts.remove(0), of),
             _ => {
                 let mut joined = BytesMut::with_capacity(total);
                 parts.iter().for_each(|part| joined.extend_from_slice(part));

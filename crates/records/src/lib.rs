@@ -8,6 +8,7 @@ mod batch;
 mod builder;
 mod check;
 mod codec;
+mod detached;
 mod error;
 mod header;
 mod recompress;
@@ -20,6 +21,7 @@ pub use batch::{Batch, BatchIter, split_batches};
 pub use builder::BatchBuilder;
 pub use check::{Allowance, BatchRules, Rejected, check_client_records};
 pub use codec::{Compression, compress, decompress};
+pub use detached::detached;
 pub use error::BatchError;
 pub use header::{
     BATCH_HEADER_LEN, BatchHeader, sequence_plus, set_base_offset, set_leader_epoch, set_log_append_time,

@@ -1,11 +1,13 @@
 //! From a response to its frame.
 
 use crate::downgrade::downgraded;
+use crate::fetch_response;
 use crate::messages::ResponseKind;
 use crate::served::codec_version;
 use crate::{ApiKey, WireError};
 use crate::{after_codec, before_codec};
 use bytes::{BufMut, Bytes, BytesMut};
+use host::Gathered;
 
 /// The error's number on the wire.
 #[must_use]
@@ -19,7 +21,8 @@ pub fn error_code(e: types::ErrorCode) -> i16 {
 /// i32 length | i32 correlation_id | [tagged fields: one zero byte, in header v1] | body
 /// ```
 /// The header is v1 where the version is flexible, v0 else and always for ApiVersions. What a version cannot
-/// say is left out or put into its older words: a handler fills in all that it knows.
+/// say is left out or put into its older words: a handler fills in all that it knows. Records of a Fetch are pieces of
+/// what comes back, not copied.
 ///
 /// # Errors
 /// [`WireError::WrongKind`] if `response` is not of that API, [`WireError::Encode`] for a version that the
@@ -29,17 +32,20 @@ pub fn encode_response(
     api_version: i16,
     correlation_id: i32,
     response: &ResponseKind,
-) -> Result<Bytes, WireError> {
+) -> Result<Gathered, WireError> {
     let key = ApiKey::try_from(api_key).map_err(|()| WireError::UnknownApi(api_key))?;
     if response_key(response) != Some(key) {
         return Err(WireError::WrongKind(api_key));
     }
     let response = downgraded(response, api_version);
-    let mut buffer = BytesMut::with_capacity(capacity(&response));
+    let mut buffer = BytesMut::with_capacity(MESSAGE);
     buffer.put_i32(0);
     buffer.put_i32(correlation_id);
     if key.response_header_version(api_version) >= 1 {
         buffer.put_u8(0);
+    }
+    if let ResponseKind::Fetch(fetch) = &*response {
+        return fetch_response::encode(fetch, codec_version(key, api_version), buffer);
     }
     let written = before_codec::encode(&response, api_version, &mut buffer)?
         || after_codec::encode(&response, api_version, &mut buffer)?;
@@ -48,24 +54,11 @@ pub fn encode_response(
             .encode(&mut buffer, codec_version(key, api_version))
             .map_err(|e| WireError::Encode(format!("{e:#}")))?;
     }
-    seal(buffer)
+    Ok(seal(buffer)?.into())
 }
 
-/// Room for the whole frame where its size matters: records are copied once, not at each growth.
-fn capacity(response: &ResponseKind) -> usize {
-    const PARTITION: usize = 96;
-    const MESSAGE: usize = 128;
-    match response {
-        ResponseKind::Fetch(fetch) => fetch
-            .responses
-            .iter()
-            .flat_map(|topic| &topic.partitions)
-            .fold(MESSAGE, |sum, p| {
-                sum + PARTITION + p.records.as_ref().map_or(0, Bytes::len)
-            }),
-        _ => MESSAGE,
-    }
-}
+/// Room for most responses, or what is around the records of one.
+const MESSAGE: usize = 256;
 
 /// Writes the length of what follows into the first four bytes.
 pub(crate) fn seal(mut buffer: BytesMut) -> Result<Bytes, WireError> {

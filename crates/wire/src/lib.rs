@@ -12,6 +12,7 @@ mod decode;
 mod downgrade;
 mod encode;
 mod error;
+mod fetch_response;
 mod frame;
 mod frame_reader;
 #[cfg(feature = "fuzzing")]

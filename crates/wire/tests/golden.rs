@@ -89,7 +89,8 @@ fn recorded_responses_are_read_and_written_alike() {
             .unwrap_or_else(|e| panic!("{e}: {}", exchange.context()));
         assert_eq!(correlation, frame.correlation_id, "{}", exchange.context());
         let again = encode_response(frame.api_key, frame.api_version, correlation, &response)
-            .unwrap_or_else(|e| panic!("{e}: {}", exchange.context()));
+            .unwrap_or_else(|e| panic!("{e}: {}", exchange.context()))
+            .into_bytes();
         assert_eq!(
             again.slice(4..),
             exchange.response,

@@ -41,10 +41,11 @@ struct Round {
 }
 
 impl Round {
-    fn at(end: Offset) -> Self {
+    /// A round that begins at the log end and has room for `bytes`, so that they are copied once.
+    fn at(end: Offset, bytes: usize) -> Self {
         let (committed, written) = (Vec::new(), Vec::new());
         Self {
-            bytes: BytesMut::new(),
+            bytes: BytesMut::with_capacity(bytes),
             first: end,
             next: end,
             records: 0,
@@ -87,7 +88,15 @@ impl Partition {
         let wall_ms = self.links.host.wall_ms();
         let mut parked = std::mem::take(&mut self.parked);
         while !parked.is_empty() && matches!(self.role, Role::Leader(_)) && !self.stands_down() && self.has_room() {
-            let mut round = Round::at(self.log.as_ref().map_or(Offset::ZERO, logstore::Log::log_end_offset));
+            let end = self.log.as_ref().map_or(Offset::ZERO, logstore::Log::log_end_offset);
+            let mut bytes = 0;
+            for batch in parked.iter().map(|parked| parked.batch.len()) {
+                bytes += batch;
+                if bytes >= ROUND_BYTES {
+                    break;
+                }
+            }
+            let mut round = Round::at(end, bytes);
             while round.bytes.len() < ROUND_BYTES
                 && let Some(next) = parked.pop_front()
             {

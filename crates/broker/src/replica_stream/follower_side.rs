@@ -2,7 +2,8 @@ use super::protocol::{Frame, StreamHello, VERSION};
 use super::transport::{FrameSource, StreamError, nonce, read_greeting, write_within};
 use crate::partition::Followed;
 use crate::shard::ShardRef;
-use host::Stream;
+use bytes::{BufMut, BytesMut};
+use host::{Gathered, Stream};
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeSet;
 use std::rc::Rc;
@@ -199,7 +200,7 @@ async fn connect_and_follow(shard: &ShardRef, out: &Rc<FollowOut>, backoff: &mut
     let (mut stream, hello) = tokio::time::timeout(timings.dial_timeout, dial(shard, out))
         .await
         .map_err(|_| StreamError::Silence)??;
-    write_within(&mut stream, &Frame::Hello(hello).encode(), timings.stream_silence).await?;
+    write_within(&mut stream, Frame::Hello(hello).encode(), timings.stream_silence).await?;
     match read_greeting(&mut stream, timings.stream_silence).await? {
         Frame::Welcome(welcome) if welcome.code == ErrorCode::None && welcome.version == VERSION => {}
         Frame::Welcome(welcome) => return Err(StreamError::Refused(welcome.message)),
@@ -220,10 +221,11 @@ async fn connect_and_follow(shard: &ShardRef, out: &Rc<FollowOut>, backoff: &mut
     };
     let send = async {
         loop {
-            let mut bytes = Vec::new();
+            let mut frames = BytesMut::new();
             for frame in out.due(shard) {
-                bytes.extend_from_slice(&frame.encode());
+                frames.put(frame.encode());
             }
+            let mut bytes = Gathered::from(frames.freeze());
             if bytes.is_empty() {
                 if tokio::time::timeout(timings.stream_keep_alive, out.wake.notified())
                     .await
@@ -233,7 +235,7 @@ async fn connect_and_follow(shard: &ShardRef, out: &Rc<FollowOut>, backoff: &mut
                 }
                 bytes = Frame::KeepAlive.encode();
             }
-            write_within(&mut sink, &bytes, timings.stream_silence).await?;
+            write_within(&mut sink, bytes, timings.stream_silence).await?;
         }
     };
     tokio::select! {

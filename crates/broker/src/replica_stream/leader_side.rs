@@ -260,7 +260,7 @@ async fn receive(
 
 /// Sends a frame, or a keep-alive.
 pub(super) async fn send(shard: &ShardRef, sink: &mut FrameSink, frame: &Frame) -> Result<(), StreamError> {
-    write_within(sink, &frame.encode(), shard.timings().stream_silence).await
+    write_within(sink, frame.encode(), shard.timings().stream_silence).await
 }
 
 #[cfg(test)]

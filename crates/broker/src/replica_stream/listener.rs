@@ -72,7 +72,7 @@ async fn greet(shard: &ShardRef, incoming: Box<dyn Incoming>) -> Result<(), Stre
         broker_epoch,
         message: message.clone(),
     };
-    write_within(&mut stream, &Frame::Welcome(welcome).encode(), silence).await?;
+    write_within(&mut stream, Frame::Welcome(welcome).encode(), silence).await?;
     if code != ErrorCode::None {
         return Err(StreamError::Refused(message));
     }

@@ -31,6 +31,7 @@ mod codec;
 
 use bytes::Bytes;
 use codec::{Reader, Writer};
+use host::Gathered;
 use replica::{EntryHeader, FollowerAck, FollowerHello, HelloAnswer};
 use types::{BrokerEpoch, DirectoryId, ErrorCode, NodeId, StreamGeneration, TopicPartition, limits};
 
@@ -140,9 +141,9 @@ impl Frame {
         }
     }
 
-    /// The frame with its length, ready to be written.
+    /// The frame with its length, ready to be written. Records are pieces of it, not copied.
     #[must_use]
-    pub fn encode(&self) -> Vec<u8> {
+    pub fn encode(&self) -> Gathered {
         let mut head = Writer::default();
         let mut body = 0;
         match self {
@@ -159,7 +160,7 @@ impl Frame {
             Self::Leaves(left) => head.list(left, |head, tp| head.tp(*tp)),
         }
         let head = head.bytes;
-        let mut frame = Vec::with_capacity(LENGTH_BYTES + FIXED + head.len() + body);
+        let mut frame = Vec::with_capacity(LENGTH_BYTES + FIXED + head.len());
         frame.extend_from_slice(&codec::length(FIXED + head.len() + body).to_be_bytes());
         frame.extend_from_slice(&[self.kind(), 0]);
         frame.extend_from_slice(&VERSION.to_be_bytes());
@@ -167,12 +168,13 @@ impl Frame {
         let crc = codec::checksum(&frame[LENGTH_BYTES..], &head);
         frame.extend_from_slice(&crc.to_be_bytes());
         frame.extend_from_slice(&head);
+        let mut whole = Gathered::from(Bytes::from(frame));
         if let Self::Data(entries) = self {
             for entry in entries {
-                frame.extend_from_slice(&entry.records);
+                whole.push(entry.records.clone());
             }
         }
-        frame
+        whole
     }
 
     /// Decodes what follows the length field. Never panics, and allocates no more than a few times `frame`.
@@ -204,7 +206,7 @@ impl Frame {
             2 => Self::Welcome(reader.welcome()?),
             3 => Self::Positions(reader.list(72, Reader::position)?),
             4 => Self::Answers(reader.list(31, Reader::answer)?),
-            5 => Self::Data(reader.list(72, |reader| reader.entry(&mut body))?),
+            5 => Self::Data(reader.list(72, |reader| reader.entry(&mut body, frame.len()))?),
             6 => Self::Acks(reader.list(56, Reader::ack)?),
             7 => Self::KeepAlive,
             8 => Self::Leaves(reader.list(20, Reader::tp)?),

@@ -1,6 +1,6 @@
 use super::protocol::{Frame, LENGTH_BYTES, ProtocolError, frame_length};
 use bytes::{Bytes, BytesMut};
-use host::Stream;
+use host::{Gathered, Stream};
 use security::AuthError;
 use std::io;
 use std::time::Duration;
@@ -61,11 +61,11 @@ pub(crate) async fn read_greeting(
 
 /// Writes within a limit: a peer that reads nothing for so long is gone.
 pub(crate) async fn write_within(
-    stream: &mut (impl AsyncWrite + Unpin + ?Sized),
-    bytes: &[u8],
+    stream: &mut (impl AsyncWrite + Unpin),
+    mut bytes: Gathered,
     silence: Duration,
 ) -> Result<(), StreamError> {
-    tokio::time::timeout(silence, stream.write_all(bytes))
+    tokio::time::timeout(silence, stream.write_all_buf(&mut bytes))
         .await
         .map_err(|_| StreamError::Silence)??;
     Ok(())

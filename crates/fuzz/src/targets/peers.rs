@@ -128,7 +128,7 @@ fn replica_streams() -> Vec<Vec<u8>> {
     ];
     let bytes = |seal| {
         streams.clone().map(move |frames| {
-            let frames = frames.into_iter().flat_map(Frame::encode);
+            let frames = frames.into_iter().flat_map(|frame| frame.encode().into_bytes());
             [seal].into_iter().chain(frames).collect()
         })
     };
@@ -156,7 +156,7 @@ fn replica_stream(input: &[u8]) {
             return;
         };
         assert_eq!(
-            Frame::decode(&Bytes::from(decoded.encode()).slice(4..)).as_ref(),
+            Frame::decode(&decoded.encode().into_bytes().slice(4..)).as_ref(),
             Ok(&decoded)
         );
         replicas.take(decoded);

@@ -4,6 +4,7 @@
 //! what is measured. A real client costs as much again; what it sees is another figure.
 
 mod consume;
+mod failover;
 mod latency;
 mod link;
 mod load;
@@ -39,6 +40,8 @@ enum Action {
     Consume(consume::Consume),
     /// Write at a rate and read at the tail: how long after it was to be sent is a record there?
     Latency(latency::Latency),
+    /// Write to each partition while a broker ends: for how long is nothing acknowledged?
+    Failover(failover::Failover),
 }
 
 impl Bench {
@@ -48,6 +51,7 @@ impl Bench {
             Action::Produce(produce) => produce.run(bootstrap, progress).await?,
             Action::Consume(consume) => consume.run(bootstrap, progress).await?,
             Action::Latency(latency) => latency.run(bootstrap, progress).await?,
+            Action::Failover(failover) => failover.run(bootstrap, progress).await?,
         };
         match self.common.format {
             Format::Text => print!("{}", report.text()),

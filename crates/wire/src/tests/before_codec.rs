@@ -32,6 +32,7 @@ fn decode(key: ApiKey, version: i16, body: Bytes) -> RequestKind {
 fn body(key: ApiKey, version: i16, response: ResponseKind) -> Bytes {
     encode_response(key as i16, version, 1, &response)
         .expect("response")
+        .into_bytes()
         .slice(8..)
 }
 

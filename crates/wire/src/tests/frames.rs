@@ -249,7 +249,9 @@ async fn a_connection_steps_down_to_an_old_broker() {
                 ),
             };
             let version = if frame.api_key == 3 { frame.api_version } else { 0 };
-            let bytes = crate::encode_response(frame.api_key, version, frame.correlation_id, &answer).expect("encode");
+            let bytes = crate::encode_response(frame.api_key, version, frame.correlation_id, &answer)
+                .expect("encode")
+                .into_bytes();
             theirs.write_all(&bytes).await.expect("write");
         }
         asked

@@ -31,8 +31,9 @@ fn every_response_fits_every_version() {
             };
             for (_, version) in versions().filter(|(k, _)| *k == key) {
                 let context = format!("{key:?} of v{full} in v{version}, seed {seed}: {response:?}");
-                let frame =
-                    encode_response(key as i16, version, -5, &response).unwrap_or_else(|e| panic!("{e}: {context}"));
+                let frame = encode_response(key as i16, version, -5, &response)
+                    .unwrap_or_else(|e| panic!("{e}: {context}"))
+                    .into_bytes();
                 let length = i32::from_be_bytes(frame[..4].try_into().expect("prefix"));
                 assert_eq!(length as usize, frame.len() - 4, "{context}");
                 let (correlation, _) = client::decode_response(key, version, frame.slice(4..))
@@ -44,7 +45,9 @@ fn every_response_fits_every_version() {
 }
 
 fn again(key: ApiKey, version: i16, response: ResponseKind) -> ResponseKind {
-    let frame = encode_response(key as i16, version, 1, &response).expect("encode");
+    let frame = encode_response(key as i16, version, 1, &response)
+        .expect("encode")
+        .into_bytes();
     client::decode_response(key, version, frame.slice(4..))
         .expect("decode")
         .1
@@ -181,7 +184,8 @@ fn delete_topics_tells_what_its_version_can() {
             1,
             &ResponseKind::DeleteTopics(response),
         )
-        .expect("encode");
+        .expect("encode")
+        .into_bytes();
         let has = |what: &[u8]| frame.windows(what.len()).any(|window| window == what);
         assert_eq!(has(b"not here"), version >= 5, "v{version}");
         assert_eq!(has(&[7; 16]), version >= 6, "v{version}");

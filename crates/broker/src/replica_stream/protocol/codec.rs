@@ -318,7 +318,8 @@ impl<'a> Reader<'a> {
         Ok(Answer { tp, generation, answer })
     }
 
-    pub fn entry(&mut self, body: &mut Bytes) -> Result<Entry, ProtocolError> {
+    /// `body` is what is left of that of a frame of `frame` bytes: records are kept, in the tail cache, and must not keep it.
+    pub fn entry(&mut self, body: &mut Bytes, frame: usize) -> Result<Entry, ProtocolError> {
         let tp = self.tp()?;
         let header = EntryHeader {
             leader_epoch: LeaderEpoch(self.i32()?),
@@ -336,7 +337,7 @@ impl<'a> Reader<'a> {
         Ok(Entry {
             tp,
             header,
-            records: body.split_to(length),
+            records: records::detached(body.split_to(length), frame),
         })
     }
 

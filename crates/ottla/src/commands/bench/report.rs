@@ -21,6 +21,19 @@ pub(super) struct Report {
     /// Read at the tail meanwhile.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub read_mb_per_second: Option<f64>,
+    /// Of `failover`, by partition; its latency is of those whose leader is another one afterwards.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub pauses: Vec<Pause>,
+}
+
+/// The longest time in which a partition acknowledged nothing.
+#[derive(Debug, Clone, Copy, Serialize)]
+pub(super) struct Pause {
+    pub partition: i32,
+    /// Node ids; −1: none.
+    pub leader_before: i32,
+    pub leader_after: i32,
+    pub ms: f64,
 }
 
 /// In milliseconds.
@@ -83,9 +96,20 @@ impl Report {
         if let Some(read) = self.read_mb_per_second {
             text += &format!("read at the tail: {read:.1} MB/s\n");
         }
-        if let Some(latency) = self.latency {
+        for pause in &self.pauses {
             text += &format!(
-                "latency in ms: p50 {:.3}, p90 {:.3}, p99 {:.3}, p99.9 {:.3}, max {:.3}\n",
+                "partition {}: nothing was acknowledged for {:.0} ms; leader {} before, {} now\n",
+                pause.partition, pause.ms, pause.leader_before, pause.leader_after
+            );
+        }
+        if let Some(latency) = self.latency {
+            let what = if self.pauses.is_empty() {
+                "latency"
+            } else {
+                "pauses of partitions whose leader changed,"
+            };
+            text += &format!(
+                "{what} in ms: p50 {:.3}, p90 {:.3}, p99 {:.3}, p99.9 {:.3}, max {:.3}\n",
                 latency.p50, latency.p90, latency.p99, latency.p999, latency.max
             );
         }
