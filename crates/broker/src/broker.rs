@@ -11,9 +11,7 @@ use crate::throttle::ReplicationThrottle;
 use crate::twins;
 use futures::future::LocalBoxFuture;
 use host::{HostRef, Incoming, Pool, PoolExt};
-use logstore::{
-    DirectoryStats, FlushStrategy, Flusher, JournalFlush, LogDir, LogError, Recovered, RecoveryOutcome, Rot,
-};
+use logstore::{DirectoryStats, FlushStrategy, Flusher, LogDir, LogError, PlainFlush, Recovered, RecoveryOutcome, Rot};
 use metadata::Image;
 use metadata::topic_config::Local;
 use replica::{Durability, PartitionView};
@@ -39,13 +37,13 @@ pub struct DirectoryInput {
 }
 
 impl DirectoryInput {
-    /// With the journal strategy.
+    /// With the plain flush strategy.
     #[must_use]
     pub fn new(dir: LogDir, recovered: Vec<Recovered>) -> Self {
         Self {
             dir,
             recovered,
-            flush: Box::new(JournalFlush),
+            flush: Box::new(PlainFlush),
         }
     }
 }

@@ -8,7 +8,7 @@ use broker::{Broker, BrokerOptions, DirectoryInput};
 use controller::{ControlHandle, ControlOptions, ControlPlane, Failure, LeaderBalance, LogDirectory};
 use coordinator::GroupMetrics;
 use host::{HostRef, Listener, PoolExt};
-use logstore::{LogDir, LogDirError, MarksError, PlainFlush, Recovered, RecoveryOutcome};
+use logstore::{JournalFlush, LogDir, LogDirError, MarksError, Recovered, RecoveryOutcome};
 use metadata::topic_config::{self, Effect};
 use metadata::{DirectoryOutcome, DirectoryReport, Endpoint, Image};
 use raft::{RaftStore, Transport};
@@ -232,12 +232,12 @@ impl Node {
         let node_id = self.settings.node_id;
         let slow = self.host.pool("bind", 1);
         let cluster = cluster_id.to_owned();
-        let plain = self.settings.plain_flush;
-        let input = move |dir, recovered| match plain {
+        let journal = self.settings.journal_flush;
+        let input = move |dir, recovered| match journal {
             true => DirectoryInput {
                 dir,
                 recovered,
-                flush: Box::new(PlainFlush),
+                flush: Box::new(JournalFlush),
             },
             false => DirectoryInput::new(dir, recovered),
         };

@@ -99,6 +99,7 @@ impl MarksJournal {
             }
         }
         disk.sync_dir(directory)?;
+        let second = disk.open(&directory.join(file_name(1)), OpenMode::Create)?;
         let mut journal = Self {
             disk: disk.clone(),
             directory: directory.to_owned(),
@@ -106,7 +107,7 @@ impl MarksJournal {
             size,
             secret,
             state: DirectoryState::default(),
-            file: disk.open(&directory.join(file_name(1)), OpenMode::Create)?,
+            file: second.clone(),
             current: 1,
             position: 0,
             capacity: 0,
@@ -122,6 +123,8 @@ impl MarksJournal {
             buffer: Vec::new(),
             fill: Arc::default(),
         };
+        journal.grow(&*second, 0, size.bytes)?;
+        second.sync_data()?;
         journal.switch()?;
         Ok(journal)
     }

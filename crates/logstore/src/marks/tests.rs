@@ -324,6 +324,20 @@ fn segments_are_synced_from_a_quarter_on_and_rounds_sync_directly_when_it_is_nea
     assert!(!journal.must_cover() && journal.data_bytes_max().is_some());
 }
 
+/// ◆ Fails if the next file needs room of its own: others fill the disk, and the directory goes offline with what is durable.
+#[test]
+fn going_on_in_the_other_file_needs_no_room() {
+    let sim = SimDisk::new();
+    let mut journal = new(&sim);
+    journal.append(&[create(7)]).unwrap();
+    let used = sim.used_bytes();
+    sim.set_faults(|faults| faults.capacity_bytes = Some(used));
+    for index in 0..100 {
+        journal.append(&[mark(index)]).unwrap();
+    }
+    assert!(journal.lap() > 50);
+}
+
 #[test]
 fn it_grows_where_records_go_through_it_and_there_is_room() {
     for (room, expected) in [(1 << 30, SIZE.bytes_max), (200_000, SIZE.bytes)] {
