@@ -255,7 +255,7 @@ fn live(
     (strategy, config): (Strategy, LogConfig),
 ) -> Result<(), String> {
     // Sometimes whoever relieves the journal comes too late.
-    let stuck = (seed % 3 == 0).then_some("log-coverer");
+    let stuck = seed.is_multiple_of(3).then_some("log-coverer");
     let host = SimMachine::host_with_stuck(sim.handle(), seed, stuck);
     sim.set_faults(|faults| faults.calls_before_seal = Some(random.below(900)));
     // The life may end while it begins.

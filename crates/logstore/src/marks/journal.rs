@@ -76,6 +76,9 @@ pub(crate) struct JournalFill {
     pub(crate) waits: Counter,
 }
 
+/// A round, and files that hold bytes of it and of others before it.
+pub(crate) type ToCover = (u64, Vec<(LogKey, Arc<dyn File>)>);
+
 /// Written to a file that grows at once.
 const ZEROS: usize = 1 << 20;
 
@@ -428,7 +431,7 @@ impl MarksJournal {
 
     /// Files that are to be synced now, some of those that hold the journal back longest, and the round up to which their
     /// bytes are then in them: for [`Self::covered`].
-    pub(crate) fn to_cover(&self) -> (u64, Vec<(LogKey, Arc<dyn File>)>) {
+    pub(crate) fn to_cover(&self) -> ToCover {
         let goal = match self.uncovered.len() > limits::JOURNALLED_FILES_MAX {
             true => self.sequence,
             false => self.cover_goal,
@@ -440,7 +443,7 @@ impl MarksJournal {
     }
 
     /// Files that no round after `sequence` has anything of, in the same way.
-    pub(crate) fn idle_since(&self, sequence: u64) -> (u64, Vec<(LogKey, Arc<dyn File>)>) {
+    pub(crate) fn idle_since(&self, sequence: u64) -> ToCover {
         (
             self.sequence,
             self.uncovered.idle_since(sequence, limits::JOURNAL_COVERED_AT_ONCE),

@@ -324,6 +324,20 @@ fn segments_are_synced_from_a_quarter_on_and_rounds_sync_directly_when_it_is_nea
     assert!(!journal.must_cover() && journal.data_bytes_max().is_some());
 }
 
+/// ◆ Fails if a journal that is opened relies on a round that a failed sync has left in memory.
+#[test]
+fn a_round_that_only_the_page_cache_has_is_written_again() {
+    let sim = SimDisk::new();
+    let mut journal = new(&sim);
+    journal.append(&[create(7)]).unwrap();
+    sim.set_faults(|faults| faults.syncs_before_error = Some(0));
+    assert!(journal.append(&[mark(5)]).is_err());
+    let durable = |journal: &MarksJournal| journal.state().logs[&key(7)].durable;
+    assert_eq!(durable(&reopen(&sim.reopen()).unwrap()), Offset(5));
+    sim.crash_losing_everything_unsynced();
+    assert_eq!(durable(&reopen(&sim.handle()).unwrap()), Offset(5));
+}
+
 /// ◆ Fails if the next file needs room of its own: others fill the disk, and the directory goes offline with what is durable.
 #[test]
 fn going_on_in_the_other_file_needs_no_room() {
