@@ -13,7 +13,7 @@ KAFKA ?= $(CACHE)/kafka-4.3.1
 ROCKSDB = ROCKSDB_LIB_DIR="$$(deploy/rocksdb-cache.sh '$(CACHE)')" ROCKSDB_STATIC=1
 CARGO = $(ROCKSDB) cargo
 
-.PHONY: help deps build run test test-rust test-clients check fix fuzz sim bench bench-failover bench-idle bench-growth test-tools compat faults test-hostile test-disk-full power-loss test-network soak kafka clients clean test-sim sim-broken sim-coverage
+.PHONY: help deps build run test test-rust test-clients check fix fuzz sim bench bench-failover bench-instructions bench-idle bench-growth test-tools compat faults test-hostile test-disk-full power-loss test-network soak kafka clients clean test-sim sim-broken sim-coverage
 
 help: ## This list
 	@echo "Ottla: a Kafka-protocol cluster in one binary"; echo
@@ -103,6 +103,9 @@ bench: build clients ## Throughput, CPU and latency beside Apache Kafka: the row
 
 bench-failover: build clients ## kill -9 of the leading broker, 10 times, beside Apache Kafka where Java is there
 	@OTTLA="$(BIN)" KAFKA="$(KAFKA)" "$(VENV)/bin/python" benches/failover.py
+
+bench-instructions: build clients ## Instructions of one node for a batch that is produced, and for one that is fetched (needs valgrind)
+	@OTTLA="$(BIN)" "$(VENV)/bin/python" benches/instructions.py
 
 bench-idle: build clients ## CPU and memory of an idle cluster, beside Apache Kafka where Java is there
 	@OTTLA="$(BIN)" KAFKA="$(KAFKA)" "$(VENV)/bin/python" benches/idle.py

@@ -3,10 +3,12 @@ use crate::connection_limits::ConnectionLimits;
 use crate::request_stats::RequestStats;
 use crate::{ApiSettings, MemoryBudget, Services};
 use host::Incoming;
+use metadata::{Image, broker_config};
 use security::Complaints;
 use std::rc::Rc;
 use std::sync::{Arc, Mutex, PoisonError};
-use types::limits;
+use std::time::Duration;
+use types::{Monotonic, NodeId, limits};
 
 /// The surface of a node: what all its shards share.
 #[derive(Debug)]
@@ -43,6 +45,20 @@ impl Api {
 
     pub(crate) fn stats(&self) -> Vec<Arc<RequestStats>> {
         self.stats.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// How long whoever has accepted a connection keeps it, and accepts no other, before it is served: what is set for the
+    /// broker, for all, or in its properties, of the broker and of its one listener.
+    ///
+    /// Source: KIP-612.
+    #[must_use]
+    pub fn creation_delay(&self, image: &Image, me: NodeId, now: Monotonic) -> Duration {
+        let rate = |name: &str| {
+            broker_config::number(image, me, name).or_else(|| self.settings.properties.get(name)?.trim().parse().ok())
+        };
+        let rates = broker_config::CREATION_RATES.into_iter().filter_map(rate);
+        let rate = rates.min().unwrap_or(u64::MAX);
+        self.limits.delay(u32::try_from(rate).unwrap_or(u32::MAX), now)
     }
 
     /// Serves a connection on the calling shard until it ends. Who was refused or cut off is told in the log, and why, as

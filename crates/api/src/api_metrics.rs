@@ -41,7 +41,7 @@ impl Source for Api {
             "Bytes of answers to clients.",
             shards.iter().map(|shard| shard.sent_bytes.get()).sum::<u64>(),
         );
-        let (open, accepted, refused) = self.limits.counts();
+        let (open, accepted, refused, delayed) = self.limits.counts();
         page.gauge("ottla_connections", "Connections of clients that are open.", open);
         page.gauge(
             "ottla_connections_limit",
@@ -57,6 +57,11 @@ impl Source for Api {
             "ottla_connections_refused_total",
             "Connections of clients that were refused by max.connections or max.connections.per.ip.",
             refused,
+        );
+        page.counter(
+            "ottla_connections_delayed_total",
+            "Connections of clients that max.connection.creation.rate kept waiting.",
+            delayed,
         );
         let classes = self.budget.used();
         let mut family = page.family(

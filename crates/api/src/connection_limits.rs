@@ -1,10 +1,13 @@
 use crate::ApiSettings;
+use crate::creation_rate::CreationRate;
 use std::collections::BTreeMap;
 use std::net::IpAddr;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+use types::Monotonic;
 
-/// Connections of the node, counted against `max.connections`, `max.connections.per.ip` and
-/// `max.connections.per.ip.overrides`.
+/// Connections of the node, counted against `max.connections`, `max.connections.per.ip`,
+/// `max.connections.per.ip.overrides` and `max.connection.creation.rate`.
 #[derive(Debug)]
 pub struct ConnectionLimits {
     max: usize,
@@ -18,6 +21,8 @@ struct Open {
     all: usize,
     accepted: u64,
     refused: u64,
+    delayed: u64,
+    rate: CreationRate,
     by_ip: BTreeMap<IpAddr, usize>,
 }
 
@@ -39,17 +44,29 @@ impl ConnectionLimits {
         })
     }
 
-    /// Open now; accepted and refused since the start.
+    /// Open now; accepted, refused and delayed since the start.
     #[must_use]
-    pub fn counts(&self) -> (usize, u64, u64) {
-        let open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
-        (open.all, open.accepted, open.refused)
+    pub fn counts(&self) -> (usize, u64, u64, u64) {
+        let open = self.lock();
+        (open.all, open.accepted, open.refused, open.delayed)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Open> {
+        self.open.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A connection has come: how long the rate, in connections a second, keeps it back.
+    pub fn delay(&self, per_second: u32, now: Monotonic) -> Duration {
+        let mut open = self.lock();
+        let delay = open.rate.delay(per_second, now);
+        open.delayed += u64::from(!delay.is_zero());
+        delay
     }
 
     /// # Errors
     /// The property that refuses the connection.
     pub fn enter(self: &Arc<Self>, ip: IpAddr) -> Result<Place, &'static str> {
-        let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut open = self.lock();
         if open.all >= self.max {
             open.refused += 1;
             return Err("max.connections is reached");
@@ -74,7 +91,7 @@ impl ConnectionLimits {
 
 impl Drop for Place {
     fn drop(&mut self) {
-        let mut open = self.limits.open.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut open = self.limits.lock();
         open.all -= 1;
         if let Some(count) = open.by_ip.get_mut(&self.ip) {
             *count -= 1;
@@ -111,7 +128,7 @@ mod tests {
         }
         drop((second, more));
         assert!(limits.enter(ip(1)).is_ok());
-        assert_eq!(limits.counts(), (0, 5, 4));
+        assert_eq!(limits.counts(), (0, 5, 4, 0));
         let open = limits.open.lock().unwrap();
         assert_eq!(
             (open.all, open.by_ip.len()),

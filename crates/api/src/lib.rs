@@ -14,6 +14,7 @@ mod connection_limits;
 pub mod control;
 mod create_partitions;
 mod create_topics;
+mod creation_rate;
 pub mod data;
 mod delete_groups;
 mod delete_records;

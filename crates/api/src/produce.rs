@@ -1,6 +1,7 @@
 //! Produce (key 0).
 
 mod batch_work;
+mod topic_rules;
 
 use crate::data::{Appended, DataError};
 use crate::{Services, leader_hint};
@@ -8,13 +9,14 @@ use batch_work::BatchWork;
 use bytes::Bytes;
 use futures::future::LocalBoxFuture;
 use host::PoolExt;
-use metadata::topic_config::{Local, on_broker};
 use metadata::{Image, TopicImage, is_internal};
-use records::{Allowance, BatchHeader, BatchRules, Compression, Rejected};
+use records::{Allowance, BatchHeader, Rejected};
 use std::collections::BTreeSet;
 use std::io;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Duration;
+pub(crate) use topic_rules::KnownRules;
 use types::{ErrorCode, LeaderEpoch, NodeId, TopicId, TopicPartition, limits};
 use wire::StrBytes;
 use wire::messages::produce_request::{ProduceRequest, TopicProduceData};
@@ -170,7 +172,7 @@ fn find_topic<'a>(
 /// appends start in order.
 async fn checked(
     services: &Services,
-    image: &Image,
+    image: &Arc<Image>,
     topic: &TopicImage,
     tp: TopicPartition,
     records: Bytes,
@@ -180,12 +182,11 @@ async fn checked(
     if image.partition(tp).is_none() {
         return Err(refused(ErrorCode::UnknownTopicOrPartition, ""));
     }
-    let local = services.local();
-    let value = |name: &str| on_broker(image, local, topic, name);
+    let rules = services.rules.borrow_mut().of(image, services.local(), topic);
     let work = BatchWork {
-        rules: rules(image, local, topic, services.host.wall_ms()),
-        codec: codec_of(image, local, topic),
-        segment_bytes: value("segment.bytes").trim().parse().unwrap_or(usize::MAX),
+        rules: rules.at(services.host.wall_ms()),
+        codec: rules.codec,
+        segment_bytes: rules.segment_bytes,
         records,
         version,
     };
@@ -206,34 +207,6 @@ async fn checked(
     let (done, left) = done.await.map_err(gone)?;
     *allowance = left;
     done
-}
-
-fn rules(image: &Image, local: Local<'_>, topic: &TopicImage, now_ms: i64) -> BatchRules {
-    let value = |name: &str| on_broker(image, local, topic, name);
-    let number = |name: &str, default: i64| value(name).trim().parse().unwrap_or(default);
-    let max = number("max.message.bytes", 1_048_588);
-    BatchRules {
-        max_message_bytes: usize::try_from(max).unwrap_or(0),
-        compacted: value("cleanup.policy").split(',').any(|p| p.trim() == "compact"),
-        timestamp_before_max_ms: number("message.timestamp.before.max.ms", i64::MAX),
-        timestamp_after_max_ms: number("message.timestamp.after.max.ms", 3_600_000),
-        log_append_time: value("message.timestamp.type") == "LogAppendTime",
-        now_ms,
-    }
-}
-
-/// Codec and level of the topic; `None`: the producer's own.
-fn codec_of(image: &Image, local: Local<'_>, topic: &TopicImage) -> Option<(Compression, Option<i32>)> {
-    let (codec, level) = match on_broker(image, local, topic, "compression.type").trim() {
-        "uncompressed" => (Compression::None, None),
-        "gzip" => (Compression::Gzip, Some("compression.gzip.level")),
-        "snappy" => (Compression::Snappy, None),
-        "lz4" => (Compression::Lz4, Some("compression.lz4.level")),
-        "zstd" => (Compression::Zstd, Some("compression.zstd.level")),
-        _ => return None,
-    };
-    let level = level.and_then(|name| on_broker(image, local, topic, name).trim().parse().ok());
-    Some((codec, level))
 }
 
 fn partition_answer(

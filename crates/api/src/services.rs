@@ -4,6 +4,7 @@ use crate::fetch_session::FetchSessions;
 use crate::groups::Groups;
 use crate::listed_brokers::ListedBrokers;
 use crate::memory_budget::MemoryBudget;
+use crate::produce::KnownRules;
 use crate::request_stats::RequestStats;
 use crate::silence::Silence;
 use crate::{ApiSettings, init_producer_id::ProducerIdBlock};
@@ -31,6 +32,7 @@ pub struct Services {
     /// Topics whose automatic creation is under way.
     pub(crate) creating: RefCell<BTreeSet<String>>,
     pub(crate) listed: RefCell<ListedBrokers>,
+    pub(crate) rules: RefCell<KnownRules>,
     pub(crate) silence: Silence,
     batch_pool: OnceCell<Arc<dyn Pool>>,
     pub(crate) outsized_pool: OnceCell<Arc<dyn Pool>>,
@@ -62,6 +64,7 @@ impl Services {
             sessions: RefCell::new(FetchSessions::new(slots)),
             producer_ids: RefCell::default(),
             creating: RefCell::default(),
+            rules: RefCell::default(),
             silence: Silence::default(),
             batch_pool: OnceCell::new(),
             outsized_pool: OnceCell::new(),

@@ -1,4 +1,4 @@
-use metadata::{Image, TopicImage};
+use metadata::{Image, TopicImage, broker_config};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Mutex;
 use std::time::Duration;
@@ -143,10 +143,10 @@ impl Buckets {
                     .unwrap_or_else(|| Bucket::new(rate, now)),
             )
         };
-        self.leader = bucket(rate_of(image, me, LEADER_RATE), self.leader);
+        self.leader = bucket(broker_config::number(image, me, LEADER_RATE), self.leader);
         let before = std::mem::take(&mut self.followers);
         for node in image.brokers.keys() {
-            let rate = rate_of(image, *node, FOLLOWER_RATE);
+            let rate = broker_config::number(image, *node, FOLLOWER_RATE);
             let part = rate.map(|rate| rate / leaders_of(image, *node).max(1));
             if let Some(bucket) = bucket(part, before.get(node).copied()) {
                 self.followers.insert(*node, bucket);
@@ -164,12 +164,6 @@ fn leaders_of(image: &Image, node: NodeId) -> u64 {
     });
     let leaders: BTreeSet<NodeId> = lacking.filter_map(|(_, _, partition)| partition.leader).collect();
     leaders.len() as u64
-}
-
-/// The dynamic config of the broker, or that of all brokers.
-fn rate_of(image: &Image, node: NodeId, name: &str) -> Option<u64> {
-    let set = |of: Option<NodeId>| image.broker_configs.get(&of)?.get(name)?.parse().ok();
-    set(Some(node)).or_else(|| set(None))
 }
 
 /// Whether a list of throttled replicas names the partition on `node`: `*`, or `partition:broker,…`.

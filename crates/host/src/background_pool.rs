@@ -6,6 +6,9 @@ use std::time::{Duration, Instant};
 /// Of the thread that does what has waited too long: a tenth of the time that any other gets, where there is not enough for both.
 const LATE_NICENESS: i32 = 10;
 
+/// The longest that a thread may ask for, `sched_setattr(2)`.
+const SLICE: Duration = Duration::from_millis(100);
+
 type Job = Box<dyn FnOnce() + Send>;
 
 /// Threads that run while no other thread of the machine wants to, `SCHED_IDLE`, and are interrupted by whoever does.
@@ -13,6 +16,11 @@ type Job = Box<dyn FnOnce() + Send>;
 /// ◆ Niceness does not do it: since Linux 6.6 a thread that runs goes on to the end of its slice, mostly until the timer's next
 /// tick, and a record waits for that at each of the five threads that it passes through. Who may not change how its threads are
 /// scheduled has ordinary ones.
+///
+/// ◆ `SCHED_IDLE` does it among the threads of one control group (or session, with autogroups) only. To whoever is outside, the
+/// kernel's own threads above all, which end our writes to disk and take packets in, the group counts as a whole, and not as
+/// idle. They too interrupt a group at once if it has the longer slice, and that is the shortest of its threads that want to
+/// run: hence [`SLICE`] for ours (since Linux 6.12 and 6.13).
 pub(crate) struct BackgroundPool {
     queue: Arc<Queue>,
 }
@@ -36,6 +44,8 @@ impl BackgroundPool {
         let queue = Arc::new(Queue::default());
         for _ in 0..threads.max(1) {
             start(name, &queue, Duration::ZERO, || {
+                // Before the policy, with which it is not taken.
+                ask_for_long_slices();
                 // SAFETY: the kernel reads the parameter, which lives across the call; 0 is the calling thread.
                 unsafe { libc::sched_setscheduler(0, libc::SCHED_IDLE, &libc::sched_param { sched_priority: 0 }) };
             });
@@ -44,6 +54,7 @@ impl BackgroundPool {
             start(name, &queue, patience, || {
                 // Without an id, Linux takes the calling thread.
                 let _ = rustix::process::setpriority_process(None, LATE_NICENESS);
+                ask_for_long_slices();
             });
         }
         Self { queue }
@@ -90,6 +101,33 @@ impl Queue {
     }
 }
 
+/// Lets whoever has shorter slices interrupt the calling thread. Older kernels take no notice.
+fn ask_for_long_slices() {
+    if let Some(mut attributes) = scheduling() {
+        attributes.sched_runtime = u64::try_from(SLICE.as_nanos()).unwrap_or(u64::MAX);
+        // SAFETY: the kernel reads the attributes, which live across the call; 0 is the calling thread.
+        unsafe { libc::syscall(libc::SYS_sched_setattr, 0, &raw const attributes, 0) };
+    }
+}
+
+/// How the calling thread is scheduled.
+fn scheduling() -> Option<libc::sched_attr> {
+    let mut attributes = libc::sched_attr {
+        size: 0,
+        sched_policy: 0,
+        sched_flags: 0,
+        sched_nice: 0,
+        sched_priority: 0,
+        sched_runtime: 0,
+        sched_deadline: 0,
+        sched_period: 0,
+    };
+    let size = size_of::<libc::sched_attr>();
+    // SAFETY: the kernel writes at most `size` bytes to the attributes, which are as long; 0 is the calling thread.
+    let asked = unsafe { libc::syscall(libc::SYS_sched_getattr, 0, &raw mut attributes, size, 0) };
+    (asked == 0).then_some(attributes)
+}
+
 /// A thread that calls `first`, then takes jobs.
 fn start(name: &str, queue: &Arc<Queue>, patience: Duration, first: fn()) {
     let queue = queue.clone();
@@ -109,11 +147,17 @@ mod tests {
     use super::*;
     use crate::{Host, PoolExt, RealHost};
 
-    /// (policy, niceness) of the thread that asks.
-    fn scheduled() -> (i32, i32) {
-        // SAFETY: asks about the calling thread and touches no memory of ours.
-        let policy = unsafe { libc::sched_getscheduler(0) };
-        (policy, rustix::process::getpriority_process(None).unwrap())
+    /// (policy, niceness, slice) of the thread that asks.
+    fn scheduled() -> (u32, i32, u64) {
+        let all = scheduling().unwrap();
+        (all.sched_policy, all.sched_nice, all.sched_runtime)
+    }
+
+    const IDLE: u32 = libc::SCHED_IDLE.cast_unsigned();
+
+    /// What [`SLICE`] is to the kernel: nothing, where it does not know ordinary threads with slices of their own.
+    fn long_slice() -> u64 {
+        if scheduled().2 == 0 { 0 } else { 100_000_000 }
     }
 
     #[tokio::test]
@@ -121,7 +165,8 @@ mod tests {
         let host = RealHost::new();
         let own = scheduled();
         for pool in [host.background_pool("low", 1), host.idle_pool("idle", 1)] {
-            assert_eq!(pool.run(scheduled).await.unwrap().0, libc::SCHED_IDLE);
+            let (policy, _, slice) = pool.run(scheduled).await.unwrap();
+            assert_eq!((policy, slice), (IDLE, long_slice()));
         }
         assert_eq!(host.pool("plain", 1).run(scheduled).await.unwrap(), own);
         assert_eq!(scheduled(), own);
@@ -143,10 +188,10 @@ mod tests {
         });
         let mut threads = [one.await.unwrap(), other.await.unwrap()];
         assert!(asked.elapsed() >= patience);
-        threads.sort_by_key(|(policy, _)| *policy == libc::SCHED_IDLE);
+        threads.sort_by_key(|(policy, ..)| *policy == IDLE);
         let own = scheduled();
-        assert_eq!(threads[0], (own.0, own.1.max(LATE_NICENESS)));
-        assert_eq!(threads[1].0, libc::SCHED_IDLE);
+        assert_eq!(threads[0], (own.0, own.1.max(LATE_NICENESS), long_slice()));
+        assert_eq!(threads[1].0, IDLE);
     }
 
     #[tokio::test]

@@ -1,6 +1,8 @@
 //! Dynamic broker configs (KIP-226): which names may be altered while brokers run.
 
+use crate::Image;
 use crate::topic_config::{Kind, Range, find_synonym};
+use types::NodeId;
 
 /// A dynamic broker config of Kafka that sets no default of topics and changes nothing here. It is accepted and
 /// stored, with a warning, so that scripts and tools written for Kafka go on.
@@ -42,6 +44,24 @@ const RATES: [&str; 2] = [
     "leader.replication.throttled.rate",
 ];
 
+/// Connections a second that a broker takes, at all and on its one listener (KIP-612).
+pub const CREATION_RATES: [&str; 2] = [
+    "max.connection.creation.rate",
+    "listener.name.plaintext.max.connection.creation.rate",
+];
+
+const RATE_OF_CONNECTIONS: Kind = Kind::Int(Range {
+    min: 0,
+    max: i32::MAX as i64,
+});
+
+/// The number that is set for the broker while it runs, or else for all.
+#[must_use]
+pub fn number(image: &Image, node: NodeId, name: &str) -> Option<u64> {
+    let set = |of: Option<NodeId>| image.broker_configs.get(&of)?.get(name)?.trim().parse().ok();
+    set(Some(node)).or_else(|| set(None))
+}
+
 /// What values the dynamic broker config takes; `None`: it cannot be altered while brokers run.
 #[must_use]
 pub fn kind(name: &str) -> Option<Kind> {
@@ -49,6 +69,7 @@ pub fn kind(name: &str) -> Option<Kind> {
     find_synonym(name)
         .map(|definition| definition.kind)
         .or_else(|| RATES.contains(&name).then_some(at_least(0)))
+        .or_else(|| CREATION_RATES.contains(&name).then_some(RATE_OF_CONNECTIONS))
         .or_else(|| other().map(|config| config.kind))
 }
 

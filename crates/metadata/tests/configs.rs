@@ -482,6 +482,9 @@ fn dynamic_broker_configs_are_known() {
     for name in ["num.io.threads", "log.cleaner.threads"] {
         assert!(broker_config::kind(name).is_some() && broker_config::without_effect(name).is_some());
     }
+    for name in broker_config::CREATION_RATES {
+        assert!(broker_config::kind(name).is_some() && broker_config::without_effect(name).is_none());
+    }
     for name in ["node.id", "log.dirs", "log.retention.hours", "nope"] {
         assert!(broker_config::kind(name).is_none() && broker_config::without_effect(name).is_none());
     }

@@ -265,7 +265,7 @@ impl Node {
         let group_metrics = Arc::<GroupMetrics>::default();
         self.state.add_source(group_metrics.clone());
         let connections = Arc::new(KafkaConnections {
-            api,
+            api: api.clone(),
             control: self.control.clone(),
             groups: self.settings.groups,
             group_metrics,
@@ -283,7 +283,13 @@ impl Node {
                         tracing::warn!(peer = %incoming.peer_addr(), "a connection is refused: the process has too many files open");
                         tokio::time::sleep(ACCEPT_PAUSE).await;
                     }
-                    Ok(incoming) => broker.accept(incoming),
+                    Ok(incoming) => {
+                        let delay = api.creation_delay(&broker.image(), node_id, broker.host().now());
+                        if !delay.is_zero() {
+                            tokio::time::sleep(delay).await;
+                        }
+                        broker.accept(incoming);
+                    }
                     Err(error) => {
                         tracing::warn!(%error, "cannot accept a client's connection");
                         tokio::time::sleep(ACCEPT_PAUSE).await;

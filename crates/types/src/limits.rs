@@ -63,6 +63,9 @@ pub const DECOMPRESSED_BYTES_ON_POOL: usize = 16 * 1024 * 1024;
 pub const READ_BYTES_ON_SHARD: usize = 1024 * 1024;
 /// Produce requests of one connection that wait for their commit while the next is read.
 pub const PIPELINED_PRODUCE_MAX: usize = 16;
+/// What `max.connection.creation.rate` is an average of, and the longest that it keeps a connection waiting.
+pub const CONNECTION_RATE_WINDOW: Duration = Duration::from_secs(10);
+pub const CONNECTION_DELAY_MAX: Duration = Duration::from_secs(1);
 /// Connections per node (`max.connections`).
 pub const CONNECTIONS_MAX: usize = 15_000;
 /// Fetch sessions kept per shard (`max.incremental.fetch.session.cache.slots`).

@@ -6,7 +6,7 @@ use crate::test_node::{TestNode, run};
 use crate::{ApiSettings, MemoryBudget};
 use host::{Host, RealHost};
 use metadata::topic_config::{Effect, TABLE, find};
-use records::BatchBuilder;
+use records::{BatchBuilder, Compression};
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use wire::messages::produce_request::PartitionProduceData;

@@ -1,8 +1,10 @@
+use super::topic_rules::TopicRules;
 use super::*;
 use crate::test_image::{cluster, topic_id};
 use crate::test_node::{TestNode, run};
 use host::{Host, Pool, RealHost};
-use records::{Batch, BatchBuilder};
+use metadata::topic_config::Local;
+use records::{Batch, BatchBuilder, Compression};
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -58,6 +60,27 @@ fn image(config: &str, value: &str) -> Image {
     let configs = &mut std::sync::Arc::make_mut(orders).configs;
     configs.insert(config.to_owned(), value.to_owned());
     image
+}
+
+#[test]
+fn rules_are_read_once_an_image_and_anew_for_the_next() {
+    let properties = BTreeMap::new();
+    let local = Local {
+        node: NodeId(1),
+        properties: &properties,
+    };
+    let mut known = KnownRules::default();
+    let mut max_of = |image: &Arc<Image>| {
+        let topic = image.topic("orders").unwrap();
+        known.of(image, local, topic).at(0).max_message_bytes
+    };
+    let (older, newer) = (
+        Arc::new(image("max.message.bytes", "1000")),
+        Arc::new(image("max.message.bytes", "2000")),
+    );
+    for (image, max) in [(&older, 1000), (&older, 1000), (&newer, 2000), (&older, 1000)] {
+        assert_eq!(max_of(image), max);
+    }
 }
 
 fn answer(node: &TestNode, request: ProduceRequest, version: i16) -> ProduceResponse {
@@ -430,9 +453,10 @@ fn re_encoding_takes_bounded_memory() {
         node: NodeId(1),
         properties: &properties,
     };
+    let asked = TopicRules::of(&image, local, topic);
     let work = BatchWork {
-        rules: rules(&image, local, topic, RealHost::new().wall_ms()),
-        codec: codec_of(&image, local, topic),
+        rules: asked.at(RealHost::new().wall_ms()),
+        codec: asked.codec,
         segment_bytes: 1 << 30,
         records: bomb,
         version: 9,

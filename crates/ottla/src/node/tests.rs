@@ -1,7 +1,8 @@
 //! What a node finds out about its log directories when it starts.
 
 use super::*;
-use controller::{CreateTopics, NewTopic};
+use crate::client::Connection;
+use controller::{AlterConfigs, AlterConfigsResource, ConfigChange, ConfigResource, CreateTopics, NewTopic};
 use host::sim_disk::SimDisk;
 use host::{Disk, RealHost};
 use logstore::conformance::{SimMachine, append, flush, partition};
@@ -111,6 +112,10 @@ impl Alone {
     }
 
     async fn start(&self, log_dirs: &[&str]) -> Node {
+        self.start_with(log_dirs, &[]).await
+    }
+
+    async fn start_with(&self, log_dirs: &[&str], more: &[&str]) -> Node {
         let log_dirs: Vec<_> = log_dirs
             .iter()
             .map(|name| self.path(name).display().to_string())
@@ -125,6 +130,8 @@ impl Alone {
             format!("log.dirs={}", log_dirs.join(",")),
             format!("metadata.log.dir={}", self.path("raft").display()),
         ];
+        let more = more.iter().map(|flag| (*flag).to_owned());
+        let flags: Vec<String> = flags.into_iter().chain(more).collect();
         let settings = Settings::read(None, std::iter::empty(), &flags).unwrap();
         let host: HostRef = Arc::new(RealHost::new());
         let transport = Arc::new(FramedTransport::new(host.clone()));
@@ -201,6 +208,57 @@ async fn a_node_starts_without_a_directory_that_has_failed() {
                 let _ = std::fs::remove_file(alone.path("second").join(marks));
             }
             assert_eq!(life(&["first"]).await, 4);
+        })
+        .await;
+}
+
+/// Fails if the rate does nothing, if who waits for it is refused, or if what is set while the node runs changes nothing.
+#[tokio::test]
+async fn connections_are_served_at_the_rate_that_is_set_now() {
+    let alone = Alone::new();
+    let address = format!("127.0.0.1:{}", alone.ports[0]);
+    let connect = async |count: usize| {
+        let started = tokio::time::Instant::now();
+        for _ in 0..count {
+            Connection::open(&address).await.unwrap();
+        }
+        started.elapsed()
+    };
+    tokio::task::LocalSet::new()
+        .run_until(async {
+            let node = alone.start_with(&["data"], &["max.connection.creation.rate=4"]).await;
+            // Forty may come at once.
+            assert!(connect(46).await >= Duration::from_millis(1_500));
+            for (name, rate) in [
+                ("max.connection.creation.rate", "1000"),
+                ("listener.name.plaintext.max.connection.creation.rate", "0"),
+            ] {
+                let resource = AlterConfigsResource {
+                    resource: ConfigResource::Broker(None),
+                    changes: [(name.to_owned(), ConfigChange::Set(rate.to_owned()))].into(),
+                    replace: false,
+                };
+                let command = AlterConfigs {
+                    resources: vec![resource],
+                    validate_only: false,
+                };
+                assert_eq!(node.control.alter_configs(command).await, Ok(vec![Ok(())]));
+                let mut images = node.control.image();
+                let set = |image: &Image| {
+                    image
+                        .broker_configs
+                        .get(&None)
+                        .is_some_and(|set| set.contains_key(name))
+                };
+                images.wait_for(|image| set(image)).await.unwrap();
+                if rate == "0" {
+                    assert!(connect(2).await >= Duration::from_secs(2));
+                } else {
+                    // At four a second they would take a minute.
+                    assert!(connect(240).await < Duration::from_secs(30));
+                }
+            }
+            node.stop().await;
         })
         .await;
 }

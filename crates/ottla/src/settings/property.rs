@@ -438,6 +438,18 @@ pub const PROPERTIES: &[Property] = &[
         "Client connections from these addresses: ADDRESS:COUNT,ADDRESS:COUNT.",
     ),
     property(
+        "max.connection.creation.rate",
+        Some("2147483647"),
+        Kind::Number(0, INT),
+        "Client connections a second, on average over 10 s; more wait before they are served.",
+    ),
+    property(
+        "listener.name.plaintext.max.connection.creation.rate",
+        None,
+        Kind::Number(0, INT),
+        "The same for the listener of clients alone.",
+    ),
+    property(
         "connections.max.idle.ms",
         Some("600000"),
         Kind::Number(1, MAX),
@@ -590,7 +602,6 @@ pub const IGNORED: &[&str] = &[
     "unstable.",
     "confluent.",
     "cordoned.log.dirs",
-    "max.connection.creation.rate",
     "reserved.broker.max.id",
     "fetch.purgatory.",
     "producer.purgatory.",
