@@ -1,3 +1,4 @@
+use crate::identity::IdentityError;
 use crate::options::LogDirectory;
 use host::{Disk, OpenMode};
 use std::collections::{BTreeMap, BTreeSet};
@@ -37,24 +38,32 @@ pub(crate) struct OldCopies {
 impl BootStamp {
     /// Stamps the directories, but for those whose stamp is older than start `stamped` of this lineage, or that are older
     /// for another reason (`shortened`).
+    ///
+    /// # Errors
+    /// [`IdentityError::Stamp`].
     pub fn stamp(
         self,
         disk: &dyn Disk,
         directories: &[LogDirectory],
         stamped: u32,
         shortened: &BTreeSet<DirectoryId>,
-    ) -> io::Result<OldCopies> {
+    ) -> Result<OldCopies, IdentityError> {
         let mut old = OldCopies::default();
         // What has failed is left alone; when it is back it counts as an old copy.
         for directory in directories.iter().filter(|directory| directory.report.is_usable()) {
-            let known = Self::read(disk, &directory.path)?
+            let failed = |error| IdentityError::Stamp {
+                path: directory.path.clone(),
+                error,
+            };
+            let known = Self::read(disk, &directory.path)
+                .map_err(failed)?
                 .filter(|stamp| stamp.lineage == self.lineage)
                 .map_or(0, |stamp| stamp.boots);
             let is_old = known < stamped || shortened.contains(&directory.report.id);
             if is_old && !directory.new {
                 old.paths.insert(directory.report.id, directory.path.clone());
             } else {
-                self.write(disk, &directory.path)?;
+                self.write(disk, &directory.path).map_err(failed)?;
             }
         }
         Ok(old)
@@ -95,9 +104,15 @@ impl OldCopies {
     }
 
     /// Their replicas are out of ISR and ELR: from here on they are this node's again.
-    pub fn take_back(&mut self, disk: &dyn Disk, stamp: BootStamp) -> io::Result<()> {
+    ///
+    /// # Errors
+    /// [`IdentityError::Stamp`].
+    pub fn take_back(&mut self, disk: &dyn Disk, stamp: BootStamp) -> Result<(), IdentityError> {
         for path in self.paths.values() {
-            stamp.write(disk, path)?;
+            stamp.write(disk, path).map_err(|error| IdentityError::Stamp {
+                path: path.clone(),
+                error,
+            })?;
         }
         self.paths.clear();
         Ok(())

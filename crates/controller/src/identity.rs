@@ -53,6 +53,11 @@ pub enum IdentityError {
     #[error("{path}: {error}")]
     Io { path: PathBuf, error: io::Error },
     #[error(
+        "the log directory {path} was read and cannot be written to: {error}. Check its disk; started again the node does without \
+         it, as long as that is so"
+    )]
+    Stamp { path: PathBuf, error: io::Error },
+    #[error(
         "{path} cannot be read: {problem}. It was damaged or written by something else; the node will not guess who it is. \
          Restore the file, or move its directory away: the node then joins as a new member and is sent the metadata"
     )]
@@ -118,7 +123,7 @@ impl IdentityFile {
     /// before the registration.
     ///
     /// # Errors
-    /// [`IdentityError::Io`].
+    /// [`IdentityError::Stamp`]: a log directory that failed since it was recovered. [`IdentityError::Io`].
     pub(crate) fn stamp(&mut self, directories: &[LogDirectory]) -> Result<OldCopies, IdentityError> {
         let disk = self.disk.clone();
         let known = |directory: &LogDirectory| self.identity.journals.get(&directory.report.id).copied();
@@ -127,11 +132,7 @@ impl IdentityFile {
         let shortened = shortened.map(|directory| directory.report.id).collect();
         let old = self
             .boot_stamp()
-            .stamp(&*disk, directories, self.identity.stamped, &shortened)
-            .map_err(|error| IdentityError::Io {
-                path: self.path.clone(),
-                error,
-            })?;
+            .stamp(&*disk, directories, self.identity.stamped, &shortened)?;
         let mut journals = self.identity.journals.clone();
         journals.retain(|id, _| directories.iter().any(|directory| directory.report.id == *id));
         self.write(Identity {
@@ -501,5 +502,31 @@ mod tests {
             .unwrap();
         assert_eq!(&read, identity.identity());
         assert!(Identity::parse(&read.to_text().replace("=9", "=x")).is_err());
+    }
+
+    /// A log directory that failed after it was recovered is named, not the metadata directory, which is sound. Nothing is
+    /// remembered of a start that it does not know of.
+    #[test]
+    fn a_log_directory_that_cannot_be_stamped_is_named() {
+        let root = tempfile::tempdir().unwrap();
+        let host: host::HostRef = Arc::new(RealHost::new());
+        let path = root.path().join("data-1");
+        let directory = LogDirectory {
+            path: path.clone(),
+            new: true,
+            sequence: 0,
+            report: metadata::DirectoryReport {
+                id: DirectoryId(Uuid::from_u128(1)),
+                ..Default::default()
+            },
+            damaged: Vec::new(),
+        };
+        let mut identity = IdentityFile::open(&host, &root.path().join("raft"), NodeId(1)).unwrap();
+        let failed = identity.stamp(std::slice::from_ref(&directory)).map(drop);
+        assert!(matches!(failed, Err(IdentityError::Stamp { path: named, .. }) if named == path));
+        assert_eq!(identity.identity().stamped, 0);
+        std::fs::create_dir(&path).unwrap();
+        assert!(identity.stamp(&[directory]).unwrap().ids().next().is_none());
+        assert_eq!(identity.identity().stamped, 1);
     }
 }

@@ -251,7 +251,7 @@ impl Term {
             .members
             .get(&id)
             .is_some_and(|recorded| at.as_ref() != Some(recorded));
-        if moves && self.liveness.connected(NodeId(admit.node_id)) {
+        if moves && self.alive(NodeId(admit.node_id)) {
             // ◆ A copy of its directories, started elsewhere, does not take its place.
             let why = in_use(&image, NodeId(admit.node_id));
             return answer(reply, refusal(ErrorCode::DuplicateBrokerRegistration, why));
@@ -399,7 +399,7 @@ impl Term {
                 let view = MemberView {
                     node_id: member.node_id,
                     rack: broker.and_then(|broker| broker.rack.clone()),
-                    live: *id == me || (newest && self.liveness.connected(member.node_id)),
+                    live: *id == me || (newest && self.alive(member.node_id)),
                     silent: self.silent_for(member.node_id),
                     matched: if *id == me {
                         Some(status.last_log)
@@ -430,9 +430,8 @@ impl Term {
             .values()
             .filter(|member| !status.voters.contains(&member.raft_id))
             .filter(|member| {
-                let removed = member.vote_withheld
-                    && image.broker(member.node_id).is_none()
-                    && !self.liveness.connected(member.node_id);
+                let removed =
+                    member.vote_withheld && image.broker(member.node_id).is_none() && !self.alive(member.node_id);
                 removed
                     || image
                         .member_of(member.node_id)
@@ -474,6 +473,10 @@ impl Term {
             }
         }
         self.change(change.apply(&status.voters), BTreeSet::new());
+    }
+
+    fn alive(&self, node: NodeId) -> bool {
+        self.liveness.connected(node, self.shared.host.now())
     }
 
     /// Since the node was last heard of in this term, or since the term began.

@@ -284,10 +284,12 @@ impl Liveness {
             .min()
     }
 
-    /// Whether the broker has a session here now.
+    /// Whether the broker has a session here now. ◆ And speaks on it: that of a machine that lost its power may never end.
     #[must_use]
-    pub fn connected(&self, node: NodeId) -> bool {
-        self.brokers.get(&node).is_some_and(|broker| broker.session.is_some())
+    pub fn connected(&self, node: NodeId, now: Monotonic) -> bool {
+        let speaks = |broker: &Broker| now < broker.last_heard.plus(self.session_timeout);
+        let broker = self.brokers.get(&node);
+        broker.is_some_and(|broker| broker.session.is_some() && speaks(broker))
     }
 
     fn on_registered(&mut self, node: NodeId, epoch: BrokerEpoch, fenced: bool, unfence_at: LogIndex, now: Monotonic) {

@@ -83,9 +83,9 @@ pub(crate) async fn keep_registered(
         start.told = true;
         // Before anything is copied into them: the copies must not be taken for lost too.
         if let Err(error) = start.old_copies.take_back(&*shared.host.disk(), start.stamp) {
-            tracing::error!(node_id = %shared.options.node_id, %error,
-                "a log directory cannot be written: the node does not serve");
-            return;
+            // The control plane may have ended.
+            let _ = gives_up.send(error.to_string());
+            return std::future::pending().await;
         }
         tracing::info!(node_id = %shared.options.node_id, %broker_epoch, "registered");
         registration.send_replace(Some(broker_epoch));

@@ -82,15 +82,27 @@ pub fn next_change(group: &Group) -> Option<VoterChange> {
         .or_else(|| group.missing(&candidates))
         .or_else(|| group.lost(&candidates))
         // ◆ Never to a group that could decide nothing.
-        .filter(|change| group.majority_is_live(&change.apply(&group.voters)))
+        .filter(|change| group.could_decide(&change.apply(&group.voters)))
 }
 
 impl Group {
+    fn majority(&self, voters: &BTreeSet<RaftId>, counts: impl Fn(&MemberView) -> bool) -> bool {
+        let counted = voters.iter().filter(|id| self.member(**id).is_some_and(&counts));
+        counted.count() * 2 > voters.len()
+    }
+
     fn majority_is_live(&self, voters: &BTreeSet<RaftId>) -> bool {
-        let live = voters
-            .iter()
-            .filter(|id| self.member(**id).is_some_and(|member| member.live));
-        live.count() * 2 > voters.len()
+        self.majority(voters, |member| member.live)
+    }
+
+    /// What a majority of these would have to do at once. One that has gone just now, and is not known to have, has not
+    /// what was committed since; the taking of a vote itself, for one.
+    fn could_decide(&self, voters: &BTreeSet<RaftId>) -> bool {
+        self.majority(voters, |member| member.live && self.is_up_to_date(member))
+    }
+
+    fn is_up_to_date(&self, member: &MemberView) -> bool {
+        member.matched.is_some_and(|matched| matched >= self.committed)
     }
 
     fn member(&self, id: RaftId) -> Option<&MemberView> {
@@ -99,7 +111,6 @@ impl Group {
 
     /// Learners that could vote at once, those of racks without a voter first.
     fn candidates(&self) -> Vec<RaftId> {
-        let up_to_date = |member: &MemberView| member.matched.is_some_and(|matched| matched >= self.committed);
         // Of several lives of one node only the newest is it.
         let newest = |id: RaftId, node: NodeId| {
             let mut lives = self.members.iter().filter(|(_, member)| member.node_id == node);
@@ -111,7 +122,7 @@ impl Group {
             .copied()
             .filter(|id| {
                 self.member(*id).is_some_and(|member| {
-                    member.live && up_to_date(member) && !member.vote_withheld && newest(*id, member.node_id)
+                    member.live && self.is_up_to_date(member) && !member.vote_withheld && newest(*id, member.node_id)
                 })
             })
             .collect();
@@ -156,9 +167,8 @@ impl Group {
         let old = *self.voters.iter().find(withheld)?;
         if old == self.leader {
             let heir = |id: &&RaftId| {
-                self.member(**id).is_some_and(|member| {
-                    member.live && !member.vote_withheld && member.matched.is_some_and(|at| at >= self.committed)
-                })
+                self.member(**id)
+                    .is_some_and(|member| member.live && !member.vote_withheld && self.is_up_to_date(member))
             };
             return self.voters.iter().find(heir).map(|heir| VoterChange::HandOver(*heir));
         }

@@ -181,10 +181,16 @@ impl SimDisk {
         self.lock().reads
     }
 
-    /// Bytes that files hold, what is allocated for them included.
+    /// Bytes that files hold, what is allocated for them included. What was removed or replaced counts as long as it is open.
     #[must_use]
     pub fn used_bytes(&self) -> u64 {
-        self.lock().tree.used_bytes()
+        self.lock().used_bytes()
+    }
+
+    /// The same for each file that has a name.
+    #[must_use]
+    pub fn used_by_file(&self) -> BTreeMap<PathBuf, u64> {
+        self.lock().tree.used_by_file()
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -205,10 +211,14 @@ impl State {
         self.open.clear();
     }
 
-    /// Bytes that files hold, if that counts: every file is asked.
+    pub(crate) fn used_bytes(&self) -> u64 {
+        self.tree.used_bytes(|inode| self.open.contains_key(&inode))
+    }
+
+    /// The same, if that counts: every file is asked.
     pub(crate) fn used_where_limited(&self) -> u64 {
         let limited = self.faults.capacity_bytes.is_some();
-        if limited { self.tree.used_bytes() } else { 0 }
+        if limited { self.used_bytes() } else { 0 }
     }
 
     pub(crate) fn opened(&mut self, inode: u64) {

@@ -87,9 +87,19 @@ impl FlushJob {
             return Ok(());
         }
         for dir in &self.dirs {
-            self.dir.disk.sync_dir(dir)?;
+            match self.dir.disk.sync_dir(dir) {
+                // ◆ Renamed meanwhile: nothing is wrong with the disk.
+                Err(error) if error.kind() == io::ErrorKind::NotFound && self.is_deleted() => {}
+                synced => synced?,
+            }
         }
         Ok(())
+    }
+
+    /// Whether the replica was deleted after this job was made; the journal knows it before any name changes.
+    fn is_deleted(&self) -> bool {
+        let marks = self.dir.marks();
+        marks.state().logs.get(&self.key).is_none_or(|state| state.deleting)
     }
 
     /// What this job's completion says.

@@ -294,7 +294,7 @@ fn start_clients(
     }
     work.push(reassign::move_about(client(), mix(seed, 105, 0), until).boxed_local());
     work.push(life::come_and_go(client(), mix(seed, 108, 0), history.clone(), until).boxed_local());
-    work.push(visitor::visit(client(), mix(seed, 109, 0), until).boxed_local());
+    work.push(visitor::visit(client(), mix(seed, 109, 0), history.clone(), until).boxed_local());
     let operator = voters::change(client(), mix(seed, 110, 0), until);
     work.push(raft::simulated(seed, operator).boxed_local());
     work.push(read_back(client(), mix(seed, 102, 0), history.clone(), until, character).boxed_local());

@@ -1,49 +1,86 @@
 use crate::check;
-use crate::faults::{Blinks, Fault, LOG_DIRS};
+use crate::faults::{Blinks, Fault, LOG_DIRS, RESERVE_BYTES};
 use crate::machine::{CLIENTS, Copy, FOUNDERS, Machine, log_dirs, name};
 use crate::seed::mix;
 use crate::workload::{STRICT, STRICT_PARTITIONS};
 use host::OpenMode;
 use host::sim_disk::{Failing, SimDisk};
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// What a node may write to a disk that it knows to be full: checkpoints, and how far its journals have come.
+/// What a node may write to a disk that it knows to be full: checkpoints, new replicas without records, and how far its
+/// journals have come.
 const FULL_BYTES_MAX: u64 = 4 * 1024;
 /// An orderly stop is over by then, or is not waited for.
 const STOPS_WITHIN: Duration = Duration::from_secs(20);
 /// A message takes at most so long where nothing is slow.
 pub const LATENCY: Duration = Duration::from_millis(5);
 
+/// A node measures its room twice a second.
+const KNOWN_WITHIN: Duration = Duration::from_secs(1);
+
 /// Watches what a full disk is still used for.
 struct Reserve {
     disk: Arc<SimDisk>,
+    capacity_bytes: u64,
     /// By then the node knows that its disk is full.
     known_at: Duration,
-    used_bytes: Option<u64>,
+    /// By file, since then.
+    used: Option<BTreeMap<PathBuf, u64>>,
 }
 
 impl Reserve {
-    fn new(disk: Arc<SimDisk>, now: Duration) -> Self {
+    fn new(disk: Arc<SimDisk>, capacity_bytes: u64, now: Duration) -> Self {
         Self {
             disk,
-            known_at: now + Duration::from_secs(1),
-            used_bytes: None,
+            capacity_bytes,
+            known_at: now + KNOWN_WITHIN,
+            used: None,
         }
     }
 
     fn look(&mut self, now: Duration) {
-        if now >= self.known_at {
-            self.used_bytes.get_or_insert_with(|| self.disk.used_bytes());
+        if self.disk.used_bytes() + RESERVE_BYTES <= self.capacity_bytes {
+            // It gave room back, in a recovery or by a deletion, and may use that.
+            self.known_at = now + KNOWN_WITHIN;
+            self.used = None;
         }
+        if now >= self.known_at && self.used.is_none() {
+            self.used = Some(self.used());
+        }
+    }
+
+    /// Without the marks journals: where they found no room at the start, the reserve is theirs
+    /// (`docs/adr/0008-disk-full.md`).
+    fn used(&self) -> BTreeMap<PathBuf, u64> {
+        let mut used = self.disk.used_by_file();
+        used.retain(|path, _| {
+            path.file_stem()
+                .is_none_or(|name| name != "marks-0" && name != "marks-1")
+        });
+        used
     }
 
     /// The reserve is not for records.
     fn problem(self) -> Option<String> {
-        let taken = self.disk.used_bytes().saturating_sub(self.used_bytes?);
-        (taken > FULL_BYTES_MAX).then(|| format!("a full disk was used for {taken} bytes more"))
+        let before = self.used.as_ref()?;
+        let now = self.used();
+        let taken = now.values().sum::<u64>().saturating_sub(before.values().sum());
+        if taken <= FULL_BYTES_MAX {
+            return None;
+        }
+        let grown = now.iter().filter_map(|(path, used)| {
+            let by = used.checked_sub(before.get(path).copied().unwrap_or(0))?;
+            (by > 0).then(|| format!("{} {by}", path.display()))
+        });
+        let grown: Vec<String> = grown.collect();
+        Some(format!(
+            "a full disk was used for {taken} bytes more: {}",
+            grown.join(", ")
+        ))
     }
 }
 
@@ -204,7 +241,7 @@ impl Striker {
                 let disk = self.machines[*node].disk();
                 let capacity = disk.used_bytes() + free_bytes;
                 disk.set_faults(|faults| faults.capacity_bytes = Some(capacity));
-                self.reserve = Some(Reserve::new(disk, now));
+                self.reserve = Some(Reserve::new(disk, capacity, now));
             }
             Fault::Fail {
                 node,

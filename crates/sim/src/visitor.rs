@@ -3,6 +3,7 @@
 
 use crate::client::Client;
 use crate::groups::GROUP;
+use crate::history::SharedHistory;
 use crate::workload::{RELAXED, SHORT, STRICT, topic_name};
 use rand::rngs::SmallRng;
 use rand::{RngExt, SeedableRng};
@@ -35,9 +36,10 @@ const OWN_GROUP: &str = "visitors";
 const TOPIC_RESOURCE: i8 = 2;
 const BROKER_RESOURCE: i8 = 4;
 
-pub async fn visit(client: Client, seed: u64, until: Duration) {
+pub async fn visit(client: Client, seed: u64, history: SharedHistory, until: Duration) {
     let mut visitor = Visitor {
         client,
+        history,
         random: SmallRng::seed_from_u64(seed),
         session: (0, 0),
     };
@@ -57,6 +59,7 @@ pub async fn visit(client: Client, seed: u64, until: Duration) {
 
 struct Visitor {
     client: Client,
+    history: SharedHistory,
     random: SmallRng,
     /// Fetch session and its epoch.
     session: (i32, i32),
@@ -100,6 +103,8 @@ impl Visitor {
         let request = match key {
             ApiKey::Fetch => RequestKind::Fetch(self.fetch(topic, version)),
             ApiKey::ListOffsets => RequestKind::ListOffsets(self.list_offsets(topic, version)),
+            // It creates topics, and not the ones that are meant: those are there once somebody has written to them.
+            ApiKey::Metadata if self.history.borrow().acknowledged == 0 => return None,
             ApiKey::Metadata => RequestKind::Metadata(self.metadata(topic, version)),
             ApiKey::OffsetCommit => RequestKind::OffsetCommit(offset_commit(version)),
             ApiKey::OffsetFetch => RequestKind::OffsetFetch(self.offset_fetch(version)),

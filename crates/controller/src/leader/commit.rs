@@ -98,7 +98,7 @@ impl Term {
         };
         match work {
             Work::Command(command) => {
-                let alive = |node: NodeId| self.liveness.connected(node);
+                let alive = |node: NodeId| self.alive(node);
                 let context = Context {
                     options: &self.shared.options,
                     random: self.shared.host.random_u64(),

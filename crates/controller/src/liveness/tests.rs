@@ -329,3 +329,19 @@ fn who_says_that_it_hangs_is_fenced_at_once_and_comes_back_by_a_heartbeat() {
         ],
     );
 }
+
+/// ◆ The end of a connection may be lost, with the machine at its other end: its node id is free then, and it is no live
+/// voter. Fails if a session counts for as long as it is open.
+#[test]
+fn a_session_on_which_nobody_speaks_counts_no_more() {
+    let at = Monotonic::from_millis;
+    let mut liveness = Liveness::new(&Timings::LAN, at(0), None);
+    liveness.on(registered(false), at(0));
+    assert!(!liveness.connected(A, at(0)));
+    liveness.on(opened(1), at(1));
+    liveness.on(heartbeat(9), at(100));
+    assert!(liveness.connected(A, at(3_099)));
+    assert!(!liveness.connected(A, at(3_100)));
+    liveness.on(heartbeat(9), at(3_200));
+    assert!(liveness.connected(A, at(3_201)), "it was slow, no more");
+}

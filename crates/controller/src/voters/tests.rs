@@ -43,6 +43,11 @@ impl Group {
         self
     }
 
+    fn behind(mut self, id: u64) -> Self {
+        self.members.get_mut(&RaftId(id)).unwrap().matched = Some(LogIndex(9));
+        self
+    }
+
     fn withheld(mut self, id: u64) -> Self {
         self.members.get_mut(&RaftId(id)).unwrap().vote_withheld = true;
         self
@@ -247,6 +252,11 @@ fn one_change_at_a_time_and_only_when_safe() {
         (
             "a vote was taken, and without it there is no majority",
             spread("    ").withheld(2).withheld(4).silent(3, Duration::ZERO),
+            None,
+        ),
+        (
+            "a vote was taken, and who would be left has not heard of it",
+            spread("    ").withheld(2).withheld(4).behind(3),
             None,
         ),
     ];

@@ -98,7 +98,7 @@ impl Disk for SimHandle {
         let state = self.enter()?;
         let total_bytes = state.faults.capacity_bytes.unwrap_or(1 << 40);
         Ok(DiskSpace {
-            free_bytes: total_bytes.saturating_sub(state.tree.used_bytes()),
+            free_bytes: total_bytes.saturating_sub(state.used_bytes()),
             total_bytes,
         })
     }

@@ -1,6 +1,6 @@
 use super::{DiskEvent, SECTOR_BYTES, SimDisk};
 use crate::{Disk, File, OpenMode};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
@@ -177,6 +177,27 @@ fn faults_strike_once_where_they_were_planned() {
         Some(vec![]),
         "a failed sync persisted its pages"
     );
+}
+
+/// A full disk gets room by deletions and replacements, as a real one does.
+#[test]
+fn what_was_removed_or_replaced_takes_room_only_while_it_is_open() {
+    let sim = SimDisk::new();
+    let disk = sim.handle();
+    let kept = new_file(&disk, "/a");
+    kept.write_all_at(&[1; 100], 0).expect("write");
+    for _ in 0..3 {
+        disk.write_durably(Path::new("/b"), &[2; 30]).expect("write");
+    }
+    assert_eq!(sim.used_bytes(), 130);
+    disk.remove_file(Path::new("/a")).expect("remove");
+    assert_eq!(sim.used_bytes(), 130, "it is open");
+    drop(kept);
+    assert_eq!(sim.used_bytes(), 30);
+    assert_eq!(sim.used_by_file(), BTreeMap::from([("/b".into(), 30)]));
+    sim.set_faults(|faults| faults.capacity_bytes = Some(60));
+    disk.write_durably(Path::new("/b"), &[3; 30]).expect("fits");
+    disk.write_durably(Path::new("/b"), &[3; 31]).expect_err("does not fit");
 }
 
 #[test]

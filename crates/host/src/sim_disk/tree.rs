@@ -4,7 +4,7 @@ use crate::DirEntry;
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
-use std::path::{Component, Path};
+use std::path::{Component, Path, PathBuf};
 
 /// What a name stands for, by number.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -92,8 +92,28 @@ impl Tree {
         }
     }
 
-    pub(crate) fn used_bytes(&self) -> u64 {
-        self.files.values().map(|file| file.held() as u64).sum()
+    /// Of files that have a name or are open: a kernel gives the room of others back.
+    pub(crate) fn used_bytes(&self, is_open: impl Fn(u64) -> bool) -> u64 {
+        let (_, named) = self.reachable();
+        let used = self.files.iter().filter(|(id, _)| named.contains(id) || is_open(**id));
+        used.map(|(_, file)| file.held() as u64).sum()
+    }
+
+    pub(crate) fn used_by_file(&self) -> BTreeMap<PathBuf, u64> {
+        let mut used = BTreeMap::new();
+        let mut left = vec![(PathBuf::from("/"), ROOT)];
+        while let Some((path, dir)) = left.pop() {
+            for (name, node) in self.dirs.get(&dir).into_iter().flat_map(|dir| &dir.current) {
+                match node {
+                    Node::Dir(inner) => left.push((path.join(name), *inner)),
+                    Node::File(file) => {
+                        let held = self.files.get(file).map_or(0, |file| file.held() as u64);
+                        used.insert(path.join(name), held);
+                    }
+                }
+            }
+        }
+        used
     }
 
     pub(crate) fn inode(&mut self, id: u64) -> io::Result<&mut Inode> {
@@ -250,6 +270,13 @@ impl Tree {
     }
 
     fn drop_unreachable(&mut self) {
+        let (dirs, files) = self.reachable();
+        self.dirs.retain(|id, _| dirs.contains(id));
+        self.files.retain(|id, _| files.contains(id));
+    }
+
+    /// Directories and files that have a name now.
+    fn reachable(&self) -> (BTreeSet<u64>, BTreeSet<u64>) {
         let (mut dirs, mut files) = (BTreeSet::from([ROOT]), BTreeSet::new());
         let mut open = vec![ROOT];
         while let Some(id) = open.pop() {
@@ -266,8 +293,7 @@ impl Tree {
                 }
             }
         }
-        self.dirs.retain(|id, _| dirs.contains(id));
-        self.files.retain(|id, _| files.contains(id));
+        (dirs, files)
     }
 }
 

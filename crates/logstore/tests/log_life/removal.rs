@@ -1,7 +1,9 @@
-use super::machine::{Life, append};
+use super::machine::{DATA, Life, append};
+use host::Disk;
 use host::sim_disk::SimDisk;
-use logstore::LogConfig;
 use logstore::conformance::read_all;
+use logstore::{FlushStrategy, LogConfig, PlainFlush};
+use std::path::Path;
 use types::Offset;
 
 fn config() -> LogConfig {
@@ -132,4 +134,23 @@ fn what_is_removed_late_is_not_what_a_log_that_started_over_has() {
     life.clean();
     assert_eq!(life.files(), [format!("{FIRST}.log")]);
     assert_eq!(read_all(&log).unwrap().len(), 170);
+}
+
+/// ◆ A replica may be deleted while the flusher has a job of it, with names to sync in a directory that is renamed by then.
+/// Fails if that is taken for a failure of the disk, which takes every replica of the log directory offline for good; or if
+/// the directory of a replica that lives may be missing.
+#[test]
+fn a_flush_that_comes_after_the_deletion_of_its_replica_is_no_failure() {
+    let sim = SimDisk::new();
+    let life = Life::begin(&sim, 1);
+    let mut log = filled(&life, 1);
+    let job = log.begin_flush().unwrap();
+    log.delete().unwrap();
+    let done = PlainFlush.flush(vec![job]).unwrap();
+    assert_eq!(done.len(), 1);
+
+    let mut lost = filled(&life, 2);
+    let job = lost.begin_flush().unwrap();
+    sim.handle().remove_dir_all(&Path::new(DATA).join("orders-0")).unwrap();
+    assert!(PlainFlush.flush(vec![job]).is_err());
 }
