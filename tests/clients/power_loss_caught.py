@@ -34,6 +34,8 @@ def broken(directory, skipped):
     library = directory / "skip.so"
     subprocess.run(["cc", "-shared", "-fPIC", f'-DSKIPPED="{skipped}"', "-x", "c", "-", "-o", str(library)], input=SOURCE.encode(), check=True)
     os.environ["LD_PRELOAD"] = str(library)
+    # With the journal few records need a sync of their segment in time.
+    os.environ["OTTLA_LOG_FLUSH_STRATEGY"] = "plain" if skipped == ".log" else "journal"
     said = io.StringIO()
     try:
         with contextlib.redirect_stdout(said):
@@ -42,7 +44,7 @@ def broken(directory, skipped):
     except (AssertionError, RuntimeError) as error:
         return str(error)
     finally:
-        del os.environ["LD_PRELOAD"]
+        del os.environ["LD_PRELOAD"], os.environ["OTTLA_LOG_FLUSH_STRATEGY"]
         for kept in re.findall(r"are kept in (\S+)", said.getvalue()):
             shutil.rmtree(kept)
 

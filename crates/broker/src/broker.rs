@@ -500,10 +500,11 @@ impl Broker {
         }
     }
 
-    /// Removes files whose `file.delete.delay.ms` is over; does not wait.
-    pub(crate) fn remove_due_files(&self) {
+    /// Removes files whose `file.delete.delay.ms` is over, and syncs segments that rest; does not wait.
+    pub(crate) fn tidy_directories(&self) {
         for dir in lock(&self.inner.directories).values() {
             dir.remove_due_files();
+            dir.sync_idle_segments();
         }
     }
 

@@ -5,7 +5,7 @@ use crate::broker::WeakBroker;
 use crate::shard_stats::ShardStats;
 use controller::DataPlane;
 use logstore::DirectoryStats;
-use metrics::Kind::{Gauge, Histogram};
+use metrics::Kind::{Counter, Gauge, Histogram};
 use metrics::{Page, Source};
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -135,13 +135,34 @@ fn directories(page: &mut Page, directories: &[DirectoryStats]) {
     );
     family(
         "ottla_journal_bytes",
-        "Length of the directory's marks journal.",
+        "Used of the current file of the directory's journal.",
         |dir| dir.journal_bytes,
     );
     family(
-        "ottla_journal_rewrite_bytes",
-        "Length at which the marks journal is rewritten compactly.",
-        |dir| dir.journal_rewrite_bytes,
+        "ottla_journal_capacity_bytes",
+        "Length of that file, at which the journal goes on in its other one.",
+        |dir| dir.journal_capacity_bytes,
+    );
+    family(
+        "ottla_journal_segments",
+        "Segments whose newest records are on disk in the journal, and not yet in their own file.",
+        |dir| dir.journal_uncovered,
+    );
+    let mut counters = |name, help, value: fn(&DirectoryStats) -> u64| {
+        let mut family = page.family(name, Counter, help);
+        for (dir, path) in directories.iter().zip(&paths) {
+            family.sample(&[("directory", path)], value(dir));
+        }
+    };
+    counters(
+        "ottla_journal_direct_rounds_total",
+        "Flushes that synced every segment themselves because the journal was nine tenths full.",
+        |dir| dir.journal_direct_rounds,
+    );
+    counters(
+        "ottla_journal_waits_total",
+        "Segments whose sync acknowledgements waited for because the journal was full.",
+        |dir| dir.journal_waits,
     );
     let mut flush = page.family(
         "ottla_log_flush_duration_seconds",

@@ -509,7 +509,7 @@ impl ShardRef {
         self.0.links.stats.ticked(now, replicas, damaged);
         self.0.broker.check_storage();
         if self.0.index == 0 {
-            self.0.broker.remove_due_files();
+            self.0.broker.tidy_directories();
             self.0.broker.measure_room();
             offline::report_failed_directories(self);
         }

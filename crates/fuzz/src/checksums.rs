@@ -51,21 +51,29 @@ pub(crate) fn seal_rounds(bytes: &mut [u8], directory: uuid::Uuid) {
         .map_or(1, |bytes| u64::from_be_bytes(*bytes));
     let mut rest = bytes;
     let (mut sequence, mut previous) = (first, 0u32);
-    while rest.len() >= 44 {
+    let field = |rest: &[u8], at: usize| {
+        rest[at..at + 8]
+            .first_chunk()
+            .map_or(0, |bytes| u64::from_be_bytes(*bytes))
+    };
+    let secret = if rest.len() >= 68 { field(rest, 48) } else { 0 };
+    while rest.len() >= 68 {
         let claimed = rest[36..40]
             .first_chunk()
             .map_or(0, |length| u32::from_be_bytes(*length)) as usize;
-        let length = claimed.min(rest.len() - 44);
-        rest[..6].copy_from_slice(b"OTMR\x00\x01");
+        let length = claimed.min(rest.len() - 68);
+        rest[..6].copy_from_slice(b"OTMR\x00\x02");
         rest[6..8].copy_from_slice(&u16::from(sequence == first).to_be_bytes());
         rest[8..24].copy_from_slice(directory.as_bytes());
         rest[24..32].copy_from_slice(&sequence.to_be_bytes());
         rest[32..36].copy_from_slice(&previous.to_be_bytes());
         rest[36..40].copy_from_slice(&(length as u32).to_be_bytes());
-        previous = crc32c(&[&rest[..40], &rest[44..44 + length]]);
-        rest[40..44].copy_from_slice(&previous.to_be_bytes());
+        rest[40..48].copy_from_slice(&first.to_be_bytes());
+        rest[48..56].copy_from_slice(&secret.to_be_bytes());
+        previous = crc32c(&[&rest[..64], &rest[68..68 + length]]);
+        rest[64..68].copy_from_slice(&previous.to_be_bytes());
         sequence = sequence.wrapping_add(1);
-        let size = (44 + length).next_multiple_of(512).min(rest.len());
+        let size = (68 + length).next_multiple_of(512).min(rest.len());
         rest = &mut rest[size..];
     }
 }

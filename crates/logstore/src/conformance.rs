@@ -1,7 +1,7 @@
 //! What every [`FlushStrategy`] must pass: [`check`]. And [`SimMachine`], a host with a simulated disk for such
 //! suites.
 
-use crate::{FlushStrategy, Flusher, Log, LogConfig, LogDir, RecoveryOutcome};
+use crate::{FlushStrategy, Flusher, JournalSize, Log, LogConfig, LogDir, RecoveryOutcome};
 use bytes::Bytes;
 use host::sim_disk::SimDisk;
 use host::{Disk, Host, HostRef, Net, Pool, RealNet, ThreadBody};
@@ -16,9 +16,17 @@ use uuid::Uuid;
 pub struct SimMachine {
     disk: Arc<dyn Disk>,
     random: AtomicU64,
+    /// A pool whose jobs are never run.
+    stuck: Option<&'static str>,
 }
 
 struct InlinePool;
+
+struct StuckPool;
+
+impl Pool for StuckPool {
+    fn submit(&self, _job: Box<dyn FnOnce() + Send>) {}
+}
 
 impl Pool for InlinePool {
     fn submit(&self, job: Box<dyn FnOnce() + Send>) {
@@ -29,9 +37,16 @@ impl Pool for InlinePool {
 impl SimMachine {
     #[must_use]
     pub fn host(disk: Arc<dyn Disk>, seed: u64) -> HostRef {
+        Self::host_with_stuck(disk, seed, None)
+    }
+
+    /// The same; of this pool no job is ever run, as if its thread had too much to do.
+    #[must_use]
+    pub fn host_with_stuck(disk: Arc<dyn Disk>, seed: u64, stuck: Option<&'static str>) -> HostRef {
         Arc::new(Self {
             disk,
             random: AtomicU64::new(seed),
+            stuck,
         })
     }
 }
@@ -64,8 +79,11 @@ impl Host for SimMachine {
         tokio::sync::oneshot::channel().1
     }
 
-    fn pool(&self, _name: &str, _threads: usize) -> Arc<dyn Pool> {
-        Arc::new(InlinePool)
+    fn pool(&self, name: &str, _threads: usize) -> Arc<dyn Pool> {
+        match self.stuck == Some(name) {
+            true => Arc::new(StuckPool),
+            false => Arc::new(InlinePool),
+        }
     }
 }
 
@@ -146,6 +164,12 @@ pub fn partition(partition: i32) -> TopicPartition {
     }
 }
 
+/// A journal that is full soon.
+pub const SMALL_JOURNAL: JournalSize = JournalSize {
+    bytes: 8 * 1024,
+    bytes_max: 16 * 1024,
+};
+
 /// Runs the suite over some seeds.
 ///
 /// Several logs are appended to and flushed; then the power fails, all that was not synced is gone or torn,
@@ -165,13 +189,15 @@ fn check_one(strategy: Box<dyn FlushStrategy>, seed: u64) -> Result<(), String> 
     let text = |error: &dyn std::fmt::Display| error.to_string();
     let sim = SimDisk::new();
     let path = Path::new("/data");
-    let host = SimMachine::host(sim.handle(), seed);
-    let dir = LogDir::open(&host, path).map_err(|error| text(&error))?;
+    // Sometimes whoever relieves the journal comes too late.
+    let stuck = (seed % 3 == 1).then_some("log-coverer");
+    let host = SimMachine::host_with_stuck(sim.handle(), seed, stuck);
+    let dir = LogDir::open_sized(&host, path, SMALL_JOURNAL).map_err(|error| text(&error))?;
     let flusher = dir.start_flusher(&host, strategy);
     // In some runs a durable batch is damaged after the crash: without a durable mark nobody would notice.
     let damage = seed % 4 == 3;
     let config = LogConfig {
-        segment_bytes: if damage { 1 << 20 } else { 4096 },
+        segment_bytes: if damage { 1 << 20 } else { 4096 << (seed % 5) },
         ..LogConfig::default()
     };
     let mut logs = Vec::new();
@@ -180,7 +206,7 @@ fn check_one(strategy: Box<dyn FlushStrategy>, seed: u64) -> Result<(), String> 
         logs.push(log.map_err(|error| text(&error))?);
     }
     let mut content: Vec<Vec<u8>> = vec![Vec::new(); logs.len()];
-    for round in 0..12u64 {
+    for round in 0..20u64 {
         for (index, log) in logs.iter_mut().enumerate() {
             let epoch = LeaderEpoch((round / 4) as i32);
             let bytes = append(log, epoch, 1 + index, 300, seed + round).map_err(|error| text(&error))?;
@@ -210,7 +236,7 @@ fn check_one(strategy: Box<dyn FlushStrategy>, seed: u64) -> Result<(), String> 
             .map_err(|error| format!("partition 0 lost its durable data: {error}"))?;
     }
     let host = SimMachine::host(sim.handle(), seed + 1);
-    let mut dir = LogDir::open(&host, path).map_err(|error| text(&error))?;
+    let mut dir = LogDir::open_sized(&host, path, SMALL_JOURNAL).map_err(|error| text(&error))?;
     let recovered = dir.recover().map_err(|error| text(&error))?;
     for found in &recovered {
         let index = found.log.topic_partition().partition as usize;

@@ -1,4 +1,5 @@
 use crate::LogError;
+use crate::cover::Covering;
 use crate::marks::{Entry, JournalFill, MarksJournal};
 use crate::open_files::OpenFiles;
 use crate::removal::Removals;
@@ -36,6 +37,9 @@ pub(crate) struct Directory {
     handles_told: Mutex<Option<Monotonic>>,
     /// Removes files.
     pub(crate) cleaner: Arc<dyn Pool>,
+    /// Syncs segments that hold the journal back.
+    pub(crate) coverer: Arc<dyn Pool>,
+    pub(crate) covering: Covering,
     pub(crate) removals: Removals,
 }
 
@@ -55,6 +59,8 @@ impl Directory {
         Self {
             disk: host.disk(),
             cleaner: host.pool("log-cleaner", 1),
+            coverer: host.pool("log-coverer", 1),
+            covering: Covering::default(),
             host,
             path,
             id,
@@ -99,6 +105,7 @@ impl Directory {
 
     /// The process has as many files open as it may: nothing is wrong with the disk. Said once a minute.
     pub(crate) fn out_of_handles(&self) -> LogError {
+        self.covering.want_handles();
         let now = self.host.now();
         let mut told = lock(&self.handles_told);
         if told.is_none_or(|at| now.since(at) >= HANDLES_INTERVAL) {

@@ -17,9 +17,15 @@ pub struct DirectoryStats {
     pub reserve_bytes: u64,
     /// Rounds of the flusher: files, names and marks on disk.
     pub flush: Tally,
-    /// Length of the marks journal, and at which it is rewritten compactly.
+    /// Used of the journal's current file, and its length.
     pub journal_bytes: u64,
-    pub journal_rewrite_bytes: u64,
+    pub journal_capacity_bytes: u64,
+    /// Segments with bytes that only the journal has for certain.
+    pub journal_uncovered: u64,
+    /// Flushes that synced every file because the journal was nearly full.
+    pub journal_direct_rounds: u64,
+    /// Segments whose sync acknowledgements had to wait for because the journal was full.
+    pub journal_waits: u64,
 }
 
 impl DirectoryStats {
@@ -33,7 +39,10 @@ impl DirectoryStats {
             reserve_bytes: dir.room.reserve_bytes.get(),
             flush: Tally::from(&dir.flush_time),
             journal_bytes: dir.journal_fill.bytes.get(),
-            journal_rewrite_bytes: dir.journal_fill.rewrite_at.get(),
+            journal_capacity_bytes: dir.journal_fill.capacity.get(),
+            journal_uncovered: dir.journal_fill.uncovered.get(),
+            journal_direct_rounds: dir.journal_fill.direct_rounds.get(),
+            journal_waits: dir.journal_fill.waits.get(),
         }
     }
 }

@@ -1,6 +1,7 @@
 use crate::LogError;
 use crate::directory::Directory;
-use crate::marks::{Entry, LogKey};
+use crate::marks::{Data, Entry, LogKey};
+use bytes::Bytes;
 use host::File;
 use std::io;
 use std::path::PathBuf;
@@ -21,6 +22,17 @@ pub struct FlushJob {
     /// What the index files among `files`, and those before them, describe.
     pub(crate) recovery_point: Offset,
     pub(crate) bytes: u64,
+    /// Segments took the place of others, of which the journal may have bytes.
+    pub(crate) replaced: bool,
+    /// What the active segment got, if that is all that has changed: then it may go through the journal.
+    pub(crate) tail: Option<Tail>,
+}
+
+/// New bytes at the end of a segment, the only one among [`FlushJob::files`].
+pub(crate) struct Tail {
+    pub(crate) base: Offset,
+    pub(crate) position: u32,
+    pub(crate) parts: Vec<Bytes>,
 }
 
 /// A log's positions that are durable now.
@@ -108,10 +120,15 @@ impl FlushJob {
     /// # Errors
     /// Those of the journal's write or sync; final.
     pub fn commit_marks(jobs: &[FlushJob]) -> io::Result<()> {
+        Self::commit(jobs, &vec![false; jobs.len()])
+    }
+
+    /// The same; of the jobs that are `journalled` the round brings the data too.
+    pub(crate) fn commit(jobs: &[FlushJob], journalled: &[bool]) -> io::Result<()> {
         let Some(first) = jobs.first() else { return Ok(()) };
         let mut marks = first.dir.marks();
-        let mut entries = Vec::new();
-        for job in jobs {
+        let (mut entries, mut held) = (Vec::new(), Vec::new());
+        for (job, journalled) in jobs.iter().zip(journalled) {
             let Some(state) = marks.state().logs.get(&job.key) else {
                 continue;
             };
@@ -119,7 +136,7 @@ impl FlushJob {
                 continue;
             }
             // The cut of a failed append changes no position: on a full disk nothing is written for it.
-            if state.durable == job.durable && state.cut.is_none() && job.epochs.is_empty() {
+            if !job.replaced && state.durable == job.durable && state.cut.is_none() && job.epochs.is_empty() {
                 continue;
             }
             let key = job.key;
@@ -128,11 +145,21 @@ impl FlushJob {
                 epoch: *epoch,
                 start: *start,
             }));
+            if job.replaced {
+                // The number of no round that made segments before.
+                let files = marks.sequence() + 1;
+                entries.push(Entry::Files { key, files });
+            }
+            if *journalled && !broken(Broken::MarkBeforeSync) {
+                entries.extend(job.data(state.files).map(|data| Entry::Data { key, data }));
+                held.extend(job.files.first().map(|file| (key, file.clone())));
+            }
             entries.push(Entry::Mark {
                 key,
                 offset: job.durable,
             });
-            if job.recovery_point > state.recovery_point {
+            // What index files say counts only with what they describe.
+            if job.recovery_point > state.recovery_point && !*journalled {
                 entries.push(Entry::RecoveryPoint {
                     key,
                     offset: job.recovery_point,
@@ -142,6 +169,15 @@ impl FlushJob {
         if first.dir.is_offline() {
             return Err(io::Error::other(LogError::Offline));
         }
-        marks.append(&entries)
+        marks.append_data(&entries, held)
+    }
+
+    fn data(&self, files: u64) -> Option<Data> {
+        self.tail.as_ref().map(|tail| Data {
+            files,
+            base: tail.base,
+            position: tail.position,
+            parts: tail.parts.clone(),
+        })
     }
 }

@@ -3,7 +3,7 @@
 //! ```text
 //! log directory/
 //!   meta.properties  .lock               identity (KIP-858), one process at a time
-//!   marks-0  marks-1                     the marks journal: durable positions (see `marks`)
+//!   marks-0  marks-1                     the journal: durable positions, and records of segments not synced yet (see `marks`)
 //!   replication-offset-checkpoint        export: high watermarks
 //!   log-start-offset-checkpoint          export: log start offsets
 //!   scrub-checkpoint                     how far the scrub is
@@ -17,8 +17,8 @@
 //! ```
 //!
 //! Two rules carry everything else. What changes files (create, truncate, delete) is durable in the marks
-//! journal *before* a file is touched; a durable position is reported only *after* files, directories and the
-//! mark itself are synced. So recovery can tell loss from an unfinished write: below the mark, bad data is
+//! journal *before* a file is touched; a durable position is reported only *after* files (or their bytes in the
+//! journal), directories and the mark itself are synced. So recovery can tell loss from an unfinished write: below the mark, bad data is
 //! corruption; above it, the log is cut at the first bad batch.
 
 mod batch_scan;
@@ -26,12 +26,14 @@ mod checkpoint;
 mod cold_read;
 mod config;
 pub mod conformance;
+mod cover;
 mod directory;
 mod directory_stats;
 mod error;
 mod flush;
 mod flusher;
 mod index;
+mod journal_flush;
 mod log;
 mod log_dir;
 mod marks;
@@ -56,9 +58,10 @@ pub use directory_stats::DirectoryStats;
 pub use error::{LogDirError, LogError};
 pub use flush::{FlushJob, FlushStrategy, Flushed};
 pub use flusher::{FlushDone, FlushFailed, Flusher};
+pub use journal_flush::JournalFlush;
 pub use log::{Log, LogStartMove, TimestampSearch};
 pub use log_dir::LogDir;
-pub use marks::{LogKey, MarksError, inspect_marks};
+pub use marks::{JournalSize, LogKey, MarksError, inspect_marks};
 pub use meta_properties::MetaProperties;
 pub use plain_flush::PlainFlush;
 pub use producer_snapshot::{

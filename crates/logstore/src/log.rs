@@ -19,6 +19,7 @@ use crate::marks::LogKey;
 use crate::segment::Segment;
 use crate::tail_cache::TailCache;
 use crate::{LogConfig, LogError};
+use bytes::Bytes;
 use host::{File, is_out_of_handles};
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -61,7 +62,11 @@ pub struct Log {
     pub(crate) dir_dirty: bool,
     /// A truncation is journalled whose effect on files is not synced.
     pub(crate) cut_dirty: bool,
+    /// See [`crate::FlushJob`]: with the next flush.
+    pub(crate) replaced: bool,
     pub(crate) bytes_dirty: u64,
+    /// These bytes, while they are few.
+    pub(crate) parts: Vec<Bytes>,
     /// Appended to since the last [`Log::rest`].
     pub(crate) touched: bool,
     /// The index files hold all entries of what lies below, whether they are synced or not.
@@ -97,7 +102,9 @@ impl Log {
             active_dirty: false,
             dir_dirty: false,
             cut_dirty: false,
+            replaced: false,
             bytes_dirty: 0,
+            parts: Vec::new(),
             touched: false,
             indexed: log_start,
             generation: 0,

@@ -7,7 +7,7 @@ use crate::marks::{Entry, LogKey, MarksError, MarksJournal};
 use crate::recovery::{Recovered, recover_log};
 use crate::removal::is_deleted_directory;
 use crate::room::default_reserve;
-use crate::{DirectoryStats, LogConfig, LogDirError, LogError, MetaProperties};
+use crate::{DirectoryStats, JournalSize, LogConfig, LogDirError, LogError, MetaProperties};
 use host::{Disk, DiskSpace, File, HostRef};
 use std::collections::BTreeMap;
 use std::io;
@@ -58,6 +58,14 @@ impl LogDir {
     /// [`LogDirError::Locked`] while another process has it; [`LogDirError::Marks`] if acknowledged marks are
     /// damaged; [`LogDirError::MetaProperties`] if it holds partitions but no identity.
     pub fn open(host: &HostRef, path: &Path) -> Result<Self, LogDirError> {
+        Self::open_sized(host, path, JournalSize::default())
+    }
+
+    /// [`LogDir::open`] with a journal of another size.
+    ///
+    /// # Errors
+    /// Its.
+    pub fn open_sized(host: &HostRef, path: &Path, size: JournalSize) -> Result<Self, LogDirError> {
         let disk = host.disk();
         let failed = |error| LogDirError::Io {
             path: path.to_owned(),
@@ -76,10 +84,11 @@ impl LogDir {
         let new = known.is_none();
         let (meta, marks) = match known {
             Some(meta) => {
-                let marks = MarksJournal::open(&disk, path, meta.directory_id).map_err(marks_failed)?;
+                let secret = host.random_u64();
+                let marks = MarksJournal::open(&disk, path, meta.directory_id, size, secret).map_err(marks_failed)?;
                 (meta, marks)
             }
-            None => Self::found(host, &disk, path)?,
+            None => Self::found(host, &disk, path, size)?,
         };
         let high_watermarks = read_checkpoint(&*disk, &path.join(HIGH_WATERMARKS));
         let found_sequence = marks.found_sequence();
@@ -97,7 +106,12 @@ impl LogDir {
     }
 
     /// A new directory. `meta.properties` comes last: without it there is nothing, with it there is a journal.
-    fn found(host: &HostRef, disk: &Arc<dyn Disk>, path: &Path) -> Result<(MetaProperties, MarksJournal), LogDirError> {
+    fn found(
+        host: &HostRef,
+        disk: &Arc<dyn Disk>,
+        path: &Path,
+        size: JournalSize,
+    ) -> Result<(MetaProperties, MarksJournal), LogDirError> {
         let failed = |error| LogDirError::Io {
             path: path.to_owned(),
             error,
@@ -115,10 +129,12 @@ impl LogDir {
             }
         }
         let directory_id = DirectoryId(Uuid::from_u128(host.random_uuid()));
-        let marks = MarksJournal::create(disk, path, directory_id).map_err(|error| LogDirError::Marks {
-            path: path.to_owned(),
-            error,
-        })?;
+        let secret = host.random_u64();
+        let marks =
+            MarksJournal::create(disk, path, directory_id, size, secret).map_err(|error| LogDirError::Marks {
+                path: path.to_owned(),
+                error,
+            })?;
         let meta = MetaProperties {
             cluster_id: None,
             node_id: None,
@@ -257,14 +273,21 @@ impl LogDir {
         };
         let started = self.dir.host.now();
         let mut entries = self.finish_deletions().map_err(failed)?;
-        let logs = self.dir.marks().state().logs.clone();
+        let marks = self.dir.marks();
+        let (logs, replay) = (marks.state().logs.clone(), marks.to_replay());
+        drop(marks);
         let mut recovered = Vec::new();
         for (key, state) in logs.iter().filter(|(_, state)| !state.deleting) {
-            let (log, marks) = recover_log(&self.dir, *key, state, LogConfig::default()).map_err(failed)?;
+            let replay = replay.get(key).map_or(&[][..], Vec::as_slice);
+            let (log, marks) = recover_log(&self.dir, *key, state, replay, LogConfig::default()).map_err(failed)?;
             entries.extend(marks);
             recovered.push(log);
         }
-        self.dir.journal(&entries).map_err(|_| LogDirError::Offline)?;
+        let settled = self.dir.marks().finish_replay(&entries);
+        settled.map_err(|error| {
+            self.dir.fail("marks journal", &error);
+            LogDirError::Offline
+        })?;
         // Truncations among the entries have raised generations; no flush is under way yet.
         let marks = self.dir.marks();
         for found in &mut recovered {
@@ -377,6 +400,12 @@ impl LogDir {
     /// be called every second or so; does not wait.
     pub fn remove_due_files(&self) {
         self.dir.remove_due();
+    }
+
+    /// Syncs segments that were not written to for a while and are in the journal, so that they need not be kept open. To be
+    /// called every second or so; does not wait.
+    pub fn sync_idle_segments(&self) {
+        self.dir.cover_idle();
     }
 
     /// Writes the exports `replication-offset-checkpoint` and `log-start-offset-checkpoint`, and the

@@ -5,9 +5,12 @@ mod segments;
 use crate::LogConfig;
 use crate::directory::Directory;
 use crate::log::Log;
-use crate::marks::{Cut, Entry, LogKey, LogState};
+use crate::marks::{Cut, Data, Entry, LogKey, LogState};
 use crate::removal::is_deleted_file;
+use crate::segment::segment_path;
+use host::OpenMode;
 use segments::Walk;
+use std::collections::{BTreeMap, btree_map};
 use std::io;
 use std::sync::Arc;
 use std::time::Duration;
@@ -53,6 +56,7 @@ pub(crate) fn recover_log(
     dir: &Arc<Directory>,
     key: LogKey,
     state: &LogState,
+    replay: &[Data],
     config: LogConfig,
 ) -> io::Result<(Recovered, Vec<Entry>)> {
     let mut log = Log::bare(dir, key, state.name.clone(), config, state.log_start);
@@ -74,6 +78,7 @@ pub(crate) fn recover_log(
             entries,
         ));
     }
+    write_replayed(&log, replay)?;
     let cut_at = match state.cut {
         Some(Cut::From(at)) => at,
         _ => Offset(i64::MAX),
@@ -131,6 +136,30 @@ fn ensure_directory(log: &Log) -> io::Result<()> {
     let text = crate::log::partition_metadata(log.key.tp.topic);
     disk.write_durably(&metadata, text.as_bytes())?;
     disk.sync_dir(&log.dir.path)
+}
+
+/// Writes to segments what the journal has of them, in its order, and syncs them. That again and again, if need be: nothing
+/// is appended before the journal knows that it was done.
+fn write_replayed(log: &Log, replay: &[Data]) -> io::Result<()> {
+    let mut files = BTreeMap::new();
+    for data in replay {
+        let path = segment_path(&log.path, data.base, "log");
+        let file = match files.entry(data.base) {
+            btree_map::Entry::Occupied(opened) => opened.into_mut(),
+            btree_map::Entry::Vacant(missing) => match log.dir.disk.open(&path, OpenMode::Write) {
+                Ok(file) => missing.insert(file),
+                // It lies below the log start; else the walk finds out.
+                Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+                Err(error) => return Err(error),
+            },
+        };
+        let mut position = u64::from(data.position);
+        for part in &data.parts {
+            file.write_all_at(part, position)?;
+            position += part.len() as u64;
+        }
+    }
+    files.values().try_for_each(|file| file.sync_data())
 }
 
 /// Files that the last process was about to remove.

@@ -2,8 +2,8 @@
 
 use bytes::Bytes;
 use host::sim_disk::SimDisk;
-use logstore::conformance::{SimMachine, append_at, flush, partition, read_all};
-use logstore::{Log, LogConfig, LogDir, PlainFlush, RecoveryOutcome};
+use logstore::conformance::{SMALL_JOURNAL, SimMachine, append_at, flush, partition, read_all};
+use logstore::{FlushStrategy, JournalFlush, Log, LogConfig, LogDir, PlainFlush, RecoveryOutcome};
 use records::{BatchHeader, split_batches};
 use std::path::Path;
 use types::{LeaderEpoch, Offset, ReplicaIncarnation};
@@ -189,15 +189,16 @@ fn step(
             // What is committed is at most what is durable.
             let high_watermark = log.durable_offset();
             let (bytes, age) = (random.below(15_000) as i64, random.below(60) as i64);
+            let before = *log.config();
             let (by_bytes, by_age) = (random.below(2) == 0, random.below(2) == 0);
             log.set_config(LogConfig {
                 retention_bytes: if by_bytes { bytes } else { -1 },
                 retention_ms: if by_age { age } else { -1 },
-                ..CONFIG
+                ..before
             });
             // The timestamp of the record at an offset is 1,000 above it.
             let kept = log.retention_start(high_watermark, 1_000 + end);
-            log.set_config(CONFIG);
+            log.set_config(before);
             match kept {
                 Some(to) => trim(log, model, to, &format!("retention {bytes} bytes, {age} ms")),
                 None => Ok(()),
@@ -243,12 +244,22 @@ fn batch_start(model: &Model, to: Offset) -> Offset {
         .map_or(to, |(first, _, _)| *first)
 }
 
+type Strategy = fn(&mut Random) -> Box<dyn FlushStrategy>;
+
 /// One life: recover, check, work until the life ends.
-fn live(sim: &SimDisk, seed: u64, models: &mut [Option<Model>; 2], random: &mut Random) -> Result<(), String> {
-    let host = SimMachine::host(sim.handle(), seed);
+fn live(
+    sim: &SimDisk,
+    seed: u64,
+    models: &mut [Option<Model>; 2],
+    random: &mut Random,
+    (strategy, config): (Strategy, LogConfig),
+) -> Result<(), String> {
+    // Sometimes whoever relieves the journal comes too late.
+    let stuck = seed.is_multiple_of(3).then_some("log-coverer");
+    let host = SimMachine::host_with_stuck(sim.handle(), seed, stuck);
     sim.set_faults(|faults| faults.calls_before_seal = Some(random.below(900)));
     // The life may end while it begins.
-    let Ok(mut dir) = LogDir::open(&host, Path::new("/data")) else {
+    let Ok(mut dir) = LogDir::open_sized(&host, Path::new("/data"), SMALL_JOURNAL) else {
         return Ok(());
     };
     let Ok(recovered) = dir.recover() else { return Ok(()) };
@@ -273,7 +284,7 @@ fn live(sim: &SimDisk, seed: u64, models: &mut [Option<Model>; 2], random: &mut 
             *model = None;
         }
     }
-    let flusher = dir.start_flusher(&host, Box::new(PlainFlush));
+    let flusher = dir.start_flusher(&host, strategy(random));
     let mut epoch = logs
         .iter()
         .flatten()
@@ -289,14 +300,14 @@ fn live(sim: &SimDisk, seed: u64, models: &mut [Option<Model>; 2], random: &mut 
                 ..Model::default()
             });
             let incarnation = ReplicaIncarnation(seed * 1000 + turn);
-            let Ok(log) = dir.create_log("orders", partition(index as i32), incarnation, CONFIG) else {
+            let Ok(log) = dir.create_log("orders", partition(index as i32), incarnation, config) else {
                 return Ok(());
             };
             models[index] = Some(Model::default());
             logs[index] = Some(log);
             continue;
         };
-        log.set_config(CONFIG);
+        log.set_config(config);
         let Some(model) = &mut models[index] else {
             return Err("a log without a model".to_owned());
         };
@@ -358,14 +369,15 @@ fn recover_rotten(sim: &SimDisk, seed: u64, models: &[Option<Model>; 2]) -> Resu
 }
 
 /// Six lives of one disk, at times with syncs that fail, in the end perhaps with damage.
-fn run(seed: u64) -> Result<(), String> {
+fn run(seed: u64, how: (Strategy, LogConfig)) -> Result<(), String> {
     let sim = SimDisk::new();
     let mut random = Random(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1);
     let mut models = [None, None];
     for life in 0..6 {
         let fails_at = random.below(300);
         sim.set_faults(|faults| faults.syncs_before_error = Some(fails_at).filter(|at| *at < 50));
-        live(&sim, seed * 10 + life, &mut models, &mut random).map_err(|problem| format!("life {life}: {problem}"))?;
+        live(&sim, seed * 10 + life, &mut models, &mut random, how)
+            .map_err(|problem| format!("life {life}: {problem}"))?;
         sim.set_faults(|faults| (faults.calls_before_seal, faults.syncs_before_error) = (None, None));
         match random.below(4) {
             0 => sim.crash_losing_everything_unsynced(),
@@ -380,10 +392,14 @@ fn run(seed: u64) -> Result<(), String> {
     Ok(())
 }
 
-#[test]
-fn nothing_promised_is_lost_and_nothing_cut_comes_back() {
-    for seed in 0..400 {
-        if let Err(problem) = run(seed) {
+/// Over many disks, each of several lives.
+fn check_lives(seeds: std::ops::Range<u64>, segment_bytes: u32, strategy: Strategy) {
+    let config = LogConfig {
+        segment_bytes,
+        ..CONFIG
+    };
+    for seed in seeds {
+        if let Err(problem) = run(seed, (strategy, config)) {
             panic!("seed {seed}, {problem}");
         }
     }
@@ -404,11 +420,35 @@ fn a_rule_that_is_left_out_is_noticed() {
         Broken::ForgetFoundEpochs,
     ] {
         types::choose([rule]);
-        let found = (0..400).find_map(|seed| run(seed).err().map(|problem| (seed, problem)));
+        let found = (0..400).find_map(|seed| {
+            run(seed, (|_| Box::new(PlainFlush), CONFIG))
+                .err()
+                .map(|problem| (seed, problem))
+        });
         types::choose(None);
         let Some((seed, problem)) = found else {
             panic!("nobody notices {rule:?}");
         };
         println!("{rule:?} with seed {seed}: {problem}");
     }
+}
+
+#[test]
+fn nothing_promised_is_lost_and_nothing_cut_comes_back() {
+    check_lives(0..400, 3_000, |_| Box::new(PlainFlush));
+}
+
+#[test]
+fn nothing_is_lost_and_nothing_comes_back_with_the_journal() {
+    check_lives(0..300, 3_000, |_| Box::new(JournalFlush));
+    check_lives(300..700, 30_000, |_| Box::new(JournalFlush));
+}
+
+/// A directory may be opened with either strategy.
+#[test]
+fn nothing_is_lost_where_the_strategies_take_turns() {
+    check_lives(0..300, 10_000, |random| match random.below(2) {
+        0 => Box::new(PlainFlush),
+        _ => Box::new(JournalFlush),
+    });
 }

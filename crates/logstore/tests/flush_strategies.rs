@@ -1,6 +1,6 @@
 //! The conformance suite, for the strategy that ships and for strategies that lie.
 
-use logstore::{FlushJob, FlushStrategy, Flushed, PlainFlush, conformance};
+use logstore::{FlushJob, FlushStrategy, Flushed, JournalFlush, PlainFlush, conformance};
 use std::io;
 
 /// Reports at once.
@@ -51,6 +51,11 @@ fn the_plain_strategy_conforms() {
 }
 
 #[test]
+fn the_journal_strategy_conforms() {
+    conformance::check(|| Box::new(JournalFlush), 0..300).expect("conforms");
+}
+
+#[test]
 fn strategies_that_report_too_early_are_found_out() {
     conformance::check(|| Box::new(NoFlush), 0..20).expect_err("reports without syncing");
     conformance::check(|| Box::new(MarksOnly), 0..20).expect_err("reports without syncing files");
@@ -58,9 +63,14 @@ fn strategies_that_report_too_early_are_found_out() {
     conformance::check(|| Box::new(FirstOnly), 0..20).expect_err("forgets files");
 }
 
-/// A flush that was under way when the log was truncated must not report, or mark, what was cut.
 #[test]
 fn a_flush_from_before_a_truncation_counts_for_nothing() {
+    cut_under_way(&mut PlainFlush);
+    cut_under_way(&mut JournalFlush);
+}
+
+/// A flush that was under way when the log was truncated must not report, or mark, what was cut.
+fn cut_under_way(strategy: &mut dyn FlushStrategy) {
     use host::sim_disk::SimDisk;
     use logstore::conformance::{SimMachine, append, partition, read_all};
     use logstore::{LogConfig, LogDir, RecoveryOutcome};
@@ -80,7 +90,7 @@ fn a_flush_from_before_a_truncation_counts_for_nothing() {
     assert!(log.begin_flush().is_none(), "a second job is out");
     log.truncate_to(Offset(2)).expect("truncated");
     append(&mut log, LeaderEpoch(1), 1, 100, 9).expect("appended");
-    let flushed = PlainFlush.flush(vec![job]).expect("flushed");
+    let flushed = strategy.flush(vec![job]).expect("flushed");
     log.finish_flush(&flushed[0]);
     assert_eq!(log.durable_offset(), Offset(0));
     let content = read_all(&log).expect("reads");

@@ -8,7 +8,7 @@ use broker::{Broker, BrokerOptions, DirectoryInput};
 use controller::{ControlHandle, ControlOptions, ControlPlane, Failure, LeaderBalance, LogDirectory};
 use coordinator::GroupMetrics;
 use host::{HostRef, Listener, PoolExt};
-use logstore::{LogDir, LogDirError, MarksError, Recovered, RecoveryOutcome};
+use logstore::{JournalFlush, LogDir, LogDirError, MarksError, Recovered, RecoveryOutcome};
 use metadata::topic_config::{self, Effect};
 use metadata::{DirectoryOutcome, DirectoryReport, Endpoint, Image};
 use raft::{RaftStore, Transport};
@@ -232,13 +232,19 @@ impl Node {
         let node_id = self.settings.node_id;
         let slow = self.host.pool("bind", 1);
         let cluster = cluster_id.to_owned();
+        let journal = self.settings.journal_flush;
+        let input = move |dir, recovered| match journal {
+            true => DirectoryInput {
+                dir,
+                recovered,
+                flush: Box::new(JournalFlush),
+            },
+            false => DirectoryInput::new(dir, recovered),
+        };
         let bound = slow.run(move || {
             directories
                 .into_iter()
-                .map(|(mut dir, recovered)| {
-                    dir.bind(&cluster, node_id)
-                        .map(|()| DirectoryInput::new(dir, recovered))
-                })
+                .map(|(mut dir, recovered)| dir.bind(&cluster, node_id).map(|()| input(dir, recovered)))
                 .collect::<Result<Vec<_>, _>>()
         });
         let directories = bound

@@ -59,6 +59,8 @@ pub struct Settings {
     pub log_dirs: Vec<PathBuf>,
     /// What each log directory's file system keeps free of records; `None`: by its size.
     pub reserve_bytes: Option<u64>,
+    /// Records go through the journal of their log directory, rather than each segment be synced by itself.
+    pub journal_flush: bool,
     pub metadata_dir: PathBuf,
     /// The file that holds what nodes authenticate each other with; `None` on loopback only.
     pub cluster_secret: Option<PathBuf>,
@@ -233,6 +235,11 @@ impl Settings {
             Some(text) => Some(read.parse::<u64>("log.dir.reserve.bytes", text, "a number of bytes", |_| true)?),
             None => None,
         };
+        let journal_flush = match properties.get("log.flush.strategy").map(String::as_str) {
+            None | Some("plain") => false,
+            Some("journal") => true,
+            Some(other) => return Err(read.wrong("log.flush.strategy", other, "is journal or plain")),
+        };
         let cluster_secret = properties
             .get("cluster.secret")
             .filter(|path| !path.is_empty())
@@ -304,6 +311,7 @@ impl Settings {
             admin,
             log_dirs,
             reserve_bytes,
+            journal_flush,
             metadata_dir,
             cluster_secret,
             join,

@@ -80,6 +80,8 @@ fn settings(node: usize) -> Result<Settings, ottla::settings::SettingsError> {
         format!("listeners=PLAINTEXT://{host}:{KAFKA_PORT}"),
         format!("log.dirs={}", dirs.join(",")),
         format!("log.dir.reserve.bytes={RESERVE_BYTES}"),
+        // Both ways to the disk, in every run.
+        format!("log.flush.strategy={}", if node == 2 { "plain" } else { "journal" }),
         "log.scrub.interval.ms=4000".to_owned(),
         "log.retention.check.interval.ms=3000".to_owned(),
         format!("metadata.log.dir={}", metadata_dir(node).display()),

@@ -150,8 +150,20 @@ pub const RECORD_ERRORS_MAX: usize = 1_000;
 pub const PRODUCERS_PER_PARTITION_MAX: usize = 100_000;
 /// Records of one entry or snapshot of the metadata log.
 pub const METADATA_RECORDS_MAX: usize = 1_000_000;
-/// Size at which the marks journal of a log directory is rewritten compactly (or at four times its compact size).
+/// Length of each of the two files of a log directory's journal, at first (or four times what its marks need).
 pub const MARKS_JOURNAL_BYTES: u64 = 1024 * 1024;
+/// What it grows to where records go through it.
+pub const JOURNAL_FILE_BYTES_MAX: u64 = 32 * 1024 * 1024;
+/// It grows while the disk has so many times as much free.
+pub const JOURNAL_ROOM_SHARE: u64 = 16;
+/// New bytes of a segment go through the journal if they are fewer; else the segment is synced itself.
+pub const JOURNALLED_BYTES_MAX: u64 = 256 * 1024;
+/// Segments with bytes that only the journal has for certain; with more, some are synced after each round.
+pub const JOURNALLED_FILES_MAX: usize = 2_000;
+/// Segments that are synced after a round while the journal is to be relieved.
+pub const JOURNAL_COVERED_AT_ONCE: usize = 16;
+/// A segment that was not written to for so long, or up to twice, is synced, so that it can be closed.
+pub const JOURNAL_IDLE: Duration = Duration::from_secs(10);
 /// A larger marks journal is refused unread.
 pub const MARKS_JOURNAL_BYTES_MAX: u64 = 1024 * 1024 * 1024;
 /// A producer snapshot file larger than this is ignored unread and rebuilt from the log.

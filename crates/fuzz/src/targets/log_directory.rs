@@ -5,8 +5,8 @@ use crate::checksums::{seal_batches, seal_rounds, seal_snapshot};
 use crate::{Kind, Target};
 use host::sim_disk::SimDisk;
 use host::{Disk, OpenMode};
-use logstore::conformance::{SimMachine, append, flush, partition, read_all};
-use logstore::{LogConfig, LogDir, PlainFlush, ProducerSnapshotEntry, RecoveryOutcome, inspect_marks};
+use logstore::conformance::{SMALL_JOURNAL, SimMachine, append, flush, partition, read_all};
+use logstore::{JournalFlush, LogConfig, LogDir, ProducerSnapshotEntry, RecoveryOutcome, inspect_marks};
 use std::path::{Path, PathBuf};
 use std::sync::LazyLock;
 use types::{DirectoryId, LeaderEpoch, Offset, ProducerEpoch, ProducerId, ReplicaIncarnation};
@@ -27,7 +27,7 @@ struct Template {
 static TEMPLATE: LazyLock<Template> = LazyLock::new(|| {
     let sim = SimDisk::new();
     let host = SimMachine::host(sim.handle(), 1);
-    let dir = LogDir::open(&host, Path::new(DATA)).expect("opens");
+    let dir = LogDir::open_sized(&host, Path::new(DATA), SMALL_JOURNAL).expect("opens");
     let config = LogConfig {
         segment_bytes: SEGMENT_BYTES,
         index_interval_bytes: 100,
@@ -36,7 +36,7 @@ static TEMPLATE: LazyLock<Template> = LazyLock::new(|| {
     let mut log = dir
         .create_log("orders", partition(0), ReplicaIncarnation(1), config)
         .expect("created");
-    let flusher = dir.start_flusher(&host, Box::new(PlainFlush));
+    let flusher = dir.start_flusher(&host, Box::new(JournalFlush));
     for index in 0..20u64 {
         let epoch = LeaderEpoch((index / 8) as i32);
         log.assign_epoch(epoch, log.log_end_offset());
@@ -133,7 +133,7 @@ fn live(sim: &SimDisk) {
         return;
     };
     let Ok(recovered) = dir.recover() else { return };
-    let flusher = dir.start_flusher(&host, Box::new(PlainFlush));
+    let flusher = dir.start_flusher(&host, Box::new(JournalFlush));
     for found in recovered {
         let mut log = found.log;
         log.set_config(LogConfig {

@@ -4,7 +4,7 @@ use crate::segment::Segment;
 use bytes::Bytes;
 use records::BatchHeader;
 use std::io;
-use types::Offset;
+use types::{Offset, limits};
 
 impl Log {
     /// Appends whole batches whose base offsets and leader epochs are set: ascending, from `first`, which is
@@ -56,7 +56,7 @@ impl Log {
             }
             let (batches, rest) = left.split_at(count);
             let len: usize = batches.iter().map(BatchHeader::size).sum();
-            if let Err(error) = self.write_batches(&bytes[at..at + len], batches, wall_ms) {
+            if let Err(error) = self.write_batches(bytes.slice(at..at + len), batches, wall_ms) {
                 return (at, Err(error));
             }
             (left, at) = (rest, at + len);
@@ -65,13 +65,13 @@ impl Log {
     }
 
     /// One write to the active segment, which has room for it.
-    fn write_batches(&mut self, bytes: &[u8], batches: &[BatchHeader], wall_ms: i64) -> Result<(), LogError> {
+    fn write_batches(&mut self, bytes: Bytes, batches: &[BatchHeader], wall_ms: i64) -> Result<(), LogError> {
         let dir = self.dir.clone();
         let Some(active) = self.segments.last_mut() else {
             return Err(LogError::Offline);
         };
         let mut position = active.size;
-        let appended = dir.write_if_room("append", || active.append(&dir, bytes, wall_ms));
+        let appended = dir.write_if_room("append", || active.append(&dir, &bytes, wall_ms));
         if let Err(error) = appended {
             return Err(self.give_up_append(error));
         }
@@ -91,6 +91,10 @@ impl Log {
         }
         self.active_dirty = true;
         self.bytes_dirty += bytes.len() as u64;
+        match self.bytes_dirty < limits::JOURNALLED_BYTES_MAX {
+            true => self.parts.push(bytes),
+            false => self.parts = Vec::new(),
+        }
         Ok(())
     }
 
@@ -154,9 +158,11 @@ impl Log {
         let begun = dir.write_if_room("begin below the start", begin)?;
         let deleted = std::mem::replace(&mut self.segments, vec![begun]);
         self.unsynced.clear();
+        self.parts.clear();
         self.tail.clear();
         self.indexed = base;
         self.dir_dirty = true;
+        self.replaced = true;
         let mut others = deleted.iter().filter(|segment| segment.base != base);
         dir.write("begin below the start", || {
             others.try_for_each(|segment| segment.remove_files(&dir))

@@ -1,6 +1,7 @@
 use super::Log;
 use crate::LogError;
-use crate::flush::{FlushJob, Flushed};
+use crate::flush::{FlushJob, Flushed, Tail};
+use bytes::Bytes;
 
 impl Log {
     /// What must be flushed now; `None` if all is durable or a job is out already.
@@ -13,6 +14,7 @@ impl Log {
         if clean || self.job_out || self.corrupt.is_some() {
             return None;
         }
+        let tail = self.tail_to_flush();
         let mut files = std::mem::take(&mut self.unsynced);
         if self.active_dirty {
             files.extend(self.segments.last().and_then(|active| active.file.clone()));
@@ -32,6 +34,8 @@ impl Log {
             durable: self.log_end,
             recovery_point: self.indexed,
             bytes: self.bytes_dirty,
+            replaced: std::mem::take(&mut self.replaced),
+            tail,
         };
         self.job_out = true;
         self.active_dirty = false;
@@ -39,6 +43,22 @@ impl Log {
         self.cut_dirty = false;
         self.bytes_dirty = 0;
         Some(job)
+    }
+
+    /// ◆ Only where new bytes of the active segment are all that is not on disk: a mark also says that names, cuts and index
+    /// files are.
+    fn tail_to_flush(&mut self) -> Option<Tail> {
+        let parts = std::mem::take(&mut self.parts);
+        let more = self.dir_dirty || self.cut_dirty || self.mending || !self.unsynced.is_empty();
+        let known: usize = parts.iter().map(Bytes::len).sum();
+        let active = self.segments.last().filter(|active| active.file.is_some())?;
+        let whole = self.active_dirty && !more && known > 0 && known as u64 == self.bytes_dirty;
+        let position = active.size.checked_sub(self.bytes_dirty).filter(|_| whole)?;
+        Some(Tail {
+            base: active.base,
+            position: u32::try_from(position).ok()?,
+            parts,
+        })
     }
 
     /// Writes what the active segment's index files lack, so that a restart reads only what comes after. It counts, in

@@ -48,6 +48,7 @@ impl Log {
         self.epochs.retain(|(_, start)| *start < end);
         self.epochs_durable = self.epochs_durable.min(self.epochs.len());
         self.tail.clear();
+        self.parts.clear();
         self.last_epoch = self.epoch_of_last_batch(end);
         Ok(())
     }
@@ -132,6 +133,7 @@ impl Log {
         self.epochs_durable = 0;
         self.last_epoch = LeaderEpoch::NONE;
         self.tail.clear();
+        self.parts.clear();
         self.active_dirty = true;
         self.dir_dirty = true;
         self.cut_dirty = true;

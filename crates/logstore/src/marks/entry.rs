@@ -1,4 +1,5 @@
 use super::{LogKey, MarksError};
+use bytes::Bytes;
 use types::{LeaderEpoch, Offset, ReplicaIncarnation, TopicId, TopicPartition};
 use uuid::Uuid;
 
@@ -17,6 +18,8 @@ use uuid::Uuid;
 ///                                                  │ 7 delete          –
 ///                                                  │ 8 removed         –
 ///                                                  │ 9 recovery point  offset i64
+///                                                  │10 data            see [`Data`]
+///                                                  │11 files           sequence u64
 /// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Entry {
@@ -59,6 +62,70 @@ pub(crate) enum Entry {
         key: LogKey,
         offset: Offset,
     },
+    /// Bytes of a segment that is not synced yet.
+    Data {
+        key: LogKey,
+        data: Data,
+    },
+    /// The log's [`Data::files`] from now on.
+    Files {
+        key: LogKey,
+        files: u64,
+    },
+}
+
+/// New bytes of a segment: whole batches, whose headers say of which leader epochs.
+///
+/// ```text
+///  0       8              16         20       24        24+length
+///  ├───────┼──────────────┼──────────┼────────┼─────────┤
+///  │ files │ segment base │ position │ length │ bytes … │
+///  │ u64   │ i64          │ u32      │ u32    │         │
+///  └───────┴──────────────┴──────────┴────────┴─────────┘
+/// ```
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Data {
+    /// The incarnation of the log's segments: sequence of the round that created, cut or replaced them last. ◆ Bytes of
+    /// another one never go to a file again.
+    pub(crate) files: u64,
+    pub(crate) base: Offset,
+    /// In the segment.
+    pub(crate) position: u32,
+    /// Contiguous.
+    pub(crate) parts: Vec<Bytes>,
+}
+
+impl Data {
+    pub(crate) fn len(&self) -> usize {
+        self.parts.iter().map(Bytes::len).sum()
+    }
+
+    fn encode(&self, into: &mut Vec<u8>) {
+        into.extend_from_slice(&self.files.to_be_bytes());
+        into.extend_from_slice(&self.base.0.to_be_bytes());
+        into.extend_from_slice(&self.position.to_be_bytes());
+        // A round's budget is far below 4 GiB.
+        into.extend_from_slice(&(self.len() as u32).to_be_bytes());
+        self.parts.iter().for_each(|part| into.extend_from_slice(part));
+    }
+
+    fn decode(bytes: &mut &[u8]) -> Result<Self, MarksError> {
+        let files = u64::from_be_bytes(take(bytes)?);
+        let base = offset(bytes)?;
+        let position = u32::from_be_bytes(take(bytes)?);
+        let len = u32::from_be_bytes(take(bytes)?) as usize;
+        let Some((data, rest)) = bytes.split_at_checked(len) else {
+            return Err(MarksError::Entry("data is cut"));
+        };
+        *bytes = rest;
+        let parts = vec![Bytes::copy_from_slice(data)];
+        Ok(Self {
+            files,
+            base,
+            position,
+            parts,
+        })
+    }
 }
 
 impl Entry {
@@ -72,7 +139,9 @@ impl Entry {
             | Self::LogStart { key, .. }
             | Self::Delete { key }
             | Self::Removed { key }
-            | Self::RecoveryPoint { key, .. } => *key,
+            | Self::RecoveryPoint { key, .. }
+            | Self::Data { key, .. }
+            | Self::Files { key, .. } => *key,
         }
     }
 
@@ -87,6 +156,8 @@ impl Entry {
             Self::Delete { .. } => 7,
             Self::Removed { .. } => 8,
             Self::RecoveryPoint { .. } => 9,
+            Self::Data { .. } => 10,
+            Self::Files { .. } => 11,
         }
     }
 
@@ -111,6 +182,8 @@ impl Entry {
             | Self::TruncateFully { offset, .. }
             | Self::LogStart { offset, .. }
             | Self::RecoveryPoint { offset, .. } => into.extend_from_slice(&offset.0.to_be_bytes()),
+            Self::Data { data, .. } => data.encode(into),
+            Self::Files { files, .. } => into.extend_from_slice(&files.to_be_bytes()),
             Self::Delete { .. } | Self::Removed { .. } => {}
         }
     }
@@ -167,6 +240,14 @@ impl Entry {
             9 => Self::RecoveryPoint {
                 key,
                 offset: offset(bytes)?,
+            },
+            10 => Self::Data {
+                key,
+                data: Data::decode(bytes)?,
+            },
+            11 => Self::Files {
+                key,
+                files: u64::from_be_bytes(take(bytes)?),
             },
             _ => return Err(MarksError::Entry("unknown kind")),
         })

@@ -22,6 +22,8 @@ pub(crate) struct LogState {
     pub(crate) epochs: Vec<(LeaderEpoch, Offset)>,
     pub(crate) cut: Option<Cut>,
     pub(crate) deleting: bool,
+    /// See [`super::Data::files`].
+    pub(crate) files: u64,
     /// `leader-epoch-checkpoint` says what `epochs` says. Not stored.
     pub(crate) epochs_exported: bool,
     /// Raised by each truncation, so that a flush which was under way then is not counted. Not stored.
@@ -35,7 +37,7 @@ pub(crate) struct DirectoryState {
 }
 
 impl LogState {
-    fn new(name: String) -> Self {
+    fn new(name: String, files: u64) -> Self {
         Self {
             name,
             durable: Offset::ZERO,
@@ -44,6 +46,7 @@ impl LogState {
             epochs: Vec::new(),
             cut: None,
             deleting: false,
+            files,
             epochs_exported: false,
             generation: 0,
         }
@@ -87,9 +90,10 @@ pub(crate) fn trim_epochs(epochs: &mut Vec<(LeaderEpoch, Offset)>, log_start: Of
 }
 
 impl DirectoryState {
-    pub(crate) fn apply(&mut self, entry: &Entry) -> Result<(), MarksError> {
+    /// Takes in an entry of the round `sequence`.
+    pub(crate) fn apply(&mut self, entry: &Entry, sequence: u64) -> Result<(), MarksError> {
         if let Entry::Create { key, name } = entry {
-            self.logs.insert(*key, LogState::new(name.clone()));
+            self.logs.insert(*key, LogState::new(name.clone(), sequence));
             return Ok(());
         }
         if let Entry::Removed { key } = entry {
@@ -101,14 +105,18 @@ impl DirectoryState {
             .get_mut(&entry.key())
             .ok_or(MarksError::Entry("a log that was never created"))?;
         match entry {
-            Entry::Create { .. } | Entry::Removed { .. } => {}
+            Entry::Create { .. } | Entry::Removed { .. } | Entry::Data { .. } => {}
             Entry::Mark { offset, .. } => {
                 log.durable = (*offset).max(log.log_start);
                 log.cut = None;
             }
             Entry::Epoch { epoch, start, .. } => log.assign_epoch(*epoch, *start),
-            Entry::Truncate { offset, .. } => log.truncate(*offset),
+            Entry::Truncate { offset, .. } => {
+                log.files = sequence;
+                log.truncate(*offset);
+            }
             Entry::TruncateFully { offset, .. } => {
+                log.files = sequence;
                 log.generation += 1;
                 log.epochs_exported = false;
                 log.durable = *offset;
@@ -120,6 +128,7 @@ impl DirectoryState {
             Entry::LogStart { offset, .. } => log.move_log_start(*offset),
             Entry::Delete { .. } => log.deleting = true,
             Entry::RecoveryPoint { offset, .. } => log.recovery_point = *offset,
+            Entry::Files { files, .. } => log.files = *files,
         }
         Ok(())
     }
@@ -162,6 +171,8 @@ impl DirectoryState {
                 epoch: *epoch,
                 start: *start,
             }));
+            let files = log.files;
+            entries.push(Entry::Files { key, files });
             if log.deleting {
                 entries.push(Entry::Delete { key });
             }

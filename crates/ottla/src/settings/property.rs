@@ -186,6 +186,12 @@ pub const PROPERTIES: &[Property] = &[
         "A leader whose flush takes longer gives up leadership.",
     ),
     property(
+        "log.flush.strategy",
+        Some("plain"),
+        Kind::Word(&["journal", "plain"]),
+        "How records reach the disk: few new bytes of many segments through one journal, or each segment by itself.",
+    ),
+    property(
         "voter.replacement.timeout.ms",
         None,
         Kind::Number(1, INT),
