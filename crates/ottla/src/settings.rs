@@ -236,8 +236,8 @@ impl Settings {
             None => None,
         };
         let journal_flush = match properties.get("log.flush.strategy").map(String::as_str) {
-            None | Some("plain") => false,
-            Some("journal") => true,
+            None | Some("journal") => true,
+            Some("plain") => false,
             Some(other) => return Err(read.wrong("log.flush.strategy", other, "is journal or plain")),
         };
         let cluster_secret = properties

@@ -187,7 +187,7 @@ pub const PROPERTIES: &[Property] = &[
     ),
     property(
         "log.flush.strategy",
-        Some("plain"),
+        Some("journal"),
         Kind::Word(&["journal", "plain"]),
         "How records reach the disk: few new bytes of many segments through one journal, or each segment by itself.",
     ),
