@@ -1,5 +1,4 @@
 use super::machine::{DATA, Life, append};
-use host::Disk;
 use host::sim_disk::SimDisk;
 use logstore::conformance::read_all;
 use logstore::{FlushStrategy, LogConfig, PlainFlush};
