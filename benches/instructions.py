@@ -21,6 +21,7 @@ from rawkafka import batch, fetch, produce, record  # noqa: E402
 
 BATCHES = int(os.environ.get("BATCHES", "2000"))
 UNFLUSHED = f"flush.messages={2**63 - 1}"
+PATIENT = ("broker.session.timeout.ms=60000", "log.flush.stall.ms=60000")
 # Batches of how many records of how many bytes.
 SHAPES = ((1, 100), (1, 1024), (16, 1024), (64, 1024))
 
@@ -58,7 +59,8 @@ def produced(cluster, request, count):
 
 def instructions(load):
     """Of a node's whole life, in which `load` does something with it."""
-    with Cluster(nodes=1, within=[["valgrind", "--tool=callgrind", "--callgrind-out-file=/dev/null"]]) as cluster:
+    # Under valgrind everything takes fifty times as long.
+    with Cluster(nodes=1, properties=PATIENT, within=[["valgrind", "--tool=callgrind", "--callgrind-out-file=/dev/null"]]) as cluster:
         cluster.start()
         create_topic(cluster, "t", 1, configs=(UNFLUSHED,))
         load(cluster)

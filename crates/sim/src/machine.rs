@@ -32,6 +32,8 @@ pub struct Machine {
     /// Asks the node to stop in an orderly way.
     pub stop: Notify,
     life: Cell<u64>,
+    /// Its last start came to nothing, for want of a disk.
+    pub not_started: Cell<bool>,
     /// It is switched on for the first time then.
     begins: Duration,
 }
@@ -107,6 +109,7 @@ impl Machine {
             machinery: Arc::default(),
             stop: Notify::new(),
             life: Cell::new(0),
+            not_started: Cell::new(false),
             begins,
         }
     }
@@ -141,15 +144,20 @@ impl Machine {
             let host: HostRef = Arc::new(SimHost::new(seed, disk, self.machinery.clone()));
             let transport = Arc::new(FramedTransport::new(host.clone()));
             let store = self.store.borrow().reopen();
-            let mut running = Node::start(host, settings(self.number)?, None, store, transport).await?;
-            if let Err(problem) = running.ready().await {
-                if !self.disk_fails() {
-                    return Err(problem.into());
+            let started = async {
+                let mut running = Node::start(host, settings(self.number)?, None, store, transport).await?;
+                running.ready().await?;
+                turmoil::Result::Ok(running)
+            };
+            let mut running = match started.await {
+                Ok(running) => running,
+                Err(problem) if self.disk_prevents_a_start() => {
+                    tracing::info!(node = self.number, %problem, "not started");
+                    self.not_started.set(true);
+                    return Ok(());
                 }
-                // It does without a log directory that fails before it starts, or later, and not while it does.
-                tracing::info!(node = self.number, %problem, "not started");
-                return Ok(());
-            }
+                Err(problem) => return Err(problem),
+            };
             tracing::info!(node = self.number, "ready");
             tokio::select! {
                 problem = running.failed() => Err(problem.into()),
@@ -164,10 +172,15 @@ impl Machine {
         .await
     }
 
-    fn disk_fails(&self) -> bool {
-        let mut fails = false;
-        self.disk().set_faults(|faults| fails = faults.failing.is_some());
-        fails
+    /// A node does without a log directory that fails before it starts, or later, and not while it does. One that starts for
+    /// the first time needs room for its journals; later it has them.
+    fn disk_prevents_a_start(&self) -> bool {
+        let (mut fails, mut full) = (false, false);
+        self.disk().set_faults(|faults| {
+            fails = faults.failing.is_some();
+            full = faults.capacity_bytes.is_some();
+        });
+        fails || full && self.life.get() == 1
     }
 
     /// Power is lost: what was not synced is gone, kept or torn. The simulated host itself is crashed by the caller, after

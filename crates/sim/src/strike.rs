@@ -316,9 +316,13 @@ impl Striker {
                     sim.bounce(name(*node));
                 }
             }
-            Fault::Fill { node, .. } => self.machines[*node]
-                .disk()
-                .set_faults(|faults| faults.capacity_bytes = None),
+            Fault::Fill { node, .. } => {
+                let machine = &self.machines[*node];
+                machine.disk().set_faults(|faults| faults.capacity_bytes = None);
+                if machine.not_started.take() {
+                    sim.bounce(name(*node));
+                }
+            }
             Fault::Fail { node, .. } => {
                 self.machines[*node].disk().set_faults(|faults| faults.failing = None);
                 self.crash(sim, *node, 4);
