@@ -134,7 +134,9 @@ class Cluster:
         return self.processes[index].pid
 
     def cli(self, *arguments, timeout=60, **more):
-        command = [OTTLA, *arguments, "--bootstrap", self.bootstrap]
+        command = [OTTLA, *arguments]
+        if "--bootstrap" not in arguments:
+            command += ["--bootstrap", self.bootstrap]
         if self.secret_used:
             more.setdefault("env", {**os.environ, "OTTLA_CLUSTER_SECRET": str(self.directory / "secret")})
         result = subprocess.run(command, capture_output=True, text=True, timeout=timeout, **more)
@@ -156,8 +158,10 @@ class Cluster:
             time.sleep(0.1)
         raise RuntimeError("no Raft leader")
 
-    def topic(self, name):
-        return json.loads(self.cli("topic", "describe", name, "--format", "json"))[0]
+    def topic(self, name, node=None):
+        """As whoever answers first knows it, or this node."""
+        of = [] if node is None else ["--bootstrap", f"{self.hosts[node]}:{self.ports[node]}"]
+        return json.loads(self.cli("topic", "describe", name, "--format", "json", *of))[0]
 
     def wait_in_sync(self, topic, timeout=60):
         """Until every partition of the topic has a leader and all its replicas in the ISR."""

@@ -254,6 +254,13 @@ class Trial:
                 self.history.line("leader", "ok", "main", tp=f"{self.topic}-{number}", ep=p["leader_epoch"], node=p["leader"])
         return now
 
+    def all_know_the_same(self):
+        def known(node):
+            return [(p["partition"], p["leader"], p["leader_epoch"], sorted(p["isr"])) for p in self.cluster.topic(self.topic, node)["partitions"]]
+
+        first, *others = [known(node) for node in self.stage.nodes]
+        return all(other == first for other in others)
+
     def leaders(self):
         return {number: p["leader"] for number, p in self.partitions().items()}
 
@@ -276,6 +283,8 @@ class Trial:
         gaps = self.load.gaps(self.began)
         healing = time.monotonic()
         self.stage.heal()
+        # A node that was cut off goes on believing what it knew before, all replicas in sync, until it hears of the others.
+        until("all nodes know the same leaders", self.all_know_the_same)
         self.cluster.wait_in_sync(self.topic, HANG)
         if not self.load.stopping.is_set():
             before = self.load.count

@@ -44,7 +44,9 @@ pub fn encode_response(
     if key.response_header_version(api_version) >= 1 {
         buffer.put_u8(0);
     }
-    if let ResponseKind::Fetch(fetch) = &*response {
+    if let ResponseKind::Fetch(fetch) = &*response
+        && fetch_response::has_much(fetch)
+    {
         return fetch_response::encode(fetch, codec_version(key, api_version), buffer);
     }
     let written = before_codec::encode(&response, api_version, &mut buffer)?

@@ -24,6 +24,17 @@ const RECORDS_MIN: usize = 4096;
 /// Length prefix of a frame.
 const PREFIX: usize = 4;
 
+/// Whether there are records that it does not pay to copy.
+pub(crate) fn has_much(response: &FetchResponse) -> bool {
+    let mut partitions = response.responses.iter().flat_map(|topic| &topic.partitions);
+    partitions.any(|partition| {
+        partition
+            .records
+            .as_ref()
+            .is_some_and(|records| records.len() >= RECORDS_MIN)
+    })
+}
+
 /// Writes the body behind `header`, the length prefix and what else comes before; answers all of it.
 ///
 /// # Errors
