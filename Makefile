@@ -13,7 +13,7 @@ KAFKA ?= $(CACHE)/kafka-4.3.1
 ROCKSDB = ROCKSDB_LIB_DIR="$$(deploy/rocksdb-cache.sh '$(CACHE)')" ROCKSDB_STATIC=1
 CARGO = $(ROCKSDB) cargo
 
-.PHONY: help deps build run test test-rust test-clients check fix fuzz sim bench bench-failover bench-instructions bench-idle bench-growth test-tools compat faults test-hostile test-disk-full power-loss test-network soak kafka clients clean test-sim sim-broken sim-coverage
+.PHONY: help deps build run test test-rust test-clients check fix fuzz sim bench bench-failover bench-instructions bench-flush bench-idle bench-growth test-tools compat faults test-hostile test-disk-full power-loss test-network soak kafka clients clean test-sim sim-broken sim-coverage
 
 help: ## This list
 	@echo "Ottla: a Kafka-protocol cluster in one binary"; echo
@@ -117,6 +117,9 @@ GB ?= 1,20
 GROWTH ?= $(CACHE)/growth
 bench-growth: deps ## Append, tail reads and restart at 1 and 20 GiB in one log (needs room: GROWTH=directory)
 	@mkdir -p "$(GROWTH)" && OTTLA_BENCH_DIR="$(GROWTH)" OTTLA_BENCH_GB="$(GB)" $(CARGO) test --release --locked -p logstore --test growth -- --ignored --nocapture
+
+bench-flush: deps ## Rounds of the flusher over 1 to 1,000 files with new records, through the journal and file by file
+	@mkdir -p "$(GROWTH)" && OTTLA_BENCH_DIR="$(GROWTH)" $(CARGO) test --release --locked -p logstore --test flush_rounds -- --ignored --nocapture
 
 soak: build clients ## Ten minutes of saturating load: no election, no fencing
 	@OTTLA="$(BIN)" "$(VENV)/bin/python" tests/clients/soak.py
