@@ -1,8 +1,8 @@
 """Clients that mean harm: what a normal one notices of them, what memory they cost, and that every node lives.
 
 For each attack a normal producer (acks=all, a record at a time) is measured quiet, then under the attack. Attackers run in
-processes of their own, at the lowest priority and interrupted by whoever wants to run, the kernel's threads too that end the
-nodes' writes, so that what counts is the work that they make for the nodes. Environment: SECONDS (10) of each measurement,
+processes of their own that take what time is left, as if they came from another machine, so that what counts is the work that
+they make for the nodes. Environment: SECONDS (10) of each measurement,
 CONNECTIONS (10000, as far as descriptors allow), ATTACKS (names, all).
 
 Attackers, client and nodes share this machine's cores and its loopback. What the attack costs by itself is measured too: the
@@ -10,11 +10,9 @@ same against a program that takes what comes, does nothing with it and answers w
 while the normal client uses the nodes as ever. The ratio to that is what the nodes add.
 """
 
-import ctypes
 import gzip
 import multiprocessing
 import os
-import platform
 import random
 import resource
 import selectors
@@ -231,13 +229,16 @@ ATTACKS = [joining, silent_members, noise, flipped_bits, huge_lengths, one_byte_
 
 
 def give_way():
-    """The lowest priority, and the longest slice: what has a shorter one interrupts, see crates/host/src/background_pool.rs."""
-    os.nice(19)
-    number = {"x86_64": 314, "aarch64": 274}[platform.machine()]
-    slice_ns = 100_000_000
-    attributes = struct.pack("=IIQiIQQQ", 48, os.SCHED_OTHER, 0, os.nice(0), 0, slice_ns, 0, 0)
-    # Older kernels take no notice.
-    ctypes.CDLL(None).syscall(number, 0, attributes, 0)
+    """Takes what time nobody else wants. In a session of its own: where the kernel groups by session
+    (`sched_autogroup_enabled`), a policy counts within its group, and the kernel's threads would share a core with it. A
+    niceness is not enough: who has one is left on a core by itself while all others crowd on the next."""
+    os.setsid()
+    os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
+    try:
+        with open("/proc/self/autogroup", "w") as group:
+            group.write("19")
+    except OSError:
+        pass  # No such groups here.
 
 
 def attacker(attack, ports, stop):
@@ -378,7 +379,9 @@ def log_lines(cluster):
 
 
 def main():
-    names = os.environ.get("ATTACKS", "").split()
+    names = os.environ.get("ATTACKS", "").replace(",", " ").split()
+    if unknown := set(names) - {a.__name__ for a in ATTACKS}:
+        sys.exit(f"ATTACKS names {', '.join(unknown)}; there are: {' '.join(a.__name__ for a in ATTACKS)}")
     attacks = [a for a in ATTACKS if not names or a.__name__ in names]
     multiprocessing.set_start_method("spawn", force=True)
     with Cluster() as cluster:

@@ -9,6 +9,9 @@ const LATE_NICENESS: i32 = 10;
 /// The longest that a thread may ask for, `sched_setattr(2)`.
 const SLICE: Duration = Duration::from_millis(100);
 
+/// What has waited for so many times the patience is late, even if the pool gets on with others.
+const LATE_AT_LAST: u32 = 4;
+
 type Job = Box<dyn FnOnce() + Send>;
 
 /// Threads that run while no other thread of the machine wants to, `SCHED_IDLE`, and are interrupted by whoever does.
@@ -35,11 +38,15 @@ struct Queue {
 #[derive(Default)]
 struct Jobs {
     waiting: VecDeque<(Instant, Job)>,
+    /// When a thread that gives way last took one.
+    taken: Option<Instant>,
     closed: bool,
 }
 
 impl BackgroundPool {
-    /// With `patience`, one more thread, which gives way but gets on, does what has waited for so long.
+    /// With `patience`, one more thread, which gives way but gets on, does what has waited for so long, if the others took nothing
+    /// in that time, or for [`LATE_AT_LAST`] times as long. A queue is no reason while they get on: whoever fills it with what is
+    /// dear to do would have a thread that others must share with.
     pub(crate) fn new(name: &str, threads: usize, patience: Option<Duration>) -> Self {
         let queue = Arc::new(Queue::default());
         for _ in 0..threads.max(1) {
@@ -80,16 +87,17 @@ impl Queue {
         self.jobs.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The first job, once it has waited for `patience`; `None` when there will be no more.
+    /// The first job, once it is late by `patience`; `None` when there will be no more.
     fn next(&self, patience: Duration) -> Option<Job> {
         let mut jobs = self.lock();
         loop {
-            let left = jobs
-                .waiting
-                .front()
-                .map(|(since, _)| patience.saturating_sub(since.elapsed()));
-            jobs = match left {
-                Some(Duration::ZERO) => return jobs.waiting.pop_front().map(|(_, job)| job),
+            jobs = match jobs.left(patience) {
+                Some(Duration::ZERO) => {
+                    if patience.is_zero() {
+                        jobs.taken = Some(Instant::now());
+                    }
+                    return jobs.waiting.pop_front().map(|(_, job)| job);
+                }
                 Some(left) => match self.changed.wait_timeout(jobs, left) {
                     Ok((jobs, _)) => jobs,
                     Err(poisoned) => poisoned.into_inner().0,
@@ -98,6 +106,16 @@ impl Queue {
                 None => self.changed.wait(jobs).unwrap_or_else(PoisonError::into_inner),
             };
         }
+    }
+}
+
+impl Jobs {
+    /// How long until the first is late; `None` if there is none.
+    fn left(&self, patience: Duration) -> Option<Duration> {
+        let (since, _) = self.waiting.front()?;
+        let idle = self.taken.map_or(*since, |taken| taken.max(*since)).elapsed();
+        let left = patience.saturating_sub(idle);
+        Some(left.min((patience * LATE_AT_LAST).saturating_sub(since.elapsed())))
     }
 }
 
@@ -192,6 +210,28 @@ mod tests {
         let own = scheduled();
         assert_eq!(threads[0], (own.0, own.1.max(LATE_NICENESS), long_slice()));
         assert_eq!(threads[1].0, IDLE);
+    }
+
+    /// Those who wait behind others are not late by it; they are at last.
+    #[test]
+    fn a_queue_is_late_when_nothing_was_taken_for_long() {
+        let patience = Duration::from_secs(10);
+        let ago = |seconds| Instant::now().checked_sub(Duration::from_secs(seconds)).unwrap();
+        let left = |waits: u64, taken: Option<u64>| {
+            let waiting = VecDeque::from([(ago(waits), Box::new(|| ()) as Job)]);
+            let taken = taken.map(ago);
+            // To the second above: time goes on.
+            let jobs = Jobs { waiting, taken, closed: false };
+            jobs.left(patience).unwrap().as_millis().div_ceil(1000)
+        };
+        assert_eq!(Jobs::default().left(patience), None);
+        assert_eq!(left(4, None), 6);
+        assert_eq!(left(12, None), 0);
+        assert_eq!(left(12, Some(3)), 7);
+        assert_eq!(left(12, Some(11)), 0);
+        assert_eq!(left(4, Some(30)), 6);
+        assert_eq!(left(35, Some(1)), 5);
+        assert_eq!(left(40, Some(1)), 0);
     }
 
     #[tokio::test]
