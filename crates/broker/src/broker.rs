@@ -188,7 +188,7 @@ impl Broker {
         }
         let shards = options.shards.max(1);
         let scrub_settings = ScrubSettings::of(&options.config);
-        let cold = host.pool("log-cold", COLD_THREADS);
+        let cold = host.patient_pool("log-cold", COLD_THREADS);
         let mut directories = BTreeMap::new();
         let mut flushers = BTreeMap::new();
         let mut replicas: Vec<Vec<NewReplica>> = (0..shards).map(|_| Vec::new()).collect();
@@ -235,7 +235,7 @@ impl Broker {
                 log_dirs,
                 directories: Mutex::new(directories),
                 cold,
-                scrub: host.pool("log-scrub", 1),
+                scrub: host.patient_pool("log-scrub", 1),
                 scrub_settings,
                 checkpointing: Arc::default(),
                 reserve_bytes: options.reserve_bytes,

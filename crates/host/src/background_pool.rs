@@ -120,7 +120,7 @@ impl Jobs {
 }
 
 /// Lets whoever has shorter slices interrupt the calling thread. Older kernels take no notice.
-fn ask_for_long_slices() {
+pub(crate) fn ask_for_long_slices() {
     if let Some(mut attributes) = scheduling() {
         attributes.sched_runtime = u64::try_from(SLICE.as_nanos()).unwrap_or(u64::MAX);
         // SAFETY: the kernel reads the attributes, which live across the call; 0 is the calling thread.
@@ -186,6 +186,8 @@ mod tests {
             let (policy, _, slice) = pool.run(scheduled).await.unwrap();
             assert_eq!((policy, slice), (IDLE, long_slice()));
         }
+        let patient = host.patient_pool("patient", 1).run(scheduled).await.unwrap();
+        assert_eq!(patient, (own.0, own.1, long_slice()));
         assert_eq!(host.pool("plain", 1).run(scheduled).await.unwrap(), own);
         assert_eq!(scheduled(), own);
     }
@@ -221,7 +223,11 @@ mod tests {
             let waiting = VecDeque::from([(ago(waits), Box::new(|| ()) as Job)]);
             let taken = taken.map(ago);
             // To the second above: time goes on.
-            let jobs = Jobs { waiting, taken, closed: false };
+            let jobs = Jobs {
+                waiting,
+                taken,
+                closed: false,
+            };
             jobs.left(patience).unwrap().as_millis().div_ceil(1000)
         };
         assert_eq!(Jobs::default().left(patience), None);

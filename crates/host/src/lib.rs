@@ -62,6 +62,11 @@ pub trait Host: Send + Sync + 'static {
     /// Simulated: each job runs after a simulated delay.
     fn pool(&self, name: &str, threads: usize) -> Arc<dyn Pool>;
 
+    /// A pool for what takes long: whoever else wants the processor interrupts its threads at once, and they get their share after.
+    fn patient_pool(&self, name: &str, threads: usize) -> Arc<dyn Pool> {
+        self.pool(name, threads)
+    }
+
     /// A pool whose threads take only what nobody else of the machine wants: for work that somebody else's input makes, as
     /// much of it as they like. What has waited for [`types::limits::BACKGROUND_PATIENCE`] on a busy machine is done by one more
     /// thread, at a tenth of the speed of any other.

@@ -1,4 +1,4 @@
-use crate::background_pool::BackgroundPool;
+use crate::background_pool::{BackgroundPool, ask_for_long_slices};
 use crate::{Disk, Host, Net, Pool, ProcessUsage, RealDisk, RealNet, ThreadBody};
 use rand::Rng;
 use std::sync::{Arc, Mutex, mpsc};
@@ -79,7 +79,11 @@ impl Host for RealHost {
     }
 
     fn pool(&self, name: &str, threads: usize) -> Arc<dyn Pool> {
-        threads_of_a_pool(name, threads)
+        threads_of_a_pool(name, threads, || ())
+    }
+
+    fn patient_pool(&self, name: &str, threads: usize) -> Arc<dyn Pool> {
+        threads_of_a_pool(name, threads, ask_for_long_slices)
     }
 
     fn process_usage(&self) -> Option<ProcessUsage> {
@@ -95,12 +99,14 @@ impl Host for RealHost {
     }
 }
 
-fn threads_of_a_pool(name: &str, threads: usize) -> Arc<dyn Pool> {
+/// Threads that call `first`, then take jobs.
+fn threads_of_a_pool(name: &str, threads: usize, first: fn()) -> Arc<dyn Pool> {
     let (jobs, queue) = mpsc::channel::<Box<dyn FnOnce() + Send>>();
     let queue = Arc::new(Mutex::new(queue));
     for _ in 0..threads.max(1) {
         let queue = queue.clone();
         let spawned = std::thread::Builder::new().name(name.to_owned()).spawn(move || {
+            first();
             loop {
                 let job = match queue.lock() {
                     Ok(queue) => queue.recv(),

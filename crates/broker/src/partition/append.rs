@@ -337,8 +337,9 @@ impl Partition {
             let Waiting { appended, reply } = first.remove();
             let _ = reply.send(Ok(appended));
         }
-        // Followers learn it with the next frame.
-        mark_all(self.streams.values(), self.tp);
+        for stream in self.streams.values() {
+            stream.watermark_moved(self.tp);
+        }
         self.wake();
     }
 

@@ -28,6 +28,8 @@ pub(crate) struct StreamOut {
     pub node: NodeId,
     pub(super) feeds: RefCell<BTreeMap<TopicPartition, Feed>>,
     pub(super) marked: RefCell<BTreeSet<TopicPartition>>,
+    /// Partitions whose high watermark has moved; see [`push`].
+    pub(super) moved: RefCell<BTreeSet<TopicPartition>>,
     pub(super) answers: RefCell<Vec<Answer>>,
     /// Positions in a leader epoch that the image does not have yet. At most one a partition, and at most
     /// [`limits::STREAM_EARLY_POSITIONS_MAX`].
@@ -43,6 +45,7 @@ impl StreamOut {
             node,
             feeds: RefCell::default(),
             marked: RefCell::default(),
+            moved: RefCell::default(),
             answers: RefCell::default(),
             early: RefCell::default(),
             in_flight: Cell::new(0),
@@ -55,6 +58,15 @@ impl StreamOut {
         if self.marked.borrow_mut().insert(tp) {
             self.wake.notify_one();
         }
+    }
+
+    /// The high watermark of this partition has moved, which is told with the next records, or a little later.
+    pub fn watermark_moved(&self, tp: TopicPartition) {
+        let mut moved = self.moved.borrow_mut();
+        if moved.is_empty() {
+            self.wake.notify_one();
+        }
+        moved.insert(tp);
     }
 
     fn answer(&self, answer: Answer) {

@@ -1,6 +1,9 @@
 //! The leader's writing half: answers, then what is new of the marked partitions, many in one frame.
+//!
+//! A high watermark by itself is no news that a follower needs at once: like Raft's commit index, it goes with the next records,
+//! of whichever partition. A frame of its own for each would wake every follower twice for a record.
 
-use super::leader_side::{StreamOut, send};
+use super::leader_side::{Feed, StreamOut, send};
 use super::protocol::{Entry, Frame};
 use super::transport::{FrameSink, StreamError};
 use crate::partition::Partition;
@@ -12,24 +15,36 @@ use records::{BatchHeader, split_batches};
 use replica::{EntryHeader, digest};
 use std::rc::Rc;
 use std::time::Duration;
+use tokio::time::Instant;
 use types::{ErrorCode, TopicPartition};
 
 /// Records of one frame; several frames are in flight.
 const FRAME_BYTES: usize = 1024 * 1024;
 /// Partitions named in one frame.
 const FRAME_ENTRIES: usize = 1_000;
+/// How long a high watermark waits for records to go with.
+const WATERMARK_DELAY: Duration = Duration::from_millis(10);
 
 pub(super) async fn run(shard: &ShardRef, out: &Rc<StreamOut>, mut sink: FrameSink) -> Result<(), StreamError> {
     let keep_alive = shard.timings().stream_keep_alive;
     let now = || shard.links().host.now();
     let mut sent = now();
+    // When the first of the high watermarks moved that are not told.
+    let mut moved = None;
     loop {
         let answers = std::mem::take(&mut *out.answers.borrow_mut());
         if !answers.is_empty() {
             send(shard, &mut sink, &Frame::Answers(answers)).await?;
             sent = now();
         }
-        let (entries, throttled) = gather(shard, out).await?;
+        let (mut entries, throttled) = gather(shard, out).await?;
+        if !out.moved.borrow().is_empty() {
+            let since = *moved.get_or_insert_with(Instant::now);
+            if !entries.is_empty() || since.elapsed() >= WATERMARK_DELAY {
+                moved = None;
+                watermarks(shard, out, &mut entries);
+            }
+        }
         if !entries.is_empty() {
             send(shard, &mut sink, &Frame::Data(entries)).await?;
             sent = now();
@@ -39,7 +54,8 @@ pub(super) async fn run(shard: &ShardRef, out: &Rc<StreamOut>, mut sink: FrameSi
             continue;
         }
         let idle = keep_alive.saturating_sub(now().since(sent));
-        let wait = throttled.map_or(idle, |wait| wait.min(idle));
+        let due = moved.map(|since| WATERMARK_DELAY.saturating_sub(since.elapsed()));
+        let wait = [throttled, due].into_iter().flatten().fold(idle, Duration::min);
         if tokio::time::timeout(wait, out.wake.notified()).await.is_err() && wait == idle {
             send(shard, &mut sink, &Frame::KeepAlive).await?;
             sent = now();
@@ -80,6 +96,34 @@ async fn gather(shard: &ShardRef, out: &Rc<StreamOut>) -> Result<(Vec<Entry>, Op
     // Not woken: the loop comes back by itself, or acknowledgements wake it.
     out.marked.borrow_mut().extend(again);
     Ok((entries, throttled))
+}
+
+/// The high watermarks that moved, without records, as many as still fit.
+fn watermarks(shard: &ShardRef, out: &Rc<StreamOut>, entries: &mut Vec<Entry>) {
+    while entries.len() < FRAME_ENTRIES
+        && let Some(tp) = out.moved.borrow_mut().pop_first()
+    {
+        let Some(partition) = shard.partition(tp) else {
+            continue;
+        };
+        let partition = partition.borrow();
+        let mut feeds = out.feeds.borrow_mut();
+        let Some(feed) = feeds.get_mut(&tp) else { continue };
+        if leads(&partition, out) && partition.leader_epoch() == feed.leader_epoch {
+            entries.extend(bounds_alone(tp, &partition, feed));
+        }
+    }
+}
+
+/// What a follower has not been told of where the log starts and how far it is committed.
+fn bounds_alone(tp: TopicPartition, partition: &Partition, feed: &mut Feed) -> Option<Entry> {
+    let bounds = partition.bounds();
+    let told = (bounds.high_watermark, bounds.log_start);
+    if feed.told == told {
+        return None;
+    }
+    feed.told = told;
+    Some(make(tp, feed, &[], Bytes::new()))
 }
 
 enum Sent {
@@ -171,19 +215,12 @@ async fn entry(shard: &ShardRef, out: &StreamOut, tp: TopicPartition, room: usiz
     if !leads(&partition, out) || partition.leader_epoch() != feed.leader_epoch {
         return Ok(Sent::Nothing);
     }
-    let bounds = partition.bounds();
-    let told = (bounds.high_watermark, bounds.log_start);
     let Some(last) = headers.last() else {
-        if feed.told == told {
-            return Ok(Sent::Nothing);
-        }
-        feed.told = told;
-        return Ok(Sent::Entry {
-            entry: make(tp, feed, &headers, Bytes::new()),
-            more: false,
-        });
+        let alone = bounds_alone(tp, &partition, feed);
+        return Ok(alone.map_or(Sent::Nothing, |entry| Sent::Entry { entry, more: false }));
     };
-    feed.told = told;
+    let bounds = partition.bounds();
+    feed.told = (bounds.high_watermark, bounds.log_start);
     let entry = make(tp, feed, &headers, records);
     feed.next = last.next_offset();
     feed.previous_epoch = last.leader_epoch;
@@ -203,7 +240,7 @@ fn leads(partition: &Partition, out: &StreamOut) -> bool {
     stream.is_some_and(|stream| std::ptr::eq(&**stream, out))
 }
 
-fn make(tp: TopicPartition, feed: &super::leader_side::Feed, headers: &[BatchHeader], records: Bytes) -> Entry {
+fn make(tp: TopicPartition, feed: &Feed, headers: &[BatchHeader], records: Bytes) -> Entry {
     let header = EntryHeader {
         leader_epoch: feed.leader_epoch,
         previous_end: feed.next,

@@ -37,8 +37,10 @@ async fn cluster_with(scrub: bool, configs: &[(&str, &str)]) -> (Vec<SimDisk>, C
     for index in 0..RECORDS {
         nodes[0].produce(batch(&format!("value {index:02}")), -1).await.unwrap();
     }
-    for node in nodes {
+    for node in &nodes {
         node.read_to(RECORDS).await;
+    }
+    for node in nodes {
         assert!(node.broker.shutdown().await);
     }
     if scrub {
