@@ -292,7 +292,7 @@ def cells(name, what, unit, must, runs, figure):
         return [figure(r) for r in runs if (r["side"], r["disk"]) == (side, disk)]
 
     of_, ou, kf, ku = of("Ottla", FLUSHED), of("Ottla", UNFLUSHED), of("Kafka", FLUSHED), of("Kafka", UNFLUSHED)
-    least = min(len(of_), len(ku))
+    least = min((len(of) for of in (of_, ou, kf, ku) if of), default=0)
     cold = sum(bool(run["windows"]) and not settled(run["windows"]) for run in runs)
     state = "none" if not runs else f"{least} a side" + ("" if least >= 10 else ", preliminary")
     state += f"; {cold} of {len(runs)} did not settle before" if cold else ""
