@@ -12,6 +12,7 @@ import rot
 from cluster import Cluster, create_topic
 from layer import Layers, missing
 from power_loss import BACK_MAX, Load, Scene
+from skipped import Skipped
 
 kill.RATE = 600
 HELD = 3.0  # seconds of load while the fault lasts
@@ -184,8 +185,7 @@ FAULTS = [write_data, sync_data, sync_segments, sync_marks, sync_everywhere, wri
 def main():
     reason = missing()
     if reason is not None:
-        print(f"  skipped: {reason}")
-        return
+        raise Skipped(reason)
     names = [name for name in os.environ.get("FAULTS", "").split(",") if name]
     scrub = ["log.scrub.bytes.per.second=50000000", "log.scrub.interval.ms=1000"]
     chosen = [fault for fault in FAULTS if not names or fault.__name__ in names]

@@ -19,6 +19,7 @@ import kill
 from cluster import Cluster, create_topic
 from history import History
 from layer import Layers, missing
+from skipped import Skipped
 
 PARTITIONS = kill.PARTITIONS
 RATE = 1_500  # records a second of each load
@@ -287,8 +288,7 @@ class Scene:
 def main():
     reason = missing()
     if reason is not None:
-        print(f"  skipped: {reason}")
-        return
+        raise Skipped(reason)
     losses = int(os.environ.get("LOSSES", 5))
     seed = int(os.environ.get("SEED", 1))
     print(f"  {losses} losses, SEED={seed}", flush=True)

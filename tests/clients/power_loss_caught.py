@@ -12,6 +12,7 @@ import tempfile
 
 import layer
 import power_loss
+from skipped import Skipped
 
 SOURCE = r"""
 #define _GNU_SOURCE
@@ -52,8 +53,7 @@ def broken(directory, skipped):
 def main():
     reason = layer.missing() or (None if shutil.which("cc") else "there is no C compiler")
     if reason is not None:
-        print(f"  skipped: {reason}")
-        return
+        raise Skipped(reason)
     power_loss.BACK_MAX = 20.0
     with tempfile.TemporaryDirectory() as directory:
         for what, skipped in (("any file", "/"), ("segments", ".log"), ("the Raft log", "/raft/"), ("the marks journal", "marks")):

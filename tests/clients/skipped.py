@@ -1,0 +1,2 @@
+class Skipped(Exception):
+    """A test that this machine cannot run, and why."""
