@@ -2,8 +2,8 @@
 
 For each attack a normal producer (acks=all, a record at a time) is measured quiet, then under the attack. Attackers run in
 processes of their own that take what time is left, as if they came from another machine, so that what counts is the work that
-they make for the nodes. Environment: SECONDS (10) of each measurement,
-CONNECTIONS (10000, as far as descriptors allow), ATTACKS (names, all).
+they make for the nodes. Environment: SECONDS (4) of each measurement, ROUNDS (3; a line each, and the median of their ratios
+counts), CONNECTIONS (10000, as far as descriptors allow), ATTACKS (names, all).
 
 Attackers, client and nodes share this machine's cores and its loopback. What the attack costs by itself is measured too: the
 same against a program that takes what comes, does nothing with it and answers with zeros where the attack waits for an answer,
@@ -17,6 +17,7 @@ import random
 import resource
 import selectors
 import socket
+import statistics
 import struct
 import sys
 import threading
@@ -27,7 +28,8 @@ from confluent_kafka import Producer
 from cluster import Cluster, create_topic
 from rawkafka import batch, fetch, find_coordinator, join, metadata, produce, varint
 
-SECONDS = float(os.environ.get("SECONDS", "10"))
+SECONDS = float(os.environ.get("SECONDS", "4"))
+ROUNDS = int(os.environ.get("ROUNDS", "3"))
 CONNECTIONS = int(os.environ.get("CONNECTIONS", "10000"))
 RATE = 200
 # What a node may hold beyond what it held before: the budgets of crates/types/src/limits.rs (requests 256 + 64 MiB, fetched
@@ -378,6 +380,29 @@ def log_lines(cluster):
     return sum((cluster.home(i) / "ottla.log").read_bytes().count(b"\n") for i in range(3))
 
 
+def attacked(cluster, victim, attack):
+    """Prints what one attack does; how much of the normal client's p99 is the nodes' doing."""
+    quiet = victim.measure(SECONDS)
+    nothing = into_nothing(attack, victim)
+    before, lines = max(rss_mib(cluster.pid(i)) for i in range(3)), log_lines(cluster)
+    memory = Memory(cluster)
+    memory.start()
+    with Attack(attack, cluster.ports):
+        under = victim.measure(SECONDS)
+    memory.done.set()
+    time.sleep(1)
+    after, lines = max(rss_mib(cluster.pid(i)) for i in range(3)), log_lines(cluster) - lines
+    ratio = under[1] / max(quiet[1], nothing)
+    print(f"  {attack.__name__:20} {quiet[0]:7.1f}/{quiet[1]:8.1f} {nothing:12.1f} {under[0]:7.1f}/{under[1]:8.1f} {ratio:6.2f} "
+          f"{before:9}/{memory.peak:8}/{after:8} {lines:10}", flush=True)
+    assert memory.peak - before <= RSS_MAX_MIB, f"{attack.__name__}: a node took {memory.peak - before} MiB more"
+    # A line per node, address and interval, for each reason, and no more.
+    assert lines <= 3 * 10 * (SECONDS / 10 + 1), f"{attack.__name__}: {lines} lines in the log"
+    for index in range(3):
+        assert cluster.processes[index].poll() is None, f"node {index} died:\n{cluster.log_end(index)}"
+    return ratio
+
+
 def main():
     names = os.environ.get("ATTACKS", "").replace(",", " ").split()
     if unknown := set(names) - {a.__name__ for a in ATTACKS}:
@@ -400,31 +425,14 @@ def main():
         print(f"  {'attack':20} {'quiet p50/p99':>16} {'nothing p99':>12} {'under p50/p99':>16} {'ratio':>6} {'RSS MiB before/peak/after':>27} {'log lines':>10}", flush=True)
         missed = []
         for attack in attacks:
-            quiet = victim.measure(SECONDS)
-            nothing = into_nothing(attack, victim)
-            before, lines = max(rss_mib(cluster.pid(i)) for i in range(3)), log_lines(cluster)
-            memory = Memory(cluster)
-            memory.start()
-            with Attack(attack, cluster.ports):
-                under = victim.measure(SECONDS)
-            memory.done.set()
-            time.sleep(1)
-            after, lines = max(rss_mib(cluster.pid(i)) for i in range(3)), log_lines(cluster) - lines
-            ratio = under[1] / max(quiet[1], nothing)
-            if ratio >= 2:
+            ratios = [attacked(cluster, victim, attack) for _ in range(ROUNDS)]
+            if (ratio := statistics.median(ratios)) >= 2:
                 missed.append(f"{attack.__name__} {ratio:.1f}x")
-            print(f"  {attack.__name__:20} {quiet[0]:7.1f}/{quiet[1]:8.1f} {nothing:12.1f} {under[0]:7.1f}/{under[1]:8.1f} {ratio:6.2f} "
-                  f"{before:9}/{memory.peak:8}/{after:8} {lines:10}", flush=True)
-            assert memory.peak - before <= RSS_MAX_MIB, f"{attack.__name__}: a node took {memory.peak - before} MiB more"
-            # A line per node, address and interval, for each reason, and no more.
-            assert lines <= 3 * 10 * (SECONDS / 10 + 1), f"{attack.__name__}: {lines} lines in the log"
-            for index in range(3):
-                assert cluster.processes[index].poll() is None, f"node {index} died:\n{cluster.log_end(index)}"
         cluster.assert_no_panic()
         assert victim.errors == 0, f"{victim.errors} records of the normal client failed"
         quiet = victim.measure(SECONDS)
         print(f"  at last, quiet: p50 {quiet[0]:.1f} ms, p99 {quiet[1]:.1f} ms; every node lives")
-        print(f"  p99 at least doubled by the nodes under: {', '.join(missed) or 'none'}")
+        print(f"  p99 at least doubled by the nodes, in the median, under: {', '.join(missed) or 'none'}")
 
 
 if __name__ == "__main__":
