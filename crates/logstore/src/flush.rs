@@ -135,8 +135,9 @@ impl FlushJob {
             if state.deleting || state.generation != job.generation {
                 continue;
             }
+            let replaced = job.replaced && !broken(Broken::KeepReplacedFiles);
             // The cut of a failed append changes no position: on a full disk nothing is written for it.
-            if !job.replaced && state.durable == job.durable && state.cut.is_none() && job.epochs.is_empty() {
+            if !replaced && state.durable == job.durable && state.cut.is_none() && job.epochs.is_empty() {
                 continue;
             }
             let key = job.key;
@@ -145,7 +146,7 @@ impl FlushJob {
                 epoch: *epoch,
                 start: *start,
             }));
-            if job.replaced {
+            if replaced {
                 // The number of no round that made segments before.
                 let files = marks.sequence() + 1;
                 entries.push(Entry::Files { key, files });

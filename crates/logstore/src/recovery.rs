@@ -78,7 +78,7 @@ pub(crate) fn recover_log(
             entries,
         ));
     }
-    write_replayed(&log, replay)?;
+    write_replayed(&log, state.log_start, replay)?;
     let cut_at = match state.cut {
         Some(Cut::From(at)) => at,
         _ => Offset(i64::MAX),
@@ -140,9 +140,17 @@ fn ensure_directory(log: &Log) -> io::Result<()> {
 
 /// Writes to segments what the journal has of them, in its order, and syncs them. That again and again, if need be: nothing
 /// is appended before the journal knows that it was done.
-fn write_replayed(log: &Log, replay: &[Data]) -> io::Result<()> {
-    let mut files = BTreeMap::new();
+///
+/// ◆ But not to one of which it has nothing from the log start on: another may have taken its place, of which the journal knows
+/// nothing yet.
+fn write_replayed(log: &Log, log_start: Offset, replay: &[Data]) -> io::Result<()> {
+    let mut ends: BTreeMap<Offset, Offset> = BTreeMap::new();
     for data in replay {
+        let end = ends.entry(data.base).or_default();
+        *end = (*end).max(data.end());
+    }
+    let mut files = BTreeMap::new();
+    for data in replay.iter().filter(|data| ends[&data.base] > log_start) {
         let path = segment_path(&log.path, data.base, "log");
         let file = match files.entry(data.base) {
             btree_map::Entry::Occupied(opened) => opened.into_mut(),

@@ -146,6 +146,69 @@ fn a_segment_that_took_anothers_place_is_not_written_over() {
     assert_eq!(read_all(&found.log).unwrap(), content);
 }
 
+/// ◆ The same before any flush has told the journal. The new batch is as long as what was there, and another one follows: with
+/// the old bytes before that, records would be missing in the middle.
+#[test]
+fn a_segment_that_took_anothers_place_a_moment_ago_is_not_written_over() {
+    let sim = SimDisk::new();
+    let (dir, flusher) = open(&sim, 1);
+    let mut log = create(&dir, 0);
+    let old = append(&mut log, LeaderEpoch(0), 10, 29, 1).unwrap();
+    assert!(flush(&mut log, &flusher));
+    log.increment_log_start(Offset(10)).unwrap();
+    let new = logstore::conformance::append_at(&mut log, Offset(0), LeaderEpoch(0), 20, 11, 9).unwrap();
+    assert_eq!(old.len(), new.len());
+    append(&mut log, LeaderEpoch(0), 1, 10, 2).unwrap();
+    let content = read_all(&log).unwrap();
+    drop((log, dir, flusher));
+    // The page cache stays.
+    let host = SimMachine::host(sim.reopen(), 2);
+    let found = LogDir::open(&host, Path::new("/data"))
+        .unwrap()
+        .recover()
+        .unwrap()
+        .remove(0);
+    assert_eq!(found.outcome, RecoveryOutcome::Intact);
+    assert_eq!(read_all(&found.log).unwrap(), content);
+}
+
+/// ◆ The same where it took that place in vain, for want of room: nothing of the log has moved, and the journal must know all the
+/// same. Fails if the flush then leaves no mark, as where nothing has changed.
+#[test]
+fn a_segment_that_took_anothers_place_on_a_full_disk_is_not_written_over() {
+    let sim = SimDisk::new();
+    let (dir, flusher) = open(&sim, 1);
+    let mut logs = [create(&dir, 0), create(&dir, 1)];
+    for log in &mut logs {
+        // Of the first one all is needed to the end: replay begins there.
+        for seed in 0..3 {
+            append(log, LeaderEpoch(0), 3, 100, seed).unwrap();
+        }
+        assert!(flush(log, &flusher));
+    }
+    let [_other, mut log] = logs;
+    log.increment_log_start(Offset(9)).unwrap();
+    let used = sim.used_bytes();
+    sim.set_faults(|faults| faults.capacity_bytes = Some(used));
+    let refused = logstore::conformance::append_at(&mut log, Offset(0), LeaderEpoch(0), 20, 1, 9);
+    assert!(matches!(refused, Err(LogError::Full)), "{refused:?}");
+    assert!(flush(&mut log, &flusher));
+    sim.set_faults(|faults| faults.capacity_bytes = None);
+    // The first is shorter than what the journal has of that name.
+    append(&mut log, LeaderEpoch(0), 1, 10, 1).unwrap();
+    assert!(flush(&mut log, &flusher));
+    log.roll().unwrap();
+    append(&mut log, LeaderEpoch(0), 1, 10, 2).unwrap();
+    assert!(flush(&mut log, &flusher));
+    let content = read_all(&log).unwrap();
+    drop((log, dir, flusher));
+    sim.crash_losing_everything_unsynced();
+    let (mut dir, _) = open(&sim, 2);
+    let found = dir.recover().unwrap().remove(1);
+    assert_eq!(found.outcome, RecoveryOutcome::Intact);
+    assert_eq!(read_all(&found.log).unwrap(), content);
+}
+
 /// [`SimMachine`] with a clock.
 struct Clocked(HostRef, AtomicU64);
 

@@ -37,6 +37,13 @@ fn a_write_back_error_before_a_roll_takes_the_directory_offline() {
 /// written again before it counts as durable. Fails without `write_again` in recovery.
 #[test]
 fn what_only_the_page_cache_has_after_a_failed_sync_is_written_again_by_recovery() {
+    for log_start in [0, 4, 6] {
+        write_again(Offset(log_start));
+    }
+}
+
+/// With a log start that has moved to the middle of what is on no disk, or to its end: a segment is as good as its first batch.
+fn write_again(log_start: Offset) {
     let sim = SimDisk::new();
     let host = SimMachine::host(sim.handle(), 1);
     let dir = LogDir::open(&host, Path::new("/data")).expect("opens");
@@ -47,8 +54,10 @@ fn what_only_the_page_cache_has_after_a_failed_sync_is_written_again_by_recovery
     append(&mut log, LeaderEpoch(0), 3, 100, 1).expect("appended");
     assert!(flush(&mut log, &flusher));
     append(&mut log, LeaderEpoch(0), 3, 100, 2).expect("appended");
+    append(&mut log, LeaderEpoch(0), 3, 100, 3).expect("appended");
+    log.increment_log_start(log_start).expect("moved");
     sim.set_faults(|faults| faults.syncs_before_error = Some(0));
-    assert!(!flush(&mut log, &flusher), "records 3..6 are on no disk");
+    assert!(!flush(&mut log, &flusher), "records 3..9 are on no disk");
 
     // The process is started again, on a disk that works again, and relies on what it found.
     let host = SimMachine::host(sim.reopen(), 2);
@@ -56,7 +65,7 @@ fn what_only_the_page_cache_has_after_a_failed_sync_is_written_again_by_recovery
     let found = dir.recover().expect("recovers").remove(0);
     assert_eq!(
         (found.log.durable_offset(), found.log.log_end_offset()),
-        (Offset(6), Offset(6))
+        (Offset(9), Offset(9))
     );
 
     sim.crash_losing_everything_unsynced();
@@ -68,5 +77,5 @@ fn what_only_the_page_cache_has_after_a_failed_sync_is_written_again_by_recovery
         RecoveryOutcome::Intact,
         "what was said to be durable is lost"
     );
-    assert_eq!(found.log.log_end_offset(), Offset(6));
+    assert_eq!(found.log.log_end_offset(), Offset(9));
 }

@@ -8,7 +8,7 @@ use broker::{Broker, BrokerOptions, DirectoryInput};
 use controller::{ControlHandle, ControlOptions, ControlPlane, Failure, LeaderBalance, LogDirectory};
 use coordinator::GroupMetrics;
 use host::{HostRef, Listener, PoolExt};
-use logstore::{JournalFlush, LogDir, LogDirError, MarksError, Recovered, RecoveryOutcome};
+use logstore::{JournalFlush, JournalSize, LogDir, LogDirError, MarksError, Recovered, RecoveryOutcome};
 use metadata::topic_config::{self, Effect};
 use metadata::{DirectoryOutcome, DirectoryReport, Endpoint, Image};
 use raft::{RaftStore, Transport};
@@ -101,7 +101,7 @@ impl Node {
         let mut unusable = None;
         for path in &settings.log_dirs {
             state.doing(&format!("recovering the logs in {}", path.display()));
-            match open(&host, path.clone()).await? {
+            match open(&host, path.clone(), settings.journal_size).await? {
                 Ok((dir, recovered, report)) => {
                     directories.push((dir, recovered));
                     reports.push(report);
@@ -422,10 +422,10 @@ type Unusable = (Option<LogDirectory>, StartError);
 ///
 /// # Errors
 /// What a person must decide: it belongs to something else, or is in use.
-async fn open(host: &HostRef, path: PathBuf) -> Result<Result<Opened, Unusable>, StartError> {
+async fn open(host: &HostRef, path: PathBuf, journal: JournalSize) -> Result<Result<Opened, Unusable>, StartError> {
     let pool = host.pool("recovery", 1);
     let (opener, at) = (host.clone(), path.clone());
-    let opened = pool.run(move || recover(&opener, at)).await;
+    let opened = pool.run(move || recover(&opener, at, journal)).await;
     let refuse = |problem: String| StartError::LogDir {
         path: path.display().to_string(),
         problem,
@@ -465,12 +465,12 @@ fn failed_directory(id: DirectoryId, path: PathBuf) -> LogDirectory {
 }
 
 /// Blocking.
-fn recover(host: &HostRef, path: PathBuf) -> Result<Opened, LogDirError> {
+fn recover(host: &HostRef, path: PathBuf, journal: JournalSize) -> Result<Opened, LogDirError> {
     let failed = |error| LogDirError::Io {
         path: path.clone(),
         error,
     };
-    let mut dir = LogDir::open(host, &path)?;
+    let mut dir = LogDir::open_sized(host, &path, journal)?;
     let recovered = dir.recover()?;
     let disk = host.disk();
     let marker = path.join(CLEAN);

@@ -9,6 +9,7 @@ pub use listener::{Listener, host_port};
 pub use property::{IGNORED, PROPERTIES, Property};
 
 use group::GroupConfig;
+use logstore::JournalSize;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -61,6 +62,8 @@ pub struct Settings {
     pub reserve_bytes: Option<u64>,
     /// Records go through the journal of their log directory, rather than each segment be synced by itself.
     pub journal_flush: bool,
+    /// Of each log directory's journal. No property: only who runs many small nodes has a reason for another one.
+    pub journal_size: JournalSize,
     pub metadata_dir: PathBuf,
     /// The file that holds what nodes authenticate each other with; `None` on loopback only.
     pub cluster_secret: Option<PathBuf>,
@@ -312,6 +315,7 @@ impl Settings {
             log_dirs,
             reserve_bytes,
             journal_flush,
+            journal_size: JournalSize::default(),
             metadata_dir,
             cluster_secret,
             join,

@@ -71,6 +71,9 @@ fn metadata_dir(node: usize) -> PathBuf {
     PathBuf::from(format!("/{}/raft", name(node)))
 }
 
+/// Full after a second or two of records, so that the files of the journal take turns all the time.
+const SMALL_JOURNAL_BYTES: u64 = 32 << 10;
+
 fn settings(node: usize) -> Result<Settings, ottla::settings::SettingsError> {
     let join: Vec<String> = (0..FOUNDERS)
         .map(|node| format!("{}:{}", name(node), KAFKA_PORT + 10_000))
@@ -95,7 +98,12 @@ fn settings(node: usize) -> Result<Settings, ottla::settings::SettingsError> {
         // Leaders go back to where they should be between any two faults.
         "leader.imbalance.check.interval.seconds=3".to_owned(),
     ];
-    Settings::read(None, std::iter::empty(), &flags)
+    let mut settings = Settings::read(None, std::iter::empty(), &flags)?;
+    if node != 1 {
+        settings.journal_size.bytes = SMALL_JOURNAL_BYTES;
+        settings.journal_size.bytes_max = 2 * SMALL_JOURNAL_BYTES;
+    }
+    Ok(settings)
 }
 
 impl Machine {

@@ -22,6 +22,8 @@ use types::{Broken, NodeId};
 const CALM_BEFORE: Duration = Duration::from_secs(4);
 /// After the last fault everything must heal within this.
 const CALM_AFTER: Duration = Duration::from_secs(20);
+/// What is logged where a journal goes on in its other file.
+const LAP: &str = "the journal goes on in its other file";
 /// Time to read everything back.
 const READING: Duration = Duration::from_secs(90);
 const PRODUCERS: u64 = 3;
@@ -53,6 +55,8 @@ pub struct Outcome {
     pub simulated: Duration,
     /// Batches that invariants compared with what was committed.
     pub compared: u64,
+    /// How often a journal went on in its other file.
+    pub laps: usize,
 }
 
 impl Plan {
@@ -81,13 +85,14 @@ impl Outcome {
     #[must_use]
     pub fn summary(&self, seed: u64) -> String {
         format!(
-            "seed {seed}: {} faults, {} records acknowledged, {} of unknown fate, {} commits, {} assignments, {} batches compared, {} problems, trace {:016x}",
+            "seed {seed}: {} faults, {} records acknowledged, {} of unknown fate, {} commits, {} assignments, {} batches compared, {} laps of journals, {} problems, trace {:016x}",
             self.faults,
             self.acknowledged,
             self.unknown,
             self.commits,
             self.rebalances,
             self.compared,
+            self.laps,
             self.problems.len(),
             fnv(self.trace.as_bytes())
         )
@@ -117,7 +122,7 @@ pub fn run(plan: &Plan) -> Outcome {
     #[cfg(feature = "broken")]
     types::choose(plan.broken);
     let trace = Trace::default();
-    let _collecting = trace.collect(&plan.filter);
+    let _collecting = trace.collect(&format!("{},logstore::marks=debug", plan.filter));
     let mut run = Run::new(plan);
     run.drive(&trace);
     let outcome = run.judge(&trace);
@@ -255,6 +260,7 @@ impl Run {
         }
         Outcome {
             problems,
+            laps: text.matches(LAP).count(),
             trace: text,
             acknowledged: history.acknowledged,
             unknown: history.unknown,

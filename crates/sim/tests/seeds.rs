@@ -50,6 +50,7 @@ fn seeds_find_nothing() {
         all.commits += outcome.commits;
         all.rebalances += outcome.rebalances;
         all.compared += outcome.compared;
+        all.laps += outcome.laps;
         if outcome.acknowledged < 100 || outcome.faults < FAULTS_MIN {
             failures.push(format!("it proves nothing: {}", outcome.summary(seed)));
         }
@@ -63,7 +64,10 @@ fn seeds_find_nothing() {
         failures.join("\n")
     );
     assert!(
-        all.commits > 20 * seeds && all.rebalances > 5 * seeds && all.compared > 1_000 * seeds,
+        all.commits > 20 * seeds
+            && all.rebalances > 5 * seeds
+            && all.compared > 1_000 * seeds
+            && all.laps as u64 > 5 * seeds,
         "that proves nothing: {all:?}"
     );
     if seeds >= 50 {

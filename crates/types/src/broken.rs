@@ -42,6 +42,12 @@ pub enum Broken {
     StayAfterFailedFlush,
     ShowLaggingEnd,
     KeepEmptyEpochs,
+    ReuseBeforeReplayStart,
+    KeepReplacedFiles,
+    JournalBesideCut,
+    CutUnsyncedTail,
+    ReplayOverCut,
+    ForgetJournalNames,
 }
 
 /// Every switch: its name on the command line, and what Ottla then does.
@@ -221,6 +227,36 @@ pub const SWITCHES: &[(Broken, &str, &str)] = &[
         Broken::KeepEmptyEpochs,
         "keep-empty-epochs",
         "a replica that led and appended nothing keeps that leader epoch when it follows",
+    ),
+    (
+        Broken::ReuseBeforeReplayStart,
+        "reuse-before-replay-start",
+        "a file of the journal is written over before a round says that replay begins after it",
+    ),
+    (
+        Broken::KeepReplacedFiles,
+        "keep-replaced-files",
+        "what the journal has of a segment is written to the one that took its place",
+    ),
+    (
+        Broken::JournalBesideCut,
+        "journal-beside-cut",
+        "new bytes go through the journal, with their mark, while the cut before them is on no disk",
+    ),
+    (
+        Broken::CutUnsyncedTail,
+        "cut-unsynced-tail",
+        "a cut voids what the journal has of a segment that is not synced",
+    ),
+    (
+        Broken::ReplayOverCut,
+        "replay-over-cut",
+        "what the journal has from before a cut is written to the segment again",
+    ),
+    (
+        Broken::ForgetJournalNames,
+        "forget-journal-names",
+        "the names of the journal's files are not synced",
     ),
 ];
 

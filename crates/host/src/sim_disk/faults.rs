@@ -16,6 +16,8 @@ pub struct Faults {
     /// Calls of any kind that still succeed before the current life is sealed, as by [`super::SimDisk::seal`]:
     /// a crash in the middle of whatever is under way.
     pub calls_before_seal: Option<u64>,
+    /// The same, so many calls after the next write at the beginning of this file.
+    pub calls_after_beginning_before_seal: Option<(PathBuf, u64)>,
     /// What [`super::SimDisk::fail_write_back`] did to a file is forgotten with its last open handle: a sync through
     /// a handle that is opened later succeeds (the kernel may drop the inode, and the error with it).
     pub lose_error_on_close: bool,
@@ -55,6 +57,12 @@ impl Faults {
         count_down(&mut self.writes_before_error)?;
         let left = self.capacity_bytes.map(|capacity| capacity.saturating_sub(used));
         Ok(left.map_or(grows_by, |left| left.min(grows_by)))
+    }
+
+    /// A file was written to at its beginning.
+    pub(crate) fn on_beginning(&mut self, path: &Path) {
+        let planned = self.calls_after_beginning_before_seal.take_if(|(of, _)| of == path);
+        self.calls_before_seal = planned.map(|(_, calls)| calls).or(self.calls_before_seal);
     }
 
     /// A file or a name is to be changed.

@@ -64,6 +64,9 @@ impl File for SimFile {
         if !fits.is_empty() || too_much == 0 {
             state.tree.inode(self.inode)?.write(fits, size(position)?);
         }
+        if position == 0 {
+            state.faults.on_beginning(&self.path);
+        }
         if too_much > 0 { Err(no_space()) } else { Ok(()) }
     }
 

@@ -2,6 +2,7 @@ use super::Log;
 use crate::LogError;
 use crate::flush::{FlushJob, Flushed, Tail};
 use bytes::Bytes;
+use types::{Broken, broken};
 
 impl Log {
     /// What must be flushed now; `None` if all is durable or a job is out already.
@@ -49,7 +50,8 @@ impl Log {
     /// files are.
     fn tail_to_flush(&mut self) -> Option<Tail> {
         let parts = std::mem::take(&mut self.parts);
-        let more = self.dir_dirty || self.cut_dirty || self.mending || !self.unsynced.is_empty();
+        let changed = (self.dir_dirty || self.cut_dirty) && !(self.cut_dirty && broken(Broken::JournalBesideCut));
+        let more = changed || self.mending || !self.unsynced.is_empty();
         let known: usize = parts.iter().map(Bytes::len).sum();
         let active = self.segments.last().filter(|active| active.file.is_some())?;
         let whole = self.active_dirty && !more && known > 0 && known as u64 == self.bytes_dirty;

@@ -100,6 +100,12 @@ impl Data {
         self.parts.iter().map(Bytes::len).sum()
     }
 
+    /// Offset after the last batch; the highest there is where they do not say it.
+    pub(crate) fn end(&self) -> Offset {
+        let offsets = self.parts.last().and_then(crate::LogSlice::offsets);
+        offsets.map_or(Offset(i64::MAX), |(_, next)| next)
+    }
+
     fn encode(&self, into: &mut Vec<u8>) {
         into.extend_from_slice(&self.files.to_be_bytes());
         into.extend_from_slice(&self.base.0.to_be_bytes());

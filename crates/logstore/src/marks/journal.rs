@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use types::{DirectoryId, limits};
+use types::{Broken, DirectoryId, broken, limits};
 
 /// The journal: two files, of which one is written, in turn.
 ///
@@ -101,7 +101,6 @@ impl MarksJournal {
                 disk.remove_file(&path)?;
             }
         }
-        disk.sync_dir(directory)?;
         let second = disk.open(&directory.join(file_name(1)), OpenMode::Create)?;
         let mut journal = Self {
             disk: disk.clone(),
@@ -155,7 +154,7 @@ impl MarksJournal {
         let bytes = files[current].get(last_round.clone()).unwrap_or_default();
         file.write_all_at(bytes, last_round.start as u64)?;
         file.sync_data()?;
-        disk.sync_dir(directory)?;
+        sync_names(&**disk, directory)?;
         let mut journal = Self {
             disk: disk.clone(),
             directory: directory.to_owned(),
@@ -228,7 +227,11 @@ impl MarksJournal {
     pub(crate) fn finish_replay(&mut self, entries: &[Entry]) -> io::Result<()> {
         let replayed = !std::mem::take(&mut self.replay).is_empty();
         if replayed && entries.is_empty() {
-            return self.write(RoundBuffer::new());
+            // The last process may have used the room that is kept for it.
+            return match self.position + ROUND_ALIGNMENT as u64 > self.capacity {
+                true => self.switch(),
+                false => self.write(RoundBuffer::new()),
+            };
         }
         self.append(entries)
     }
@@ -267,7 +270,7 @@ impl MarksJournal {
         let key = entry.key();
         match entry {
             Entry::Truncate { .. } => {
-                if let Some(file) = self.uncovered.file(&key) {
+                if let Some(file) = self.uncovered.file(&key).filter(|_| !broken(Broken::CutUnsyncedTail)) {
                     file.sync_data()?;
                 }
                 self.uncovered.remove(&key);
@@ -342,7 +345,10 @@ impl MarksJournal {
         file.write_all_at(&bytes, 0)?;
         self.grow(&*file, before.max(len), self.wanted(len))?;
         file.sync_data()?;
-        self.disk.sync_dir(&self.directory)?;
+        sync_names(&*self.disk, &self.directory)?;
+        if self.lap > 0 {
+            tracing::debug!(directory = %self.directory.display(), sequence = header.sequence, bytes = self.position, "the journal goes on in its other file");
+        }
         self.capacity = file.len()?;
         self.file = file;
         self.current = other;
@@ -399,7 +405,7 @@ impl MarksJournal {
             self.uncovered.remove(&key);
             self.fill.waits.add(1);
         }
-        if self.replay_from < self.lap {
+        if self.replay_from < self.lap && !broken(Broken::ReuseBeforeReplayStart) {
             self.write(RoundBuffer::new())?;
         }
         Ok(())
@@ -454,6 +460,13 @@ impl MarksJournal {
     pub(crate) fn covered(&mut self, key: &LogKey, sequence: u64) {
         self.uncovered.covered(key, sequence);
         self.measure();
+    }
+}
+
+fn sync_names(disk: &dyn Disk, directory: &Path) -> io::Result<()> {
+    match broken(Broken::ForgetJournalNames) {
+        true => Ok(()),
+        false => disk.sync_dir(directory),
     }
 }
 

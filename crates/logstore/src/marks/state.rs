@@ -1,6 +1,6 @@
 use super::{Entry, LogKey, MarksError};
 use std::collections::BTreeMap;
-use types::{LeaderEpoch, Offset};
+use types::{Broken, LeaderEpoch, Offset, broken};
 
 /// A change of files that is journalled and not yet known to be on disk: recovery applies it again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -112,7 +112,9 @@ impl DirectoryState {
             }
             Entry::Epoch { epoch, start, .. } => log.assign_epoch(*epoch, *start),
             Entry::Truncate { offset, .. } => {
-                log.files = sequence;
+                if !broken(Broken::ReplayOverCut) {
+                    log.files = sequence;
+                }
                 log.truncate(*offset);
             }
             Entry::TruncateFully { offset, .. } => {

@@ -116,8 +116,8 @@ fn mark(offset: i64) -> Entry {
     }
 }
 
-#[test]
-fn a_journal_of_version_1_is_read_and_goes_on() {
+/// A directory of the version before, whose journal has one file yet.
+fn with_version_1() -> SimDisk {
     let sim = SimDisk::new();
     let disk = sim.handle();
     disk.create_dir_all(Path::new("/data")).unwrap();
@@ -126,6 +126,12 @@ fn a_journal_of_version_1_is_read_and_goes_on() {
     file.sync_data().unwrap();
     disk.sync_dir(Path::new("/data")).unwrap();
     disk.sync_dir(Path::new("/")).unwrap();
+    sim
+}
+
+#[test]
+fn a_journal_of_version_1_is_read_and_goes_on() {
+    let sim = with_version_1();
     for durable in [5, 6, 7] {
         let mut journal = reopen(&sim.reopen()).unwrap();
         let log = &journal.state().logs[&key(7)];
@@ -338,6 +344,19 @@ fn a_round_that_only_the_page_cache_has_is_written_again() {
     assert_eq!(durable(&reopen(&sim.handle()).unwrap()), Offset(5));
 }
 
+/// ◆ Fails if a journal that is opened relies on a name that a failed sync, or a process that was killed, has left in memory.
+#[test]
+fn a_file_whose_name_is_in_memory_only_stays_once_it_was_opened() {
+    let sim = with_version_1();
+    // Its own names are synced, and the other file is made; that one's are not.
+    sim.set_faults(|faults| faults.dir_syncs_before_error = Some(1));
+    assert!(reopen(&sim.handle()).is_err());
+    assert!(sim.reopen().exists(Path::new("/data/marks-0")));
+    reopen(&sim.handle()).unwrap().append(&[mark(8)]).unwrap();
+    sim.crash_losing_everything_unsynced();
+    assert_eq!(reopen(&sim.handle()).unwrap().state().logs[&key(7)].durable, Offset(8));
+}
+
 /// ◆ Fails if the next file needs room of its own: others fill the disk, and the directory goes offline with what is durable.
 #[test]
 fn going_on_in_the_other_file_needs_no_room() {
@@ -350,6 +369,37 @@ fn going_on_in_the_other_file_needs_no_room() {
         journal.append(&[mark(index)]).unwrap();
     }
     assert!(journal.lap() > 50);
+}
+
+/// ◆ Fails if what was replayed needs room: a lap ended with the life, and the file is full to its last byte.
+#[test]
+fn what_was_replayed_is_settled_on_a_full_disk_wherever_a_lap_was_cut_short() {
+    let mut full = 0;
+    for calls in 0..20 {
+        let sim = SimDisk::new();
+        let mut journal = new(&sim);
+        let file = segment(&sim.handle());
+        sim.handle().sync_dir(Path::new("/data")).unwrap();
+        journal.append(&[create(7), create(8), create(9)]).unwrap();
+        append(&mut journal, &file, 7, 0, &[1; 600]);
+        // Two laps, of which each file has something; nobody syncs a segment.
+        let left = |journal: &MarksJournal| journal.fill().capacity.get() - journal.fill().bytes.get();
+        while journal.lap() < 2 || left(&journal) > ROUND_ALIGNMENT as u64 {
+            let log = if journal.lap() < 2 { 8 } else { 9 };
+            append(&mut journal, &file, log, 0, &[2; 300]);
+        }
+        sim.set_faults(|faults| faults.calls_before_seal = Some(calls));
+        let entry = data(&journal, 8, 0, &[3; 600]);
+        let _ = journal.append_data(&[entry], vec![(key(8), file.clone())]);
+        drop((journal, file));
+        sim.crash_losing_everything_unsynced();
+        let used = sim.used_bytes();
+        sim.set_faults(|faults| (faults.calls_before_seal, faults.capacity_bytes) = (None, Some(used)));
+        let mut journal = reopen(&sim.handle()).unwrap();
+        full += usize::from(left(&journal) == 0);
+        journal.finish_replay(&[]).unwrap();
+    }
+    assert!(full > 0, "no life ended with the file full");
 }
 
 #[test]

@@ -160,7 +160,8 @@ impl Walk {
             if is_newer && header.leader_epoch.0 >= 0 && !broken(Broken::ForgetFoundEpochs) {
                 self.epochs.push((header.leader_epoch, header.base_offset));
             }
-            if from >= mark {
+            // ◆ Where the log start has passed what was flushed, no mark says of anything in this segment that it is on disk.
+            if from >= mark || mark <= log.log_start {
                 above_mark.get_or_insert(position);
             }
             segment.note(&header, position);

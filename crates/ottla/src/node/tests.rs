@@ -14,7 +14,9 @@ use types::{LeaderEpoch, NodeId, ReplicaIncarnation};
 const DATA: &str = "/data";
 
 async fn opened(disk: Arc<dyn Disk>) -> LogDirectory {
-    let opened = open(&SimMachine::host(disk, 7), PathBuf::from(DATA)).await.unwrap();
+    let opened = open(&SimMachine::host(disk, 7), PathBuf::from(DATA), JournalSize::default())
+        .await
+        .unwrap();
     opened.unwrap().2
 }
 
@@ -74,7 +76,9 @@ async fn a_directory_that_cannot_be_recovered_is_told_of_by_its_id() {
             disk.remove_file(&path).unwrap();
         }
     }
-    let opened = open(&SimMachine::host(disk, 7), PathBuf::from(DATA)).await.unwrap();
+    let opened = open(&SimMachine::host(disk, 7), PathBuf::from(DATA), JournalSize::default())
+        .await
+        .unwrap();
     let (told, _) = opened.err().unwrap();
     let failed = DirectoryReport {
         id,
@@ -85,7 +89,11 @@ async fn a_directory_that_cannot_be_recovered_is_told_of_by_its_id() {
     let disk = sim.reopen();
     disk.write_durably(&Path::new(DATA).join("meta.properties"), b"of something else")
         .unwrap();
-    assert!(open(&SimMachine::host(disk, 7), PathBuf::from(DATA)).await.is_err());
+    assert!(
+        open(&SimMachine::host(disk, 7), PathBuf::from(DATA), JournalSize::default())
+            .await
+            .is_err()
+    );
 }
 
 /// A node alone, on these directories.
