@@ -522,7 +522,8 @@ fn create_in(lives: [(u64, End); 2]) -> Result<(), String> {
 #[test]
 fn a_rule_that_is_left_out_is_noticed() {
     use types::Broken;
-    let rules: [(Broken, fn() -> Option<String>); 12] = [
+    type Suite = fn() -> Option<String>;
+    let rules: [(Broken, Suite); 12] = [
         (Broken::MarkBeforeSync, || find(PLAIN)),
         (Broken::ForgetDirectorySync, || find(PLAIN)),
         (Broken::CutWithoutJournal, || find(PLAIN)),
