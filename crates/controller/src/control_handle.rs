@@ -83,20 +83,24 @@ impl ControlHandle {
     }
 
     /// Creates topics; one answer per topic, in order. The topic ids are chosen here, so that a repeated call
-    /// finds what its first attempt created.
+    /// finds what its first attempt created. Where that may have been deleted since, they are chosen anew: no id
+    /// is used twice.
     ///
     /// # Errors
     /// [`ErrorCode::RequestTimedOut`] without a controller; errors of single topics are in the answers.
     pub async fn create_topics(&self, command: CreateTopics) -> Result<Vec<CreatedTopic>, ErrorCode> {
-        let ids = command
-            .topics
-            .iter()
-            .map(|_| TopicId(Uuid::from_u128(self.host.random_uuid())))
-            .collect();
-        let request = Request::CreateTopics(messages::create_topics(command, ids));
-        match self.call(request, self.deadline).await? {
-            Reply::CreateTopics(reply) => Ok(messages::created_topics(reply)),
-            _ => Err(ErrorCode::UnknownServerError),
+        let start = self.host.now();
+        loop {
+            let known = self.image.borrow().index;
+            let any = |_: &_| TopicId(Uuid::from_u128(self.host.random_uuid()));
+            let ids = command.topics.iter().map(any).collect();
+            let request = Request::CreateTopics(messages::create_topics(command.clone(), ids, known));
+            let left = self.deadline.saturating_sub(self.host.now().since(start));
+            match self.call(request, left).await? {
+                Reply::CreateTopics(reply) if reply.again_after != 0 => self.applied(reply.again_after).await,
+                Reply::CreateTopics(reply) => return Ok(messages::created_topics(reply)),
+                _ => return Err(ErrorCode::UnknownServerError),
+            }
         }
     }
 
@@ -143,15 +147,23 @@ impl ControlHandle {
         }
     }
 
+    /// Deletes topics; one answer per topic, in order. A name means the topic that has it now: never one that is created
+    /// while the controller is asked again because no answer came.
+    ///
     /// # Errors
-    /// As [`Self::create_topics`].
+    /// As [`Self::create_topics`]; also [`ErrorCode::RequestTimedOut`] where the name is a new topic's by the time that the
+    /// controller can be asked again.
     pub async fn delete_topics(&self, topics: Vec<TopicRef>) -> Result<Vec<DeletedTopic>, ErrorCode> {
-        match self
-            .call(Request::DeleteTopics(messages::delete_topics(topics)), self.deadline)
-            .await?
-        {
-            Reply::DeleteTopics(reply) => Ok(messages::deleted_topics(reply)),
-            _ => Err(ErrorCode::UnknownServerError),
+        let start = self.host.now();
+        loop {
+            let known = self.image.borrow().index;
+            let request = Request::DeleteTopics(messages::delete_topics(topics.clone(), known));
+            let left = self.deadline.saturating_sub(self.host.now().since(start));
+            match self.call(request, left).await? {
+                Reply::DeleteTopics(reply) if reply.again_after != 0 => self.applied(reply.again_after).await,
+                Reply::DeleteTopics(reply) => return Ok(messages::deleted_topics(reply)),
+                _ => return Err(ErrorCode::UnknownServerError),
+            }
         }
     }
 

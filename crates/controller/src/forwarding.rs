@@ -47,7 +47,11 @@ pub(crate) async fn forward_all(shared: Arc<Shared>, mut queue: mpsc::Receiver<F
 /// # Errors
 /// What the controller refused with; [`ErrorCode::RequestTimedOut`] at the deadline, and then the request may
 /// have been carried out.
-pub(crate) async fn ask_controller(shared: &Shared, request: Request, deadline: Duration) -> Result<Reply, ErrorCode> {
+pub(crate) async fn ask_controller(
+    shared: &Shared,
+    mut request: Request,
+    deadline: Duration,
+) -> Result<Reply, ErrorCode> {
     let start = shared.host.now();
     let mut leadership = shared.leadership.subscribe();
     if let Request::ClusterStatus(pb::ClusterStatusRequest { local: true }) = request {
@@ -64,6 +68,7 @@ pub(crate) async fn ask_controller(shared: &Shared, request: Request, deadline: 
             (seen.i_lead, seen.leader.clone())
         };
         let ttl = left.min(shared.options.timings.call_timeout);
+        let mut sent = true;
         let reply = if i_lead {
             tokio::time::timeout(ttl, shared.ask_here(request.clone())).await.ok()
         } else if let Some(at) = hint.take().or(leader.map(|(_, at)| at)) {
@@ -74,6 +79,7 @@ pub(crate) async fn ask_controller(shared: &Shared, request: Request, deadline: 
                 _ = leadership.changed() => None,
             }
         } else {
+            sent = false;
             None
         };
         match reply {
@@ -88,7 +94,11 @@ pub(crate) async fn ask_controller(shared: &Shared, request: Request, deadline: 
             }
             Some(Reply::Refusal(refusal)) => return Err(envelope::error_code(refusal.error_code)),
             Some(reply) => return Ok(reply),
-            None => {}
+            None => {
+                if let Request::DeleteTopics(delete) = &mut request {
+                    delete.repeated |= sent;
+                }
+            }
         }
         if hint.is_none() {
             let _ = tokio::time::timeout(PAUSE.min(left), leadership.changed()).await;

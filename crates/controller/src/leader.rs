@@ -1,4 +1,5 @@
 mod commit;
+mod removed_topics;
 mod too_early;
 
 use crate::envelope::{endpoint, refusal};
@@ -14,6 +15,7 @@ use raft::pb;
 use raft::pb::controller_reply::Reply;
 use raft::pb::controller_request::Request;
 use raft::{RaftNode, RaftStatus};
+use removed_topics::RemovedTopics;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -72,6 +74,7 @@ struct Term {
     known: BTreeMap<NodeId, (BrokerEpoch, bool)>,
     sources: BTreeMap<NodeId, (SessionId, SocketAddr)>,
     work: Vec<Work>,
+    removed_topics: RemovedTopics,
     dialled: (mpsc::UnboundedSender<Dialled>, mpsc::UnboundedReceiver<Dialled>),
     began: Monotonic,
     /// A change of members is under way.
@@ -93,6 +96,7 @@ impl Term {
             known: BTreeMap::new(),
             sources: BTreeMap::new(),
             work: Vec::new(),
+            removed_topics: RemovedTopics::default(),
             dialled: mpsc::unbounded_channel(),
             began: now,
             changing: None,

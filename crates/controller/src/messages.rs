@@ -9,7 +9,7 @@ use crate::{
 };
 use metadata::plan::ReassignedPartition;
 use raft::pb;
-use types::{BrokerEpoch, ErrorCode, LeaderEpoch, NodeId, PartitionEpoch, TopicId, TopicPartition};
+use types::{BrokerEpoch, ErrorCode, LeaderEpoch, LogIndex, NodeId, PartitionEpoch, TopicId, TopicPartition};
 use uuid::Uuid;
 
 const TOPIC: i32 = 2;
@@ -28,7 +28,7 @@ fn some(text: String) -> Option<String> {
     (!text.is_empty()).then_some(text)
 }
 
-pub(crate) fn create_topics(command: CreateTopics, ids: Vec<TopicId>) -> pb::CreateTopicsRequest {
+pub(crate) fn create_topics(command: CreateTopics, ids: Vec<TopicId>, known: LogIndex) -> pb::CreateTopicsRequest {
     let topics = command
         .topics
         .into_iter()
@@ -55,6 +55,7 @@ pub(crate) fn create_topics(command: CreateTopics, ids: Vec<TopicId>) -> pb::Cre
     pb::CreateTopicsRequest {
         topics: topics.collect(),
         validate_only: command.validate_only,
+        known_index: known.0,
     }
 }
 
@@ -168,8 +169,11 @@ pub(crate) fn partition_outcomes(topics: Vec<pb::TopicOutcomesMessage>) -> Parti
     topics.into_iter().map(topic).collect()
 }
 
-pub(crate) fn delete_topics(topics: Vec<TopicRef>) -> pb::DeleteTopicsRequest {
-    let mut request = pb::DeleteTopicsRequest::default();
+pub(crate) fn delete_topics(topics: Vec<TopicRef>, known: LogIndex) -> pb::DeleteTopicsRequest {
+    let mut request = pb::DeleteTopicsRequest {
+        known_index: known.0,
+        ..pb::DeleteTopicsRequest::default()
+    };
     for topic in topics {
         match topic {
             TopicRef::Name(name) => request.names.push(name),

@@ -1,5 +1,7 @@
 //! A controller's request to a planner's command, and the plan's response to the reply.
 
+mod delete_topics;
+
 use crate::envelope::{endpoint, refusal};
 use crate::identity::remembers;
 use crate::messages::{bytes_of, config_change, outcomes_message, reassignments, resource, resource_message, topic_id};
@@ -60,7 +62,7 @@ pub(crate) fn plan(image: &Image, request: &Request, context: &Context<'_>) -> P
         }
         Request::CreateTopics(create) => create_topics(image, create, context),
         Request::CreatePartitions(create) => create_partitions(image, create, context),
-        Request::DeleteTopics(delete) => delete_topics(image, delete),
+        Request::DeleteTopics(delete) => delete_topics::plan(image, delete),
         Request::ElectLeaders(elect) => elect_leaders(image, elect),
         Request::AlterReassignments(alter) => {
             let plan = plan::alter_reassignments(image, &reassignments(alter));
@@ -295,6 +297,7 @@ fn create_topics(image: &Image, create: &pb::CreateTopicsRequest, context: &Cont
     Planned {
         reply: Reply::CreateTopics(pb::CreateTopicsReply {
             topics: answers.collect(),
+            again_after: 0,
         }),
         records: plan.records,
     }
@@ -324,33 +327,6 @@ fn create_partitions(image: &Image, create: &pb::CreatePartitionsRequest, contex
     });
     Planned {
         reply: Reply::CreatePartitions(pb::CreatePartitionsReply {
-            topics: answers.collect(),
-        }),
-        records: plan.records,
-    }
-}
-
-fn delete_topics(image: &Image, delete: &pb::DeleteTopicsRequest) -> Planned {
-    // One of the two is empty for each; by position, names first where both are there.
-    let names = delete
-        .names
-        .iter()
-        .filter(|name| !name.is_empty())
-        .map(|name| plan::TopicRef::Name(name.clone()));
-    let ids = delete
-        .topic_ids
-        .iter()
-        .filter(|id| !id.is_empty())
-        .map(|id| plan::TopicRef::Id(topic_id(id)));
-    let topics: Vec<_> = names.chain(ids).collect();
-    let plan = plan::delete_topics(image, &topics);
-    let answers = plan.response.into_iter().map(|deleted| pb::DeletedTopicMessage {
-        name: deleted.name.unwrap_or_default(),
-        topic_id: bytes_of(deleted.id.0),
-        error_code: code(deleted.error),
-    });
-    Planned {
-        reply: Reply::DeleteTopics(pb::DeleteTopicsReply {
             topics: answers.collect(),
         }),
         records: plan.records,

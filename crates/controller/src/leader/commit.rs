@@ -7,7 +7,9 @@ use crate::planning::{Context, Planned, plan};
 use crate::shared::Command;
 use metadata::{Image, Record};
 use raft::ProposeError;
+use raft::pb;
 use raft::pb::controller_reply::Reply;
+use raft::pb::controller_request::Request;
 use tokio::sync::oneshot;
 use types::{BrokerEpoch, ErrorCode, LogIndex, NodeId, RaftId};
 
@@ -49,6 +51,7 @@ impl Term {
         let mut waiting = std::mem::take(&mut self.work);
         while !waiting.is_empty() {
             let image = self.shared.image();
+            self.removed_topics.plan_on(image.index);
             let mut planned_on = (*image).clone();
             let mut records: Vec<Record> = Vec::new();
             let mut done: Vec<Done> = Vec::new();
@@ -60,6 +63,7 @@ impl Term {
                 if !last && planned_on.apply_all(image.index, &planned).is_err() {
                     tracing::error!("a plan does not fit its own image");
                 }
+                self.removed_topics.planned(&planned);
                 let changed = !planned.is_empty();
                 records.extend(planned);
                 done.push(Done { work, reply, changed });
@@ -76,6 +80,7 @@ impl Term {
             match outcome {
                 Ok(index) => done.into_iter().for_each(|done| finish(done, index)),
                 Err(ProposeError::Stale) => {
+                    self.removed_topics.missed_some();
                     // Planned again, before what came later.
                     let mut again: Vec<Work> = done.into_iter().map(|done| done.work).collect();
                     again.append(&mut waiting);
@@ -98,6 +103,15 @@ impl Term {
         };
         match work {
             Work::Command(command) => {
+                if let Request::CreateTopics(create) = &command.request
+                    && let Some(index) = self.removed_topics.again_after(image, create)
+                {
+                    let again = pb::CreateTopicsReply {
+                        topics: Vec::new(),
+                        again_after: index.0,
+                    };
+                    return (Vec::new(), Some(Reply::CreateTopics(again)));
+                }
                 let alive = |node: NodeId| self.alive(node);
                 let context = Context {
                     options: &self.shared.options,

@@ -35,6 +35,7 @@ mod tests {
                 ..Default::default()
             }],
             validate_only,
+            ..Default::default()
         };
         let offsets = "__consumer_offsets";
         let table = [

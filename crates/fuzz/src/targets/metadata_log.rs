@@ -210,10 +210,13 @@ fn requests() -> Vec<Request> {
                 },
             ],
             validate_only: false,
+            known_index: 7,
         }),
         Request::DeleteTopics(pb::DeleteTopicsRequest {
             names: vec!["orders".to_owned()],
             topic_ids: vec![topic_id.clone()],
+            known_index: 7,
+            repeated: true,
         }),
         Request::AlterPartitions(pb::AlterPartitionsRequest {
             node_id,
