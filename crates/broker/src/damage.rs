@@ -1,5 +1,6 @@
 //! Damage on disk: what reads met is looked at closer, everything is read again slowly, and the controller is told.
 
+use crate::partition_cell::PartitionRef;
 use crate::shard::ShardRef;
 use futures::future::LocalBoxFuture;
 use host::PoolExt;
@@ -122,13 +123,13 @@ fn next(
 }
 
 /// Reports damaged replicas to the controller.
-pub(crate) fn report(shard: &ShardRef) {
+pub(crate) fn report(shard: &ShardRef, partitions: &[(TopicPartition, PartitionRef)]) {
     let now = shard.links().host.now();
     if shard.broker_epoch().is_none() {
         return;
     }
-    let partitions = shard.partitions().into_iter();
     let replicas: Vec<_> = partitions
+        .iter()
         .filter_map(|(_, partition)| partition.borrow_mut().take_report(now))
         .collect();
     if replicas.is_empty() {

@@ -2,10 +2,11 @@
 
 use crate::IsrProposal;
 use crate::links::Proposal;
+use crate::partition_cell::PartitionRef;
 use crate::shard::ShardRef;
 use replica::{Durability, IsrAnswer};
 use std::collections::BTreeMap;
-use types::{ErrorCode, TopicPartition};
+use types::{ErrorCode, TopicId, TopicPartition};
 
 /// Takes proposals to the controller, all that are there in one call, one call at a time.
 pub(crate) async fn run(shard: ShardRef) {
@@ -72,21 +73,28 @@ fn outcome(code: ErrorCode) -> IsrAnswer {
 
 /// Reports replicas whose strictness in the image is not what it should be: strict once all of the log is durable;
 /// ◆ not strict before a relaxed acknowledgement is given (see `topic_settings::view_of`).
-pub(crate) fn mark_strict(shard: &ShardRef) {
+pub(crate) fn mark_strict(shard: &ShardRef, partitions: &[(TopicPartition, PartitionRef)]) {
     if shard.broker_epoch().is_none() {
         return;
     }
     let (image, me) = (shard.image(), shard.links().node_id);
     let mut marks = Vec::new();
-    for (tp, partition) in shard.partitions() {
-        let (Some(topic), Some(record)) = (image.topic_by_id(tp.topic), image.partition(tp)) else {
+    // In the order of topics, where all are looked at.
+    let mut last: Option<(TopicId, bool)> = None;
+    for (tp, partition) in partitions {
+        let (Some(topic), Some(record)) = (image.topic_by_id(tp.topic), image.partition(*tp)) else {
             continue;
         };
-        let (wanted, marked) = (image.is_strict(topic), record.strict.contains(&me));
+        let known = last.filter(|(id, _)| *id == tp.topic);
+        let (_, wanted) = *last.insert(known.unwrap_or_else(|| (tp.topic, image.is_strict(topic))));
+        let marked = record.strict.contains(&me);
+        if wanted == marked || !record.isr.contains(&me) {
+            continue;
+        }
+        shard.stir(partition);
         let partition = partition.borrow();
-        let ready = !wanted || (partition.rules.durability == Durability::Strict && partition.is_clean());
-        if wanted != marked && ready && record.isr.contains(&me) {
-            marks.push((tp, record.leader_epoch, wanted));
+        if !wanted || (partition.rules.durability == Durability::Strict && partition.is_clean()) {
+            marks.push((*tp, record.leader_epoch, wanted));
         }
     }
     if marks.is_empty() {

@@ -23,6 +23,7 @@ mod links;
 mod log_dirs;
 mod offline;
 mod partition;
+mod partition_cell;
 mod reconcile;
 mod recovered;
 pub mod replica_stream;
@@ -32,6 +33,7 @@ mod shard_stats;
 mod stalls;
 mod tenants;
 mod throttle;
+mod tick;
 mod topic_settings;
 mod twins;
 

@@ -3,15 +3,15 @@
 
 use crate::offline;
 use crate::partition::{NewReplica, Partition};
+use crate::partition_cell::{PartitionCell, PartitionRef};
 use crate::recovered;
-use crate::shard::{PartitionRef, ShardRef};
+use crate::shard::ShardRef;
 use crate::topic_settings::{rules_of, view_of};
 use crate::twins;
 use host::PoolExt;
 use logstore::{Log, LogError};
 use metadata::{Image, PartitionImage, TopicImage};
 use replica::{ProducerStates, first_generation};
-use std::cell::RefCell;
 use std::collections::BTreeSet;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -231,5 +231,5 @@ async fn create(shard: &ShardRef, image: &Arc<Image>, tp: TopicPartition, topic:
     let first = shard.broker_epoch().map(first_generation).unwrap_or_default();
     let generation = first.max(shard.links().retired_generation.get());
     let partition = Partition::new(shard.links().clone(), replica, view, rules, generation);
-    shard.add_partition(Rc::new(RefCell::new(partition)));
+    shard.add_partition(PartitionCell::new(partition));
 }

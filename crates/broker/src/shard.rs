@@ -3,11 +3,12 @@ use crate::data::{AppendError, Appended};
 use crate::links::{FlushResult, Links};
 use crate::offline::Offline;
 use crate::partition::{ListOffset, Partition, PollId, RoleChange};
+use crate::partition_cell::{PartitionRef, Stirred};
 use crate::replica_stream::{FollowOut, StreamOut};
 use crate::shard_queue::{Call, Outbox};
 use crate::stalls::Stalls;
 use crate::tenants::Tenants;
-use crate::{damage, errands, isr, offline, reconcile, replica_stream, stalls};
+use crate::{damage, errands, isr, reconcile, replica_stream};
 use bytes::Bytes;
 use futures::future::LocalBoxFuture;
 use host::{Listener, Pool, PoolExt};
@@ -23,14 +24,8 @@ use std::time::Duration;
 use tokio::sync::{Notify, mpsc, oneshot};
 use types::{BrokerEpoch, DirectoryId, ErrorCode, LeaderEpoch, NodeId, Offset, Timings, TopicPartition};
 
-pub(crate) type PartitionRef = Rc<RefCell<Partition>>;
-
-/// The one timer of a shard: lag, background flushes, stalls.
+/// The one timer of a shard, [`ShardRef::tick`].
 const TICK: Duration = Duration::from_millis(500);
-/// Ticks between checkpoints of the high watermarks.
-const CHECKPOINT_TICKS: u64 = 10;
-/// Bytes of a log after which its producer states are written down again.
-const SNAPSHOT_BYTES: usize = 64 * 1024 * 1024;
 /// The first check of retention after a start comes no later (Kafka's initial delay).
 const RETENTION_FIRST: Duration = Duration::from_secs(30);
 /// An orderly stop waits so long for the last flushes.
@@ -42,6 +37,7 @@ pub(crate) struct Shard {
     index: u16,
     links: Rc<Links>,
     partitions: RefCell<BTreeMap<TopicPartition, PartitionRef>>,
+    stirred: Stirred,
     /// Replicas that were found at the start in more than one log directory, but for the one that is in its place.
     twins: RefCell<Vec<PartitionRef>>,
     outboxes: Vec<Rc<Outbox>>,
@@ -73,6 +69,7 @@ impl ShardRef {
             index,
             links,
             partitions: RefCell::default(),
+            stirred: Stirred::default(),
             twins: RefCell::default(),
             outboxes,
             image: RefCell::new(image),
@@ -171,8 +168,16 @@ impl ShardRef {
         self.0.registration.set(registration);
     }
 
+    /// Where something is to be done with it; the next tick looks at it.
     pub(crate) fn partition(&self, tp: TopicPartition) -> Option<PartitionRef> {
-        self.0.partitions.borrow().get(&tp).cloned()
+        let partition = self.0.partitions.borrow().get(&tp).cloned()?;
+        self.stir(&partition);
+        Some(partition)
+    }
+
+    /// The next tick looks at it.
+    pub(crate) fn stir(&self, partition: &PartitionRef) {
+        self.0.stirred.stir(partition);
     }
 
     pub(crate) fn partitions(&self) -> Vec<(TopicPartition, PartitionRef)> {
@@ -184,14 +189,35 @@ impl ShardRef {
             .collect()
     }
 
+    /// Partitions that time may change; all of them where checkpoints are due.
+    pub(crate) fn due(&self, checkpoints: bool) -> Vec<(TopicPartition, PartitionRef)> {
+        let mut stirred = self.0.stirred.take();
+        if checkpoints {
+            return self.partitions();
+        }
+        let partitions = self.0.partitions.borrow();
+        stirred.retain(|(tp, partition)| partitions.get(tp).is_some_and(|here| Rc::ptr_eq(here, partition)));
+        stirred
+    }
+
+    /// How many are here.
+    pub(crate) fn replicas(&self) -> usize {
+        self.0.partitions.borrow().len()
+    }
+
     /// Does something with a partition. A broken invariant stops that partition, not the shard.
     pub(crate) fn with<T>(&self, tp: TopicPartition, work: impl FnOnce(&mut Partition) -> T) -> Option<T> {
         let partition = self.partition(tp)?;
+        self.guarded(&partition, work)
+    }
+
+    pub(crate) fn guarded<T>(&self, partition: &PartitionRef, work: impl FnOnce(&mut Partition) -> T) -> Option<T> {
         let worked = std::panic::catch_unwind(AssertUnwindSafe(|| work(&mut partition.borrow_mut())));
         match worked {
             Ok(answer) => Some(answer),
             Err(_) => {
                 let mut stopping = partition.borrow_mut();
+                let tp = stopping.tp;
                 tracing::error!(
                     topic = stopping.topic,
                     partition = tp.partition,
@@ -419,20 +445,9 @@ impl ShardRef {
         out.follow(self, tp);
     }
 
-    fn unfollow(&self, tp: TopicPartition) {
+    pub(crate) fn unfollow(&self, tp: TopicPartition) {
         if let Some(out) = self.0.following.borrow_mut().remove(&tp) {
             out.unfollow(tp);
-        }
-    }
-
-    /// Replicas that stopped by themselves (no room, a failed directory): their leaders must not go on sending, for what
-    /// nobody acknowledges fills the window of all that is on the stream.
-    fn leave_what_is_not_followed(&self) {
-        let following: Vec<_> = self.0.following.borrow().keys().copied().collect();
-        for tp in following {
-            if self.partition(tp).is_none_or(|partition| !partition.borrow().follows()) {
-                self.unfollow(tp);
-            }
         }
     }
 
@@ -486,47 +501,6 @@ impl ShardRef {
             if restate == Some(true) {
                 out.state(tp);
             }
-        }
-    }
-
-    fn tick(&self, ticks: u64) {
-        let now = self.0.links.host.now();
-        let (mut replicas, mut damaged) = (0, 0);
-        for (tp, partition) in self.partitions() {
-            replicas += 1;
-            damaged += u64::from(partition.borrow().is_damaged());
-            self.with(tp, |partition| {
-                partition.tick(now);
-                // There is room again where a follower waited for it.
-                if partition.may_resume() {
-                    self.look_again();
-                }
-                if ticks.is_multiple_of(CHECKPOINT_TICKS) && partition.checkpoint(SNAPSHOT_BYTES) {
-                    partition.flush();
-                }
-            });
-        }
-        self.0.links.stats.ticked(now, replicas, damaged);
-        self.0.broker.check_storage();
-        if self.0.index == 0 {
-            self.0.broker.tidy_directories();
-            self.0.broker.measure_room();
-            offline::report_failed_directories(self);
-        }
-        offline::make_where_there_is_room(self);
-        self.leave_what_is_not_followed();
-        self.restate_refused();
-        isr::mark_strict(self);
-        damage::report(self);
-        stalls::resign_where_flushes_stall(self, now);
-        if ticks.is_multiple_of(CHECKPOINT_TICKS) && self.0.index == 0 {
-            self.0.broker.write_checkpoints();
-        }
-    }
-
-    fn enforce_retention(&self) {
-        for (tp, _) in self.partitions() {
-            self.with(tp, |partition| partition.enforce_retention());
         }
     }
 

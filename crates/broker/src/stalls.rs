@@ -1,5 +1,6 @@
 //! A disk that stalls takes no leadership down with it: its leaders resign while it may still recover.
 
+use crate::partition_cell::PartitionRef;
 use crate::shard::ShardRef;
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, BTreeSet};
@@ -22,10 +23,11 @@ pub(crate) struct Stalls {
 /// A new leader has the whole limit to itself, so that leadership does not run in circles among replicas whose disks all
 /// stall. Where no other member of the ISR can lead, the leader stays. One that is still not told how its question ended
 /// when this looks again takes no more records.
-pub(crate) fn resign_where_flushes_stall(shard: &ShardRef, now: Monotonic) {
+///
+/// `due` holds all partitions whose flush is out.
+pub(crate) fn resign_where_flushes_stall(shard: &ShardRef, due: &[(TopicPartition, PartitionRef)], now: Monotonic) {
     let limit = shard.timings().flush_stall;
-    let partitions = shard.partitions();
-    let flushes_stall = partitions
+    let flushes_stall = due
         .iter()
         .map(|(_, partition)| partition.borrow())
         .filter(|partition| partition.flush_stalls(now, limit));
@@ -36,7 +38,7 @@ pub(crate) fn resign_where_flushes_stall(shard: &ShardRef, now: Monotonic) {
         return;
     }
     let mut leaders = BTreeMap::new();
-    for (tp, partition) in partitions {
+    for (tp, partition) in shard.partitions() {
         let mut partition = partition.borrow_mut();
         if stalled.contains(&partition.directory)
             && let Some(epoch) = partition.led_for(now, limit)

@@ -3,16 +3,15 @@
 //! place of a member of the ISR would be a member that forgot what it acknowledged.
 
 use crate::partition::Partition;
+use crate::partition_cell::{PartitionCell, PartitionRef};
 use crate::reconcile::{is_another, mine};
-use crate::shard::{PartitionRef, ShardRef};
+use crate::shard::ShardRef;
 use metadata::{Image, PartitionImage};
-use std::cell::RefCell;
-use std::rc::Rc;
 use types::ErrorCode;
 
 /// A replica as recovery found it. Where one is in its place already, it waits for the image.
 pub(crate) fn add_recovered(shard: &ShardRef, partition: Partition) {
-    let (tp, partition) = (partition.tp, Rc::new(RefCell::new(partition)));
+    let (tp, partition) = (partition.tp, PartitionCell::new(partition));
     match shard.partition(tp) {
         None => {
             shard.add_partition(partition);

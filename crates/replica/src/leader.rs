@@ -250,6 +250,7 @@ impl Leader {
     /// `lag_max`, and whoever waits to join, or asks again where an outcome is unknown.
     /// A quarter of `lag_max` is a good interval.
     pub fn on_tick(&mut self, now: Monotonic) -> Vec<Action> {
+        let rests = self.is_at_rest();
         self.proposals.release();
         // Somebody may have been waited for in vain. Before it is said who may join: that is measured by HW.
         let mut actions: Vec<Action> = self.advance(now).into_iter().collect();
@@ -258,7 +259,29 @@ impl Leader {
             target.remove(&node);
         }
         actions.extend(self.propose(&target));
+        debug_assert!(
+            !rests || actions.is_empty(),
+            "{}: {actions:?} at rest",
+            self.topic_partition
+        );
         actions
+    }
+
+    /// Whether [`Self::on_tick`] has nothing to do until something else happens: every replica is a member and has
+    /// acknowledged all, and nothing is asked of the controller.
+    #[must_use]
+    pub fn is_at_rest(&self) -> bool {
+        let LogBounds {
+            high_watermark,
+            log_end,
+            ..
+        } = self.bounds;
+        let durability = self.view.durability;
+        let has_all = |follower: &FollowerProgress| {
+            self.view.isr.contains(&follower.node) && follower.acked(durability) == Some(log_end)
+        };
+        let all_are_members = self.view.isr.contains(&self.me) && self.followers.values().all(has_all);
+        high_watermark == log_end && self.proposals.are_settled() && all_are_members
     }
 
     /// A newer image of the same leader epoch. Of another leader epoch nothing is taken: the shell must

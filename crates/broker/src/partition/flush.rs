@@ -76,8 +76,7 @@ impl Partition {
     }
 
     /// Every half second or so.
-    pub fn tick(&mut self, now: Monotonic) {
-        let wall_ms = self.links.host.wall_ms();
+    pub fn tick(&mut self, now: Monotonic, wall_ms: i64) {
         if let Role::Leader(leader) = &mut self.role {
             let actions = leader.on_tick(now);
             self.perform(actions);
@@ -89,6 +88,18 @@ impl Partition {
             self.flush_if_due(wall_ms);
         }
         self.producers.expire(wall_ms);
+    }
+
+    /// Whether ticks change nothing here before somebody does something: everything is written where it should be, known to
+    /// everybody, and nothing is asked of the controller. Producers are forgotten later, where all partitions are looked at.
+    pub fn is_at_rest(&self) -> bool {
+        let acts = match &self.role {
+            Role::Leader(leader) => !leader.is_at_rest(),
+            Role::Follower { .. } | Role::Idle => false,
+        };
+        let waits = self.waits_for_room || self.is_full() || self.damage.is_some() || self.log.is_none();
+        let flushes = self.flush_since.is_some() || self.unflushed_records > 0;
+        !(acts || waits || flushes)
     }
 
     /// A flush has been out for longer than `limit`, queueing for its round included.

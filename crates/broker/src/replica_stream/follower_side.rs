@@ -133,7 +133,7 @@ impl FollowOut {
     }
 
     /// ◆ A leader speaks only for what is followed on its own stream.
-    fn member(&self, shard: &ShardRef, tp: TopicPartition) -> Option<crate::shard::PartitionRef> {
+    fn member(&self, shard: &ShardRef, tp: TopicPartition) -> Option<crate::partition_cell::PartitionRef> {
         self.members
             .borrow()
             .contains(&tp)

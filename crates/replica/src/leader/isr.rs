@@ -57,6 +57,11 @@ impl Proposals {
         self.held = false;
     }
 
+    /// Nothing was asked of the controller that is not answered, and nothing waits to be asked.
+    pub fn are_settled(&self) -> bool {
+        self.pending.is_none() && self.unknown.is_empty() && !self.held
+    }
+
     fn may_propose(&self) -> bool {
         self.pending.is_none() && !self.held
     }

@@ -385,3 +385,31 @@ fn an_older_image_does_not_undo_an_answer() {
     );
     assert_eq!(leader.view().leader_epoch, LeaderEpoch(5));
 }
+
+/// Shards look at leaders at rest seldom: whatever a tick has to do must be known before.
+#[test]
+fn a_leader_rests_once_everybody_has_everything_and_nothing_is_asked() {
+    for durability in [Durability::Strict, Durability::Relaxed] {
+        let mut leader = connected(durability, &[1, 2, 3]);
+        assert!(!leader.is_at_rest(), "nothing of this epoch is committed");
+        leader.on_append(Offset(110), at(1));
+        leader.on_durable(Offset(110), at(1));
+        leader.on_ack(&ack(2, 1, 110, 110), at(2)).expect("current");
+        assert!(!leader.is_at_rest(), "node 3 has not all");
+        leader.on_ack(&ack(3, 1, 110, 110), at(2)).expect("current");
+        assert!(leader.is_at_rest());
+        assert_eq!(leader.on_tick(at(100_000)), []);
+        leader.on_stream_lost(THREE, StreamGeneration(1), at(100_001));
+        assert!(leader.is_at_rest(), "it has all that there is");
+        leader.on_append(Offset(111), at(100_002));
+        assert!(!leader.is_at_rest());
+    }
+    let mut leader = connected(Durability::Relaxed, &[1, 2]);
+    leader.on_append(Offset(110), at(1));
+    for node in [2, 3] {
+        leader.on_ack(&ack(node, 1, 110, 110), at(2)).expect("current");
+    }
+    assert!(!leader.is_at_rest(), "node 3 is asked for");
+    leader.on_isr_answer(ProposalId(1), IsrAnswer::Rejected, at(3));
+    assert!(!leader.is_at_rest(), "and will be asked for again");
+}
