@@ -33,9 +33,9 @@ ROUNDS = int(os.environ.get("ROUNDS", "3"))
 CONNECTIONS = int(os.environ.get("CONNECTIONS", "10000"))
 RATE = 200
 # What a node may hold beyond what it held before: the budgets of crates/types/src/limits.rs (requests 256 + 64 MiB, fetched
-# 256 MiB, unread answers 64 MiB; groups 256 MiB a shard), zstd windows of 128 MiB (three of each shard's pool, one of the
+# 256 MiB, unread answers 64 MiB; groups 256 MiB a shard), zstd windows of 128 MiB (two of each shard's pool, one of the
 # outsized), and read buffers of its connections.
-RSS_MAX_MIB = 256 + 64 + 256 + 64 + 2 * 256 + 4 * 128 + 16_000 * 16 // 1024 + 100
+RSS_MAX_MIB = 256 + 64 + 256 + 64 + 2 * 256 + 3 * 128 + 16_000 * 16 // 1024 + 100
 
 
 def bomb(mebibytes):

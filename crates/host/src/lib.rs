@@ -74,7 +74,8 @@ pub trait Host: Send + Sync + 'static {
         self.pool(name, threads)
     }
 
-    /// The same without the one more thread: on a busy machine it comes to a stop.
+    /// The same without the one more thread: on a busy machine it comes to a stop. While jobs wait, each is followed by a rest of
+    /// [`types::limits::IDLE_POOL_RESTS`] times its length.
     fn idle_pool(&self, name: &str, threads: usize) -> Arc<dyn Pool> {
         self.background_pool(name, threads)
     }

@@ -91,11 +91,11 @@ impl Host for RealHost {
     }
 
     fn background_pool(&self, name: &str, threads: usize) -> Arc<dyn Pool> {
-        Arc::new(BackgroundPool::new(name, threads, Some(limits::BACKGROUND_PATIENCE)))
+        Arc::new(BackgroundPool::new(name, threads, 0, Some(limits::BACKGROUND_PATIENCE)))
     }
 
     fn idle_pool(&self, name: &str, threads: usize) -> Arc<dyn Pool> {
-        Arc::new(BackgroundPool::new(name, threads, None))
+        Arc::new(BackgroundPool::new(name, threads, limits::IDLE_POOL_RESTS, None))
     }
 }
 

@@ -5,6 +5,10 @@ use sim::{Outcome, Plan, run_many};
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
+/// A tenth of a run is allocation.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 #[derive(Parser)]
 #[command(
     about = "Runs simulated clusters",

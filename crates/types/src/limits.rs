@@ -53,11 +53,14 @@ pub const BATCH_RECORDS_ON_SHARD: i32 = 10_000;
 pub const DECOMPRESSED_BYTES_ON_SHARD: usize = 64 * 1024;
 /// Threads of that pool, for each shard. They take what time nobody else of the machine wants; what has waited for so long is
 /// done all the same.
-pub const BATCH_POOL_THREADS: usize = 2;
+pub const BATCH_POOL_THREADS: usize = 1;
 pub const BACKGROUND_PATIENCE: Duration = Duration::from_secs(1);
 /// What decompresses to more than this leaves that pool for a single thread, so that honest batches do not wait behind bombs:
 /// some 10 ms. A batch of `max.message.bytes`'s default is at most 16 times smaller than its records if it stays.
 pub const DECOMPRESSED_BYTES_ON_POOL: usize = 16 * 1024 * 1024;
+/// That thread rests for so many times as long as such a batch took before it begins the next that waits: a flood of them has a
+/// quarter of a processor.
+pub const IDLE_POOL_RESTS: u32 = 3;
 /// Bytes that one fetch reads on a shard, of what the system has in memory: reading and checking takes some 0.5 ms. More of
 /// them are read on a pool, as is all that would wait for a disk.
 pub const READ_BYTES_ON_SHARD: usize = 1024 * 1024;
