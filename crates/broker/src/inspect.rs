@@ -65,14 +65,22 @@ fn alive() -> Vec<(NodeId, ShardRef)> {
     })
 }
 
-/// Shows every shard's node with the newest image that it has, and each of its replicas.
-pub fn look(mut shard_seen: impl FnMut(NodeId, &Arc<Image>), mut replica_seen: impl FnMut(&ReplicaState, &Arc<Image>)) {
+/// Shows every shard's node with the newest image that it has, and each of its replicas that something was done with since the
+/// last look, or that is wanted.
+pub fn look(
+    mut shard_seen: impl FnMut(NodeId, &Arc<Image>),
+    wanted: impl Fn(TopicPartition) -> bool,
+    mut replica_seen: impl FnMut(&ReplicaState, &Arc<Image>),
+) {
     for (node_id, shard) in alive() {
         let image = shard.broker().image();
         shard_seen(node_id, &image);
-        for (tp, partition) in shard.partitions() {
+        shard.show_each(|tp, partition| {
+            if !partition.take_unseen() && !wanted(tp) {
+                return;
+            }
             let Ok(partition) = partition.try_borrow() else {
-                continue;
+                return;
             };
             let state = ReplicaState {
                 node_id,
@@ -85,6 +93,6 @@ pub fn look(mut shard_seen: impl FnMut(NodeId, &Arc<Image>), mut replica_seen: i
                 away: partition.is_away(),
             };
             replica_seen(&state, &image);
-        }
+        });
     }
 }

@@ -268,6 +268,16 @@ impl Partition {
         })
     }
 
+    /// Whether this replica leads, and nobody else can have committed anything after it; `silence` is how long a follower may
+    /// not have been heard.
+    pub fn leads_surely(&self, now: types::Monotonic, silence: std::time::Duration) -> bool {
+        let hears = |node| {
+            let stream = self.streams.get(&node);
+            stream.is_some_and(|stream| now.since(stream.heard()) <= silence)
+        };
+        self.leader().is_ok_and(|leader| leader.is_confirmed(hears))
+    }
+
     /// Whether its log is with a pool.
     #[cfg(feature = "inspect")]
     pub fn is_away(&self) -> bool {

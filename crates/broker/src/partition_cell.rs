@@ -10,6 +10,9 @@ pub(crate) type PartitionRef = Rc<PartitionCell>;
 pub(crate) struct PartitionCell {
     tp: TopicPartition,
     stirred: Cell<bool>,
+    /// Not yet seen by [`crate::inspect`] since something was done with it.
+    #[cfg(feature = "inspect")]
+    unseen: Cell<bool>,
     partition: RefCell<Partition>,
 }
 
@@ -18,8 +21,22 @@ impl PartitionCell {
         Rc::new(Self {
             tp: partition.tp,
             stirred: Cell::new(false),
+            #[cfg(feature = "inspect")]
+            unseen: Cell::new(true),
             partition: RefCell::new(partition),
         })
+    }
+
+    /// Whether something was done with it since this was asked last.
+    #[cfg(feature = "inspect")]
+    pub fn take_unseen(&self) -> bool {
+        self.unseen.replace(false)
+    }
+
+    /// Something is done with it.
+    pub fn touch(&self) {
+        #[cfg(feature = "inspect")]
+        self.unseen.set(true);
     }
 }
 
@@ -39,6 +56,7 @@ pub(crate) struct Stirred(RefCell<Vec<PartitionRef>>);
 impl Stirred {
     /// Something may be done with it now.
     pub fn stir(&self, partition: &PartitionRef) {
+        partition.touch();
         if !partition.stirred.replace(true) {
             self.0.borrow_mut().push(partition.clone());
         }

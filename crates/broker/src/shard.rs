@@ -200,6 +200,14 @@ impl ShardRef {
         stirred
     }
 
+    /// Shows each without a copy of the list.
+    #[cfg(feature = "inspect")]
+    pub(crate) fn show_each(&self, mut seen: impl FnMut(TopicPartition, &PartitionRef)) {
+        for (tp, partition) in &*self.0.partitions.borrow() {
+            seen(*tp, partition);
+        }
+    }
+
     /// How many are here.
     pub(crate) fn replicas(&self) -> usize {
         self.0.partitions.borrow().len()
@@ -212,6 +220,7 @@ impl ShardRef {
     }
 
     pub(crate) fn guarded<T>(&self, partition: &PartitionRef, work: impl FnOnce(&mut Partition) -> T) -> Option<T> {
+        partition.touch();
         let worked = std::panic::catch_unwind(AssertUnwindSafe(|| work(&mut partition.borrow_mut())));
         match worked {
             Ok(answer) => Some(answer),

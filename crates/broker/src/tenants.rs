@@ -92,6 +92,16 @@ impl ShardRef {
         self.shards()
     }
 
+    /// Whether the replica on this shard leads, and no other node can have acknowledged a write to the partition in a later
+    /// leader epoch: what it answers from memory is the newest. One that leads since a moment ago is not sure before a
+    /// follower has said so.
+    #[must_use]
+    pub fn leads_surely(&self, tp: TopicPartition) -> bool {
+        let (now, silence) = (self.links().host.now(), self.timings().stream_silence);
+        self.partition(tp)
+            .is_some_and(|partition| partition.borrow().leads_surely(now, silence))
+    }
+
     /// Of the replica on this shard, if it leads.
     #[must_use]
     pub fn leadership(&self, tp: TopicPartition) -> Option<Leadership> {

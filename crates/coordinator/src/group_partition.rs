@@ -104,6 +104,18 @@ impl GroupPartition {
         Ok(answer)
     }
 
+    /// [`GroupPartition::with`] for what must not be older than what another coordinator has acknowledged. ◆ One that was cut
+    /// off from all others does not know that it is none any more; clients reach it still.
+    ///
+    /// # Errors
+    /// COORDINATOR_LOAD_IN_PROGRESS, NOT_COORDINATOR; the latter also while no follower has said that it still leads.
+    pub(crate) fn with_newest<T>(&self, event: impl FnOnce(&mut Coordinator, Now) -> T) -> Result<T, ErrorCode> {
+        if matches!(*self.state.borrow(), State::Active(_)) && !self.shard.leads_surely(self.tp) {
+            return Err(ErrorCode::NotCoordinator);
+        }
+        self.with(event)
+    }
+
     /// [`GroupPartition::with`] for what is answered later.
     ///
     /// # Errors

@@ -97,7 +97,7 @@ impl Groups {
     pub async fn fetch(&self, request: FetchOffsets) -> Result<FetchedOffsets, ErrorCode> {
         let group_id = request.group_id.clone();
         self.call(&group_id, move |partition, image| {
-            partition.with(|coordinator, _| coordinator.fetch(&request, id_in(&image)))
+            partition.with_newest(|coordinator, _| coordinator.fetch(&request, id_in(&image)))
         })
         .await
     }

@@ -401,6 +401,19 @@ impl Leader {
         isr
     }
 
+    /// ◆ Whether nobody else can have committed anything in a later leader epoch, judged by who still follows in this one:
+    /// `hears` says from whom the stream was heard of late. Either everybody who could be elected follows, or fewer are left
+    /// than a commit takes. The image does not say it: a leader that was cut off has an old one.
+    #[must_use]
+    pub fn is_confirmed(&self, hears: impl Fn(NodeId) -> bool) -> bool {
+        let follows = |node: &NodeId| {
+            let known = self.followers.get(node);
+            *node == self.me || (known.is_some_and(|it| it.connected && it.positions.is_some()) && hears(*node))
+        };
+        let elsewhere = self.view.replicas.iter().filter(|node| !follows(node)).count();
+        self.view.isr.iter().all(follows) || elsewhere < self.view.min_isr || broken(Broken::AnswerUnconfirmed)
+    }
+
     /// Offset up to which the follower has told that it holds our log, in its current stream.
     #[must_use]
     pub fn follower_next(&self, node: NodeId) -> Option<Offset> {

@@ -341,6 +341,23 @@ async fn fetch(
     Ok(positions)
 }
 
+/// Asks nodes in turn where the group stands: whoever answers knows what was acknowledged before.
+pub async fn watch(mut client: Client, seed: u64, history: SharedHistory, until: Duration) {
+    let mut random = SmallRng::seed_from_u64(seed);
+    let all: Vec<i32> = (0..STRICT_PARTITIONS).collect();
+    while turmoil::sim_elapsed().unwrap_or_default() < until {
+        tokio::time::sleep(Duration::from_millis(random.random_range(20..200))).await;
+        let node = random.random_range(0..client.nodes());
+        let Some(id) = client.topic_id(STRICT) else {
+            // An error is answered by asking again.
+            let _ = client.refresh(node, STRICT).await;
+            continue;
+        };
+        // Most are not the coordinator, and say so.
+        let _ = fetch(&mut client, ("watch", id), node, &all, &history).await;
+    }
+}
+
 /// Asks once more for everything, when all has healed.
 ///
 /// # Errors

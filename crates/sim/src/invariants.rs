@@ -24,6 +24,8 @@ use types::{BrokerEpoch, LeaderEpoch, LogIndex, NodeId, Offset, TopicPartition};
 const PROBLEMS_MAX: usize = 12;
 /// Everything below the high watermarks is read anew this often.
 const READ_ANEW: Duration = Duration::from_secs(5);
+/// Every so many looks all replicas are looked at, between them those only that something was done with.
+const LOOK_AT_ALL: u64 = 20;
 /// Metadata of so many indexes is remembered.
 const IMAGES_MAX: usize = 4_096;
 
@@ -51,22 +53,6 @@ pub struct Disks {
     pub log_dirs: Vec<PathBuf>,
 }
 
-/// All that is looked at of a replica.
-type Facts = (Option<BrokerEpoch>, LeaderEpoch, [bool; 2], [Offset; 4]);
-
-fn facts(state: &ReplicaState) -> Facts {
-    let ReplicaState {
-        broker_epoch,
-        leads,
-        leader_epoch,
-        bounds,
-        away,
-        ..
-    } = *state;
-    let offsets = [bounds.log_start, bounds.high_watermark, bounds.durable, bounds.log_end];
-    (broker_epoch, leader_epoch, [leads, away], offsets)
-}
-
 #[derive(Default)]
 pub struct Invariants {
     leaders: BTreeMap<(TopicPartition, LeaderEpoch), (NodeId, Option<BrokerEpoch>)>,
@@ -76,11 +62,9 @@ pub struct Invariants {
     readers: BTreeMap<(NodeId, TopicPartition), ReplicaReader>,
     images: BTreeMap<LogIndex, Arc<Image>>,
     last_images: BTreeMap<NodeId, LogIndex>,
-    /// Replicas of which all was looked at: as long as they stay as they were, and nothing more is committed anywhere, there
-    /// is nothing new to see.
-    settled: BTreeMap<(NodeId, TopicPartition), (Facts, u64)>,
-    /// Times that something was found to be committed.
-    commits: u64,
+    /// Partitions to be looked at though nothing was done with them: more was found to be committed, or not all could be read.
+    unsettled: BTreeSet<TopicPartition>,
+    looks: u64,
     cluster_id: Option<String>,
     read_anew_at: Duration,
     /// A bit turned over in one of its files, so that they do not say what it once wrote.
@@ -105,34 +89,34 @@ impl Invariants {
 
     /// Looks at every node that runs.
     pub fn look(&mut self, now: Duration, machine_of: impl Fn(NodeId) -> Disks) {
+        let mut all = self.looks.is_multiple_of(LOOK_AT_ALL);
+        self.looks += 1;
+        if now >= self.read_anew_at {
+            self.read_anew_at = now + READ_ANEW;
+            self.readers.clear();
+            all = true;
+        }
+        let unsettled = std::mem::take(&mut self.unsettled);
         let (mut images, mut replicas) = (Vec::new(), Vec::new());
         inspect::look(
             |node, image| images.push((node, image.clone())),
+            |tp| all || unsettled.contains(&tp),
             |state, image| replicas.push((*state, image.clone())),
         );
         for (node, image) in images {
             self.look_at_image(now, node, &image);
         }
-        if now >= self.read_anew_at {
-            self.read_anew_at = now + READ_ANEW;
-            self.readers.clear();
-            self.settled.clear();
-        }
         // Leaders first: they say what is committed.
         replicas.sort_by_key(|(state, _)| !state.leads);
         for (state, image) in &replicas {
-            let replica = (state.node_id, state.tp);
-            if self.settled.get(&replica) == Some(&(facts(state), self.commits)) {
-                continue;
-            }
             let Some(topic) = image.topic_by_id(state.tp.topic) else {
                 continue;
             };
             let name = topic.name.as_str();
             self.look_at_bounds(now, name, state);
             let is_read = !self.rotten.contains(&state.node_id) && !self.excused.contains(name) && !state.away;
-            if !is_read || self.look_at_bytes(now, name, state, || machine_of(state.node_id)) {
-                self.settled.insert(replica, (facts(state), self.commits));
+            if is_read && !self.look_at_bytes(now, name, state, || machine_of(state.node_id)) {
+                self.unsettled.insert(state.tp);
             }
         }
     }
@@ -279,7 +263,7 @@ impl Invariants {
             .iter()
             .map(|dir| dir.join(format!("{topic}-{}", tp.partition)));
         let mut different = None;
-        let mut compared = 0;
+        let (mut compared, mut commits) = (0, 0);
         reader.read(&machine.disk, places, bounds.log_start, until, |batch| {
             compared += 1;
             if batch.next <= committed.start {
@@ -292,7 +276,7 @@ impl Invariants {
                     if state.leads || batch.next <= bounds.high_watermark {
                         committed.end = committed.end.max(batch.next);
                         committed.batches.insert(batch.base, batch);
-                        self.commits += 1;
+                        commits += 1;
                     }
                 }
                 known => different = different.or(Some((known.copied(), batch))),
@@ -300,6 +284,10 @@ impl Invariants {
         });
         let is_settled = !reader.is_due(bounds.log_start, until);
         self.compared += compared;
+        if commits > 0 {
+            // Whoever leads must have it.
+            self.unsettled.insert(tp);
+        }
         if let Some((known, batch)) = different {
             let what = format!(
                 "{topic}-{}: node {node} has {batch:?} below {until}, and {known:?} was committed",

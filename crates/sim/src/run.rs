@@ -22,6 +22,8 @@ use types::{Broken, NodeId};
 const CALM_BEFORE: Duration = Duration::from_secs(4);
 /// After the last fault everything must heal within this.
 const CALM_AFTER: Duration = Duration::from_secs(20);
+/// And from when it has until everything is read.
+const QUIET: Duration = Duration::from_secs(2);
 /// What is logged where a journal goes on in its other file.
 const LAP: &str = "the journal goes on in its other file";
 /// Time to read everything back.
@@ -298,34 +300,43 @@ fn start_clients(
         let seed = mix(seed, 106, number);
         work.push(groups::member(client(), seed, number, history.clone(), until).boxed_local());
     }
+    work.push(groups::watch(client(), mix(seed, 112, 0), history.clone(), until).boxed_local());
     work.push(reassign::move_about(client(), mix(seed, 105, 0), until).boxed_local());
     work.push(life::come_and_go(client(), mix(seed, 108, 0), history.clone(), until).boxed_local());
     work.push(visitor::visit(client(), mix(seed, 109, 0), history.clone(), until).boxed_local());
     let operator = voters::change(client(), mix(seed, 110, 0), until);
     work.push(raft::simulated(seed, operator).boxed_local());
-    work.push(read_back(client(), mix(seed, 102, 0), history.clone(), until, character).boxed_local());
+    let (reader, history) = (client(), history.clone());
     sim.client(CLIENTS, async move {
+        let began = tokio::time::Instant::now();
         let working: Vec<_> = work.into_iter().map(tokio::task::spawn_local).collect();
         for one in working {
             one.await?;
         }
+        // Nobody is told anything more.
+        let calm_until = began + until + CALM_AFTER;
+        read_back(reader, mix(seed, 102, 0), history, calm_until, character).await;
         Ok(())
     });
 }
 
 /// Waits until all has healed, then reads everything.
-async fn read_back(mut client: Client, seed: u64, history: SharedHistory, until: Duration, character: Character) {
-    let began = tokio::time::Instant::now();
-    tokio::time::sleep(until).await;
+async fn read_back(
+    mut client: Client,
+    seed: u64,
+    history: SharedHistory,
+    calm_until: tokio::time::Instant,
+    character: Character,
+) {
     let tell = |history: &SharedHistory, problem: String| {
         tracing::info!(problem, "reading back");
         history.borrow_mut().problems.push(problem);
     };
-    let healed = tokio::time::timeout(CALM_AFTER, reassign::everywhere(&mut client)).await;
+    let healed = tokio::time::timeout_at(calm_until, reassign::everywhere(&mut client)).await;
     if healed.is_err() {
         tell(&history, "not every replica is in sync after all has healed".to_owned());
     }
-    tokio::time::sleep_until(began + until + CALM_AFTER).await;
+    tokio::time::sleep(QUIET).await;
     if !character.gentle {
         for node in 0..client.nodes() {
             if reassign::elect_who_is_left(&mut client, node).await.is_ok() {

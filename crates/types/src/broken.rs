@@ -48,6 +48,7 @@ pub enum Broken {
     CutUnsyncedTail,
     ReplayOverCut,
     ForgetJournalNames,
+    AnswerUnconfirmed,
 }
 
 /// Every switch: its name on the command line, and what Ottla then does.
@@ -257,6 +258,11 @@ pub const SWITCHES: &[(Broken, &str, &str)] = &[
         Broken::ForgetJournalNames,
         "forget-journal-names",
         "the names of the journal's files are not synced",
+    ),
+    (
+        Broken::AnswerUnconfirmed,
+        "answer-unconfirmed",
+        "a coordinator says what a group has committed though no follower says that it still leads",
     ),
 ];
 

@@ -8,7 +8,7 @@ use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::rc::Rc;
 use tokio::sync::Notify;
-use types::{ErrorCode, LeaderEpoch, NodeId, Offset, StreamGeneration, TopicPartition, limits};
+use types::{ErrorCode, LeaderEpoch, Monotonic, NodeId, Offset, StreamGeneration, TopicPartition, limits};
 
 /// Where one partition stands on a stream.
 pub(super) struct Feed {
@@ -26,6 +26,8 @@ pub(super) struct Feed {
 /// One follower's stream, on the leader's side.
 pub(crate) struct StreamOut {
     pub node: NodeId,
+    /// When a frame came last.
+    heard: Cell<Monotonic>,
     pub(super) feeds: RefCell<BTreeMap<TopicPartition, Feed>>,
     pub(super) marked: RefCell<BTreeSet<TopicPartition>>,
     /// Partitions whose high watermark has moved; see [`push`].
@@ -40,9 +42,10 @@ pub(crate) struct StreamOut {
 }
 
 impl StreamOut {
-    fn new(node: NodeId) -> Rc<Self> {
+    fn new(node: NodeId, now: Monotonic) -> Rc<Self> {
         Rc::new(Self {
             node,
+            heard: Cell::new(now),
             feeds: RefCell::default(),
             marked: RefCell::default(),
             moved: RefCell::default(),
@@ -51,6 +54,11 @@ impl StreamOut {
             in_flight: Cell::new(0),
             wake: Notify::new(),
         })
+    }
+
+    /// When the follower was heard last.
+    pub fn heard(&self) -> Monotonic {
+        self.heard.get()
     }
 
     /// There is something new to send of this partition.
@@ -232,7 +240,7 @@ impl StreamOut {
 
 /// Serves a follower's stream whose hello was accepted, until it breaks.
 pub(crate) async fn serve(shard: ShardRef, node: NodeId, stream: Box<dyn Stream>) {
-    let out = StreamOut::new(node);
+    let out = StreamOut::new(node, shard.links().host.now());
     shard.add_stream(&out);
     let (read, write) = tokio::io::split(stream);
     let ended = tokio::select! {
@@ -261,6 +269,7 @@ async fn receive(
     let silence = shard.timings().stream_silence;
     loop {
         let frame = source.next(silence).await?;
+        out.heard.set(shard.links().host.now());
         out.take(shard, frame)?;
         while let Some(frame) = source.buffered()? {
             out.take(shard, frame)?;
@@ -281,7 +290,7 @@ mod tests {
 
     #[test]
     fn the_window_never_grows() {
-        let out = StreamOut::new(NodeId(2));
+        let out = StreamOut::new(NodeId(2), Monotonic::default());
         let batch = 6 << 20;
         while out.room() > 0 {
             out.sent(batch);

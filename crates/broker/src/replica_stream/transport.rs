@@ -100,15 +100,20 @@ impl FrameSource {
         Ok(Some(Frame::decode(&frame)?))
     }
 
-    /// The next frame; any byte counts as a sign of life.
+    /// The next frame; any byte counts as a sign of life. ◆ Not one that was waited for too long, though it came: a process
+    /// that was stopped finds in its sockets what was said before.
     pub async fn next(&mut self, silence: Duration) -> Result<Frame, StreamError> {
         loop {
             if let Some(frame) = self.buffered()? {
                 return Ok(frame);
             }
+            let asked = tokio::time::Instant::now();
             let read = tokio::time::timeout(silence, self.stream.read_buf(&mut self.buffer));
             if read.await.map_err(|_| StreamError::Silence)?? == 0 {
                 return Err(io::Error::from(io::ErrorKind::UnexpectedEof).into());
+            }
+            if asked.elapsed() > silence {
+                return Err(StreamError::Silence);
             }
         }
     }

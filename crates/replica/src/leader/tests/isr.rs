@@ -413,3 +413,30 @@ fn a_leader_rests_once_everybody_has_everything_and_nothing_is_asked() {
     leader.on_isr_answer(ProposalId(1), IsrAnswer::Rejected, at(3));
     assert!(!leader.is_at_rest(), "and will be asked for again");
 }
+
+/// ◆ What a leader says without asking anybody may be older than what the next leader has acknowledged.
+#[test]
+fn a_leader_is_sure_while_too_few_are_left_for_another() {
+    let all = |_: NodeId| true;
+    let only = |node: NodeId| move |other: NodeId| other == node;
+    let mut leader = connected(Durability::Strict, &[1, 2, 3]);
+    assert!(leader.is_confirmed(all));
+    assert!(leader.is_confirmed(only(TWO)), "node 3 alone commits nothing");
+    assert!(!leader.is_confirmed(|_| false), "nodes 2 and 3 may");
+    leader.on_stream_lost(TWO, StreamGeneration(1), at(1));
+    assert!(leader.is_confirmed(all));
+    assert!(!leader.is_confirmed(only(TWO)), "it has left the stream");
+    let mut one_suffices = view(Durability::Strict, &[1, 2, 3], 7);
+    one_suffices.min_isr = 1;
+    leader.on_view(one_suffices.clone(), at(2));
+    assert!(!leader.is_confirmed(all), "node 2 may lead, and commit alone");
+    one_suffices.isr = vec![ME, THREE];
+    one_suffices.partition_epoch = PartitionEpoch(8);
+    leader.on_view(one_suffices, at(3));
+    assert!(leader.is_confirmed(all), "only node 3 could lead, and follows");
+    assert!(leader_of_nobody().is_confirmed(|_| false), "nobody else is a member");
+}
+
+fn leader_of_nobody() -> Leader {
+    leader(Durability::Strict, &[1])
+}
