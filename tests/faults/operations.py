@@ -113,6 +113,8 @@ def stale_client(stage):
         old, new = (raw.Node(trial.cluster, n) for n in (was["leader"], now["leader"]))
         epoch = now["leader_epoch"]
         until("the new one leads", lambda: new.fetch("stale", 0, 0, current_leader_epoch=epoch)[0] == raw.NONE)
+        # Its log end is told once what it began with is committed (KIP-207).
+        until("and knows its end", lambda: new.list_offsets("stale", 0, current_leader_epoch=epoch)[0] == raw.NONE)
         until("the old one follows", lambda: old.fetch("stale", 0, 0, current_leader_epoch=was["leader_epoch"])[0] == raw.FENCED_LEADER_EPOCH)
         assert old.produce("stale", 0, b"\xff" * 8)[0] == raw.NOT_LEADER
         for node, asked, answer in (
