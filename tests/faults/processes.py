@@ -12,6 +12,7 @@ from scene import HANG, Trial, until
 @fault(1, 3, stage=None)
 def kill_leaders():
     """kill -9 of brokers that lead and of Raft leaders, five in turn, under load: tests/clients/kill.py."""
+    kill.RATE = kill.FULL_RATE
     kill.main()
 
 
