@@ -97,7 +97,10 @@ impl ShardRef {
     /// follower has said so.
     #[must_use]
     pub fn leads_surely(&self, tp: TopicPartition) -> bool {
-        let (now, silence) = (self.links().host.now(), self.timings().stream_silence);
+        let (now, timings) = (self.links().host.now(), self.timings());
+        // Nobody else leads before the session of this one could have ended.
+        let session = timings.broker_session.saturating_sub(timings.broker_heartbeat);
+        let silence = timings.stream_silence.min(session);
         self.partition(tp)
             .is_some_and(|partition| partition.borrow().leads_surely(now, silence))
     }
