@@ -1,11 +1,12 @@
 """The rows of benches/rows.py for which a broker is killed with -9.
 
-FAILOVER: a librdkafka producer with acks=all and nothing else set writes to 6 partitions; for each partition led by the victim,
-from the kill to the first acknowledgement of a record sent after it (benches/failover.py). Each kill meets a topic of its own, so
-that leaders are spread, and a cluster that is in sync. Victims are in turn a broker that is not the Raft leader and the one that
-is: two figures, since with the latter a Raft leader must be found first. Before each kill the same load runs for SECONDS, since
-JVMs that were just started are slow; `delay_s` in the results says how late its acknowledgements were in the end: with seconds
-there, a side was not able to carry the load, and its gaps are those of a queue.
+FAILOVER: a librdkafka producer with acks=all and nothing else set writes 50 records a second to each of 6 partitions, few enough
+for Kafka to flush one by one on two cores. For each partition led by the victim: from the kill to the first acknowledgement of a
+record sent after it (benches/failover.py). Each kill meets a topic of its own, so that leaders are spread, and a cluster that is
+in sync. Victims are in turn a broker that is not the Raft leader and the one that is: two figures, since with the latter a Raft
+leader must be found first. Before each kill the same load runs for SECONDS, since JVMs that were just started are slow; `delay_s`
+in the results says how late its acknowledgements were in the end: with seconds there, a side was not able to carry the load, and
+its gaps are those of a queue.
 
 RESTART: 1,000 partitions that hold 2 GiB (times three replicas, all of it synced before, so that no write-back of the fill is
 measured) and are written by nobody. A broker is killed, and once it is out of every ISR it is started again: from just before
@@ -33,6 +34,7 @@ KILLS = int(os.environ.get("KILLS", "3"))
 RESTART_PARTITIONS = int(os.environ.get("RESTART_PARTITIONS", "1000"))
 RESTART_MIB = int(os.environ.get("RESTART_MIB", "2048"))
 NODES = 3
+EVERY_S = 0.02
 POLL_S = 0.05
 PATIENCE_S = 300
 
@@ -110,7 +112,7 @@ def poll(broker, topic, done):
 
 def warm(side, topic):
     """The load without a kill; the median delay of the acknowledgements in its last quarter."""
-    producer = failover.Producer(side.bootstrap, topic)
+    producer = failover.Producer(side.bootstrap, topic, EVERY_S)
     producer.start()
     time.sleep(WARM_S)
     late = time.monotonic() - WARM_S / 4
@@ -131,7 +133,7 @@ def fail_over(side, row, disk):
         victim = raft_leader if number % 2 else max(others, key=lambda node: len(leads[node]))
         assert leads[victim], f"{side.name}: node {victim} leads nothing of {topic}"
         delay_s = warm(side, topic)
-        gaps = failover.measure(side.bootstrap, leads[victim], lambda: side.kill(victim), topic=topic)
+        gaps = failover.measure(side.bootstrap, leads[victim], lambda: side.kill(victim), topic=topic, every_s=EVERY_S)
         kills.append({"node": victim, "raft_leader": victim == raft_leader, "delay_s": round(delay_s, 4), "gaps_s": [round(gap, 4) for gap in gaps]})
         side.start(victim)
         wait_in_sync(side, topic, failover.PARTITIONS)
