@@ -39,22 +39,26 @@ PHASE = random.Random(1)
 
 
 class Producer(threading.Thread):
-    """acks=all and nothing else set; 200 records a second to each partition."""
+    """acks=all and nothing else set; 200 records a second to each partition, or one `every_s`."""
 
-    def __init__(self, bootstrap, topic):
+    def __init__(self, bootstrap, topic, every_s=0.005):
         super().__init__(daemon=True)
-        self.topic = topic
+        self.topic, self.every_s = topic, every_s
         self.producer = confluent_kafka.Producer({"bootstrap.servers": bootstrap, "acks": "all"})
         self.acks = []  # (partition, sent at, acknowledged at)
         self.failed = []
         self.stopping = threading.Event()
 
     def run(self):
+        due = time.monotonic()
         while not self.stopping.is_set():
             for partition in range(PARTITIONS):
                 now = time.monotonic()
                 self.producer.produce(self.topic, struct.pack(">d", now) + bytes(92), partition=partition, on_delivery=self.delivered)
-            self.producer.poll(0.005)
+            # An acknowledgement ends a poll before its time.
+            due = max(due + self.every_s, time.monotonic())
+            while (left := due - time.monotonic()) > 0:
+                self.producer.poll(left)
         self.producer.flush(60)
 
     def delivered(self, error, message):
@@ -65,9 +69,9 @@ class Producer(threading.Thread):
             self.acks.append((message.partition(), sent, time.monotonic()))
 
 
-def measure(bootstrap, leads, kill, topic=None, takes_time=False):
+def measure(bootstrap, leads, kill, topic=None, takes_time=False, every_s=0.005):
     """Gaps in seconds of the partitions in `leads` for one kill, which `takes_time` until it is done."""
-    producer = Producer(bootstrap, topic or TOPIC)
+    producer = Producer(bootstrap, topic or TOPIC, every_s)
     producer.start()
     # librdkafka looks for leaderless partitions once a second: the kill must not keep step with that.
     time.sleep(1.5 + PHASE.random())

@@ -5,9 +5,10 @@ the same client (`ottla bench`, a bare one), replication factor 3, min.insync.re
 load runs in windows of SECONDS until three in a row agree within 5 %, eight at most: a cold JVM is several times slower, and
 the more rows it has run the warmer it is. Environment: ROW (names by commas; all), PAIRS (1; five make a row final), SECONDS (10)
 of what is measured, GIB (4) that catchup reads, MEMORY_MIB (6144) that a side's brokers and their page cache may have together,
-OUT (benches/results), KAFKA (its directory). Every window has a topic of its own, which is deleted after it: disks are small.
-Every run is a line in OUT/<row>.jsonl, written when it is done; the table in docs/performance.md is made anew of those (--table:
-only that). Runs that were broken off are resumed by naming the rows that are missing.
+SIDES (Kafka,Ottla,Ottla,Kafka: the order in a pair), DISKS (unflushed,flushed), OUT (benches/results), KAFKA (its directory); those of
+FAILOVER and RESTART stand in benches/failover_rows.py. Every window has a topic of its own, which is deleted after it: disks are small.
+Every run is a line in OUT/<row>.jsonl, written when it is done; the table in docs/performance.md is made anew of those, unless
+OUT is given (--table: only that, in any case). Runs that were broken off are resumed by naming the rows that are missing.
 """
 
 import itertools
@@ -15,6 +16,7 @@ import json
 import os
 import pathlib
 import platform
+import signal
 import socket
 import statistics
 import struct
@@ -28,17 +30,20 @@ sys.path.insert(0, str(HERE.parent / "tests" / "clients"))
 
 from cluster import OTTLA, Cluster  # noqa: E402
 from equal_memory import limited, remove  # noqa: E402
+import failover_rows  # noqa: E402
 from idle import cpu_seconds, resident_mib  # noqa: E402
 
 SECONDS = int(os.environ.get("SECONDS", "10"))
 GIB = float(os.environ.get("GIB", "4"))
 PAIRS = int(os.environ.get("PAIRS", "1"))
+SIDES = os.environ.get("SIDES", "Kafka,Ottla,Ottla,Kafka").split(",")
 OUT = pathlib.Path(os.environ.get("OUT", HERE / "results"))
 KAFKA = os.environ.get("KAFKA", "")
 TABLE = HERE.parent / "docs" / "performance.md"
 PORTS = "19092 19095 19098"
 WINDOWS_MAX = 8
 FLUSHED, UNFLUSHED = "flushed", "unflushed"
+DISKS = os.environ.get("DISKS", f"{UNFLUSHED},{FLUSHED}").split(",")
 # What one row has written must not fill the disk of the next.
 QUICK_DELETE = ["file.delete.delay.ms=1000", "segment.bytes=268435456"]
 
@@ -50,10 +55,12 @@ DISK = {
 
 
 class Row:
-    """What is run, the figure of it that counts, and whether more of that is better. `run` takes the place of `ottla bench`."""
+    """What is run, the figure of it that counts, and whether more of that is better. `run` takes the place of `ottla bench`, and
+    then `takes_s` says for how long about."""
 
-    def __init__(self, name, what, arguments, figure, unit, more_is_better, must, run=None, warmed=True):
+    def __init__(self, name, what, arguments, figure, unit, more_is_better, must, run=None, warmed=True, takes_s=None):
         self.name, self.what, self.arguments, self.run, self.warmed = name, what, arguments, run, warmed
+        self.takes_s = takes_s or 5.5 * SECONDS + 5
         self.figure, self.unit, self.more_is_better, self.must = figure, unit, more_is_better, must
 
 
@@ -80,7 +87,23 @@ def p99(result):
     return result["latency"]["p99"]
 
 
-class Ottla:
+class Side:
+    """A cluster of three: its name, its nodes' ports and process ids. Killed nodes are started under the same limit of memory."""
+
+    def configs(self, disk):
+        return [a for config in ["min.insync.replicas=2", *DISK[self.name][disk], *QUICK_DELETE] for a in ("--config", config)]
+
+    def create(self, topic, partitions, disk):
+        self.topic("create", topic, "--partitions", str(partitions), "--replication-factor", "3", *self.configs(disk))
+
+    def delete(self, topic):
+        self.topic("delete", topic)
+
+    def topic(self, *arguments):
+        subprocess.run([OTTLA, "topic", *arguments, "--bootstrap", self.bootstrap], check=True, capture_output=True)
+
+
+class Ottla(Side):
     name = "Ottla"
 
     def __enter__(self):
@@ -89,16 +112,30 @@ class Ottla:
         with limited() as self.memory_mib:
             self.cluster.start()
         self.ready_s = time.monotonic() - began
-        self.bootstrap = self.cluster.bootstrap
+        self.bootstrap, self.ports = self.cluster.bootstrap, self.cluster.ports
         self.pids = [self.cluster.pid(index) for index in range(3)]
         return self
+
+    def raft_leader(self):
+        return self.cluster.raft_leader()
+
+    def kill(self, index):
+        self.cluster.kill(index)
+
+    def start(self, index):
+        """Starts a node that was killed; answers when, and does not wait for it."""
+        with limited():
+            began = time.monotonic()
+            self.cluster.start(index, wait=False)
+        self.pids[index] = self.cluster.pid(index)
+        return began
 
     def __exit__(self, *_):
         self.cluster.stop()
         remove()
 
 
-class Kafka:
+class Kafka(Side):
     name = "Kafka"
 
     def __enter__(self):
@@ -108,12 +145,34 @@ class Kafka:
         with limited() as self.memory_mib:
             self.script("up")
         self.ready_s = time.monotonic() - began
-        self.bootstrap = ",".join(f"127.0.0.1:{port}" for port in PORTS.split())
-        self.pids = [int(p.read_text()) for p in sorted(pathlib.Path(self.env["ROOT"]).glob("*/pid"))]
+        self.ports = [int(port) for port in PORTS.split()]
+        self.bootstrap = ",".join(f"127.0.0.1:{port}" for port in self.ports)
+        self.pids = [int(self.pid_file(index).read_text()) for index in range(3)]
         return self
 
-    def script(self, action):
-        subprocess.run([str(HERE.parent / "tests" / "kafka" / "cluster.sh"), action], env=self.env, check=True)
+    def script(self, *action):
+        subprocess.run([str(HERE.parent / "tests" / "kafka" / "cluster.sh"), *action], env=self.env, check=True)
+
+    def pid_file(self, index):
+        return pathlib.Path(self.env["ROOT"]) / str(index) / "pid"
+
+    def raft_leader(self):
+        tool = [f"{KAFKA}/bin/kafka-metadata-quorum.sh", "--bootstrap-server", self.bootstrap, "describe", "--status"]
+        said = subprocess.run(tool, check=True, capture_output=True, text=True, timeout=60).stdout
+        return next(int(line.split()[1]) for line in said.splitlines() if line.startswith("LeaderId:"))
+
+    def kill(self, index):
+        os.kill(self.pids[index], signal.SIGKILL)
+        # Its number may soon be another's.
+        self.pid_file(index).unlink()
+
+    def start(self, index):
+        """As `Ottla.start`."""
+        with limited():
+            began = time.monotonic()
+            self.script("start", str(index))
+        self.pids[index] = int(self.pid_file(index).read_text())
+        return began
 
     def __exit__(self, *_):
         self.script("down")
@@ -132,13 +191,8 @@ def topic_of(row, disk):
 
 
 def command(side, disk, arguments, warmup, duration, topic):
-    configs = [a for config in [*DISK[side.name][disk], *QUICK_DELETE] for a in ("--config", config)]
-    return [OTTLA, "bench", *arguments.split(), "--topic", topic, "--replication-factor", "3", "--config", "min.insync.replicas=2",
-            *configs, "--warmup", f"{warmup}s", "--duration", f"{duration}s", "--bootstrap", side.bootstrap, "--format", "json"]
-
-
-def delete(side, topic):
-    subprocess.run([OTTLA, "topic", "delete", topic, "--bootstrap", side.bootstrap], check=True, capture_output=True)
+    return [OTTLA, "bench", *arguments.split(), "--topic", topic, "--replication-factor", "3", *side.configs(disk),
+            "--warmup", f"{warmup}s", "--duration", f"{duration}s", "--bootstrap", side.bootstrap, "--format", "json"]
 
 
 def finished(process):
@@ -167,7 +221,7 @@ def bench(side, row, disk, warmup, duration):
     result["broker_cpu_s_per_gb_out"] = used / out if out else None
     result["resident_mib"] = [round(resident_mib(pid)) for pid in side.pids]
     result["took_s"] = round(took, 2)
-    delete(side, topic)
+    side.delete(topic)
     return result
 
 
@@ -185,8 +239,8 @@ def catch_up(side, row, disk):
     time.sleep(1.5)
     read = finished(started([OTTLA, "bench", "consume", "--topic", topic, "--bootstrap", side.bootstrap, "--format", "json"]))
     result = {**read, "filled_bytes": filled, "alone": alone, "beside": finished(beside), "errors": read.get("errors")}
-    delete(side, topic)
-    delete(side, topic + "-steady")
+    side.delete(topic)
+    side.delete(topic + "-steady")
     return result
 
 
@@ -210,7 +264,7 @@ def idle_at_scale(side, row, disk):
     result = {"cpu_percent": 100 * used / passed, "resident_mib": [round(resident_mib(pid)) for pid in side.pids], "errors": None}
     for s in sockets:
         s.close()
-    delete(side, topic)
+    side.delete(topic)
     return result
 
 
@@ -225,6 +279,9 @@ ROWS = {row.name: row for row in [
         "produce --partitions 6 --record-size 1024 --batch-size 1 --in-flight 1", p50, "ms", False, "0.6x (0.3x by this client)"),
     Row("e2e", "from the intended send to the reader, 5,000 records/s, linger 5 ms, p99",
         "latency --partitions 6 --record-size 1024 --rate 5000 --linger 5ms", p99, "ms", False, "0.3x"),
+    # Without linger each record is a request: 5,000 a second are more than Kafka answers on two cores, and a queue's length says nothing.
+    Row("e2e-0", "the same without linger, one record a batch, 250 records/s, p99",
+        "latency --partitions 6 --record-size 1024 --rate 250 --linger 0ms", p99, "ms", False, "0.3x"),
     Row("small", "100 B, one record a batch, 32 producers with 5 in flight, 600 partitions",
         "produce --partitions 600 --record-size 100 --batch-size 1 --producers 32 --in-flight 5", records, "records/s", True, "5x"),
     Row("fsync", "1 KiB, one record a batch, 64 in flight, 6 partitions",
@@ -235,12 +292,17 @@ ROWS = {row.name: row for row in [
         "produce --partitions 6 --record-size 1024 --batch-size 16384 --rate 9766 --consumers 20", lambda r: r["broker_cpu_s_per_gb_out"], "cpu-s/GB", False, "0.5x"),
     Row("catchup", "4 GiB that are in nobody's memory read from the start, beside a steady 5 MB/s", "", throughput, "MB/s", True, "1.5x", catch_up, False),
     Row("scale", "3,000 partitions and 5,000 connections, idle: resident, all three", "", lambda r: sum(r["resident_mib"]), "MiB", False, "0.3x", idle_at_scale, False),
+    Row("failover", "kill -9 of a broker that leads and is not the Raft leader, to the next acknowledgement (librdkafka's defaults), p50 of its partitions",
+        "", failover_rows.gap, "s", False, "0.1x; stretch 0.04x", failover_rows.fail_over, False, 75 * failover_rows.KILLS),
+    Row("restart", "1,000 partitions with 2 GiB: start of a broker that was killed, to all in every ISR, p50",
+        "", failover_rows.restart_time, "s", False, "0.3x", failover_rows.restart, False, 60 + 25 * failover_rows.KILLS),
 ]}
 DERIVED = [
     Derived("memory", "bulk", "resident after BULK, all three", lambda line: sum(line["result"]["resident_mib"]), "MiB", "0.2x"),
     Derived("start", "bulk", "three nodes ready, from nothing", lambda line: line["ready_s"], "s", "0.1x"),
     Derived("catchup-p99", "catchup", "p99 of the steady producer beside the reader, over that alone", lambda line: p99(line["result"]["beside"]) / p99(line["result"]["alone"]), "x", "0.5x of the rise"),
     Derived("scale-cpu", "scale", "the same, CPU of a core", lambda line: line["result"]["cpu_percent"], "%", "0.2x"),
+    Derived("failover-raft", "failover", "FAILOVER of the broker that is the Raft leader too", lambda line: failover_rows.gap_of_raft_leader(line["result"]), "s", "0.1x; stretch 0.04x"),
 ]
 
 
@@ -326,16 +388,18 @@ def main():
         if not os.path.exists(f"{KAFKA}/bin/kafka-server-start.sh"):
             print("skipped: Apache Kafka is not installed (make kafka)")
             return
-        seconds = PAIRS * 4 * (20 + len(names) * 2 * (5.5 * SECONDS + 5))
-        print(f"{len(names)} rows, {PAIRS} pairs of each, with and without flushing: about {seconds / 60:.0f} minutes", flush=True)
+        seconds = PAIRS * len(SIDES) * (20 + len(DISKS) * sum(ROWS[name].takes_s for name in names))
+        print(f"{len(names)} rows, {PAIRS} pairs of each, {' and '.join(DISKS)}: about {seconds / 60:.0f} minutes", flush=True)
         for _ in range(PAIRS):
-            for side_class in (Kafka, Ottla, Ottla, Kafka):
-                with side_class() as side:
+            for side_name in SIDES:
+                with {"Kafka": Kafka, "Ottla": Ottla}[side_name]() as side:
                     print(f"{side.name}: ready after {side.ready_s:.1f} s", flush=True)
                     for name in names:
-                        for disk in (UNFLUSHED, FLUSHED):
+                        for disk in DISKS:
                             measure(side, ROWS[name], disk)
-    write_table()
+    # Trials elsewhere leave the published table alone.
+    if "--table" in sys.argv or "OUT" not in os.environ:
+        write_table()
 
 
 if __name__ == "__main__":
