@@ -92,13 +92,13 @@ impl ShardRef {
         self.shards()
     }
 
-    /// Whether the replica on this shard leads, and no other node can have acknowledged a write to the partition in a later
-    /// leader epoch: what it answers from memory is the newest. One that leads since a moment ago is not sure before a
-    /// follower has said so.
+    /// Whether the replica on this shard leads, and by what its followers said of late no other node can have acknowledged a
+    /// write in a later leader epoch: what it answers from memory is the newest, but for an election that does not wait for a
+    /// session to end (ADR 10). One that leads since a moment ago is not sure before a follower has said so.
     #[must_use]
     pub fn leads_surely(&self, tp: TopicPartition) -> bool {
         let (now, timings) = (self.links().host.now(), self.timings());
-        // Nobody else leads before the session of this one could have ended.
+        // Whoever takes it for dead waits for the end of its session.
         let session = timings.broker_session.saturating_sub(timings.broker_heartbeat);
         let silence = timings.stream_silence.min(session);
         self.partition(tp)
