@@ -70,6 +70,11 @@ impl Source for Broker {
             "Bytes of record batches that leaders here sent to their followers.",
             sum(|shard| shard.replicated_out_bytes.get()),
         );
+        page.counter(
+            "ottla_replication_sent_frames_total",
+            "Frames to followers that hold records, or how far partitions are committed.",
+            sum(|shard| shard.replicated_out_frames.get()),
+        );
         page.gauge(
             "ottla_replicas",
             "Replicas whose log is on this node.",

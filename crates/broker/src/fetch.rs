@@ -4,7 +4,9 @@ use crate::data::{AppendError, FetchPartition, FetchPlan, FetchedPartition};
 use crate::partition::{PollId, ReadRequest, ReadResult};
 use crate::shard::ShardRef;
 use bytes::Bytes;
+use futures::StreamExt;
 use futures::future::{LocalBoxFuture, join_all};
+use futures::stream;
 use logstore::{LogError, LogSlice};
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -179,39 +181,45 @@ impl ShardRef {
         Ok((answer, slice))
     }
 
-    /// Reads the records that were found, one partition after the other.
+    /// Reads the records that were found, in order.
     async fn load_all(&self, found: Vec<Found>) -> Vec<FetchedPartition> {
-        let mut answers = Vec::with_capacity(found.len());
         let mut read_here = 0;
-        for (mut answer, slice) in found {
+        let loads = found.into_iter().map(|(answer, slice)| {
             read_here += slice.len();
-            let records = if read_here <= limits::READ_BYTES_ON_SHARD && slice.is_cached() {
-                slice.bytes()
-            } else {
-                slice.load(self.cold_pool()).await
-            };
-            match records {
-                Ok(records) => {
-                    self.links().stats.fetched_bytes.add(records.len() as u64);
-                    answer.records = records;
-                }
-                // Retriable for every client, which asks for the leader anew; CORRUPT_MESSAGE would end a Java consumer.
-                Err(error) => {
-                    let mut code = ErrorCode::KafkaStorageError;
-                    match error {
-                        LogError::Rot(rot) => self.suspect(answer.tp, rot),
-                        // Retention, or a deletion, was faster than the read.
-                        LogError::OffsetOutOfRange { .. } => code = ErrorCode::OffsetOutOfRange,
-                        LogError::Gone => code = ErrorCode::NotLeaderOrFollower,
-                        error => {
-                            tracing::error!(topic_id = %answer.tp.topic, partition = answer.tp.partition, %error, "reading for a consumer")
-                        }
-                    }
-                    answer = FetchedPartition::failed(answer.tp, code.into());
-                }
+            let here = read_here <= limits::READ_BYTES_ON_SHARD;
+            async move {
+                let records = match here.then(|| slice.bytes_now()).flatten() {
+                    Some(read) => read,
+                    None => slice.load(self.cold_pool()).await,
+                };
+                self.answer_with(answer, records)
             }
-            answers.push(answer);
+        });
+        // More at the same time would keep other fetches from the pool.
+        stream::iter(loads).buffered(limits::COLD_READS_AT_ONCE).collect().await
+    }
+
+    fn answer_with(&self, mut answer: FetchedPartition, records: Result<Bytes, LogError>) -> FetchedPartition {
+        match records {
+            Ok(records) => {
+                self.links().stats.fetched_bytes.add(records.len() as u64);
+                answer.records = records;
+                answer
+            }
+            // Retriable for every client, which asks for the leader anew; CORRUPT_MESSAGE would end a Java consumer.
+            Err(error) => {
+                let mut code = ErrorCode::KafkaStorageError;
+                match error {
+                    LogError::Rot(rot) => self.suspect(answer.tp, rot),
+                    // Retention, or a deletion, was faster than the read.
+                    LogError::OffsetOutOfRange { .. } => code = ErrorCode::OffsetOutOfRange,
+                    LogError::Gone => code = ErrorCode::NotLeaderOrFollower,
+                    error => {
+                        tracing::error!(topic_id = %answer.tp.topic, partition = answer.tp.partition, %error, "reading for a consumer")
+                    }
+                }
+                FetchedPartition::failed(answer.tp, code.into())
+            }
         }
-        answers
     }
 }

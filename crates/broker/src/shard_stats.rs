@@ -12,6 +12,8 @@ pub(crate) struct ShardStats {
     pub replicated_in_bytes: Counter,
     /// Sent to followers.
     pub replicated_out_bytes: Counter,
+    /// Frames to followers that hold records, or how far partitions are committed.
+    pub replicated_out_frames: Counter,
     replicas: Counter,
     damaged_replicas: Counter,
     pub stalled_directories: Counter,

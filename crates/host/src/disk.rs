@@ -118,10 +118,25 @@ pub trait Disk: Send + Sync + 'static {
     }
 }
 
+/// Of reads around the page cache: a page. Disks ask for 512 or 4,096 bytes.
+pub const DIRECT_ALIGNMENT: usize = 4096;
+
 /// An open file. Positions are explicit; there is no cursor.
 pub trait File: Send + Sync + 'static {
     /// Bytes read; fewer than asked for only at the end of the file.
     fn read_at(&self, buffer: &mut [u8], position: u64) -> io::Result<usize>;
+    /// [`File::read_at`] of what is in memory.
+    ///
+    /// # Errors
+    /// [`io::ErrorKind::WouldBlock`] where it would wait for the disk: [`File::is_cached`] counts what is only on its way to memory.
+    fn read_now_at(&self, buffer: &mut [u8], position: u64) -> io::Result<usize>;
+    /// [`File::read_at`] around what the system holds of files in memory (`O_DIRECT`): the buffer's address and length, and the
+    /// position, are multiples of [`DIRECT_ALIGNMENT`].
+    ///
+    /// # Errors
+    /// [`io::ErrorKind::Unsupported`] or [`io::ErrorKind::InvalidInput`] where the file system has no such reads. An ordinary read
+    /// may succeed whatever the error is.
+    fn read_direct_at(&self, buffer: &mut [u8], position: u64) -> io::Result<usize>;
     fn write_all_at(&self, bytes: &[u8], position: u64) -> io::Result<()>;
     /// fdatasync: the data, and the size if it changed.
     fn sync_data(&self) -> io::Result<()>;

@@ -18,7 +18,7 @@ mod real_host;
 mod real_net;
 pub mod sim_disk;
 
-pub use disk::{DirEntry, Disk, DiskSpace, File, OpenMode, is_out_of_handles};
+pub use disk::{DIRECT_ALIGNMENT, DirEntry, Disk, DiskSpace, File, OpenMode, is_out_of_handles};
 pub use gathered::Gathered;
 pub use huge_pages::disable_huge_pages;
 pub use net::{Incoming, Listener, Net, Stream, poll_copy_file};

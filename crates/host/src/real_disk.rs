@@ -3,7 +3,7 @@ use std::fs;
 use std::io;
 use std::num::NonZeroU64;
 use std::os::fd::{AsRawFd, RawFd};
-use std::os::unix::fs::FileExt;
+use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -155,6 +155,30 @@ impl File for RealFile {
                 other => return other,
             }
         }
+    }
+
+    fn read_now_at(&self, buffer: &mut [u8], position: u64) -> io::Result<usize> {
+        use rustix::io::{Errno, ReadWriteFlags};
+        let mut buffers = [io::IoSliceMut::new(buffer)];
+        match rustix::io::preadv2(&self.0, &mut buffers, position, ReadWriteFlags::NOWAIT) {
+            Err(Errno::OPNOTSUPP | Errno::NOSYS) if self.is_cached(position, buffer.len() as u64) => {
+                self.read_at(buffer, position)
+            }
+            Err(Errno::OPNOTSUPP | Errno::NOSYS | Errno::INTR) => Err(io::ErrorKind::WouldBlock.into()),
+            other => Ok(other?),
+        }
+    }
+
+    /// The file is opened anew each time, some microseconds of a read that takes a hundred times as long: handles are scarce, and
+    /// the flag would apply to all reads of this one.
+    fn read_direct_at(&self, buffer: &mut [u8], position: u64) -> io::Result<usize> {
+        // The same file whatever its name means by now.
+        let path = format!("/proc/self/fd/{}", self.0.as_raw_fd());
+        let opened = fs::OpenOptions::new()
+            .read(true)
+            .custom_flags(libc::O_DIRECT)
+            .open(path)?;
+        RealFile(opened).read_at(buffer, position)
     }
 
     fn write_all_at(&self, bytes: &[u8], position: u64) -> io::Result<()> {

@@ -50,6 +50,7 @@ pub(crate) struct State {
     open: BTreeMap<u64, usize>,
     events: Option<Vec<DiskEvent>>,
     reads: u64,
+    direct_reads: u64,
 }
 
 impl Default for State {
@@ -64,6 +65,7 @@ impl Default for State {
             open: BTreeMap::new(),
             events: None,
             reads: 0,
+            direct_reads: 0,
         }
     }
 }
@@ -179,6 +181,12 @@ impl SimDisk {
     #[must_use]
     pub fn reads(&self) -> u64 {
         self.lock().reads
+    }
+
+    /// Those of them that went around the page cache.
+    #[must_use]
+    pub fn direct_reads(&self) -> u64 {
+        self.lock().direct_reads
     }
 
     /// Bytes that files hold, what is allocated for them included. What was removed or replaced counts as long as it is open.

@@ -1,8 +1,11 @@
 use crate::batch_scan::BatchScan;
+use crate::direct_reads::DirectRead;
 use crate::directory::Directory;
 use crate::index::{OffsetEntries, relative};
 use crate::log::Log;
 use crate::marks::LogKey;
+use crate::read_now::ReadNow;
+use crate::read_once::SegmentKey;
 use crate::rot::Chain;
 use crate::segment::{LOOKUP_CHUNK, Segment};
 use crate::{LogError, LogSlice};
@@ -25,6 +28,8 @@ pub struct ColdRead {
     path: PathBuf,
     /// Of the active segment, or what was found open.
     file: Option<Arc<dyn File>>,
+    /// Of the segment, which nobody writes to.
+    direct: Option<SegmentKey>,
     base: Offset,
     size: u64,
     next: Offset,
@@ -60,6 +65,12 @@ impl ColdRead {
             generation: log.generation,
             path: segment.path.clone(),
             file: segment.file.clone(),
+            // Only the active segment has an index in memory, and one that is not synced yet a file of its own.
+            direct: (segment.index.is_none() && segment.file.is_none()).then_some((
+                log.key,
+                log.generation,
+                segment.base,
+            )),
             base: segment.base,
             size: segment.size,
             next: segment.next,
@@ -95,9 +106,20 @@ impl ColdRead {
         })
     }
 
-    /// Whether [`ColdRead::resolve`] will not wait for the disk, as far as the system can tell: what it reads is in
-    /// memory, and no file must be opened for it.
-    pub(crate) fn is_cached(&mut self) -> bool {
+    /// [`ColdRead::resolve`] on a shard; `None` where it would wait for the disk.
+    pub(crate) fn resolve_now(&mut self) -> Option<Result<LogSlice, LogError>> {
+        if !self.is_cached() {
+            return None;
+        }
+        match self.resolve_by(ReadNow::of) {
+            Err(LogError::Io(error)) if error.kind() == io::ErrorKind::WouldBlock => None,
+            resolved => Some(resolved),
+        }
+    }
+
+    /// Whether it is likely that [`ColdRead::resolve`] does not wait for the disk: what it reads is in memory or on its way
+    /// there, and no file must be opened for it.
+    fn is_cached(&mut self) -> bool {
         self.file = self.file.take().or_else(|| self.dir.file_if_open(&self.path));
         self.starts = self.starts.or_else(|| self.starts_if_cached());
         let (Some(file), Some(starts)) = (&self.file, self.starts) else {
@@ -116,7 +138,7 @@ impl ColdRead {
         if !index.is_cached(0, index.len().ok()?) {
             return None;
         }
-        self.starts_by(&OffsetEntries::of_file(index).ok()?).ok()
+        self.starts_by(&OffsetEntries::of_file(ReadNow::of(index)).ok()?).ok()
     }
 
     fn index_path(&self) -> PathBuf {
@@ -130,6 +152,11 @@ impl ColdRead {
     /// skip records; [`LogError::OffsetOutOfRange`] if retention has taken the segment meanwhile; [`LogError::Gone`];
     /// [`LogError::Io`].
     pub(crate) fn resolve(&self) -> Result<LogSlice, LogError> {
+        self.resolve_by(|file| file)
+    }
+
+    /// Headers are read through what `reader` makes of the file.
+    fn resolve_by(&self, reader: impl Fn(Arc<dyn File>) -> Arc<dyn File>) -> Result<LogSlice, LogError> {
         let lost = || self.chain.broken("the batch cannot be found in its segment");
         let failed = |error: io::Error| match error.kind() {
             io::ErrorKind::NotFound | io::ErrorKind::UnexpectedEof => lost().into(),
@@ -143,8 +170,9 @@ impl ColdRead {
             Some(file) => file.clone(),
             None => self.open()?.map_err(failed)?,
         };
+        let reads = reader(file.clone());
         let find = |start: u64, target: Offset| {
-            let mut scan = BatchScan::new(file.clone(), start.min(self.size), self.size, LOOKUP_CHUNK);
+            let mut scan = BatchScan::new(reads.clone(), start.min(self.size), self.size, LOOKUP_CHUNK);
             scan.first_reaching(target).map_err(failed)
         };
         let (start, first) = match find(starts.from, self.from)? {
@@ -162,7 +190,7 @@ impl ColdRead {
         let wanted = start.saturating_add(self.max_bytes as u64);
         let end = match wanted >= bound {
             true => bound,
-            false => whole_batches(&file, starts.limit.max(start), self.size, wanted).map_err(failed)?,
+            false => whole_batches(&reads, starts.limit.max(start), self.size, wanted).map_err(failed)?,
         };
         let first_end = start + first.size() as u64;
         let end = if self.at_least_one { end.max(first_end) } else { end };
@@ -174,6 +202,7 @@ impl ColdRead {
             position: start,
             len: usize::try_from(end - start).map_err(io::Error::other)?,
             chain: self.chain.clone(),
+            direct: self.direct.map(|segment| DirectRead::new(self.dir.clone(), segment)),
         })
     }
 

@@ -1,5 +1,6 @@
 use crate::LogError;
 use crate::cover::Covering;
+use crate::direct_reads::DirectReads;
 use crate::marks::{Entry, JournalFill, MarksJournal};
 use crate::open_files::OpenFiles;
 use crate::removal::Removals;
@@ -32,6 +33,7 @@ pub(crate) struct Directory {
     /// Rounds of the flusher.
     pub(crate) flush_time: Histogram,
     files: Mutex<OpenFiles>,
+    pub(crate) direct_reads: DirectReads,
     pub(crate) high_watermarks: Mutex<BTreeMap<(String, i32), Offset>>,
     pub(crate) scrub_marks: Mutex<ScrubMarks>,
     handles_told: Mutex<Option<Monotonic>>,
@@ -70,6 +72,7 @@ impl Directory {
             flush_time: Histogram::default(),
             marks: Mutex::new(marks),
             files: Mutex::default(),
+            direct_reads: DirectReads::default(),
             high_watermarks: Mutex::new(high_watermarks),
             scrub_marks: Mutex::default(),
             handles_told: Mutex::default(),

@@ -1,5 +1,7 @@
 use crate::LogError;
 use crate::cold_read::ColdRead;
+use crate::direct_reads::DirectRead;
+use crate::read_now::ReadNow;
 use crate::rot::Chain;
 use bytes::Bytes;
 use host::{File, Pool, PoolExt};
@@ -19,6 +21,8 @@ pub enum LogSlice {
         len: usize,
         /// What the range must hold.
         chain: Chain,
+        /// Whoever reads what the system has not in memory may do so around its page cache.
+        direct: Option<DirectRead>,
     },
     /// The range is still to be found, which may wait for the disk.
     Cold(Box<ColdRead>),
@@ -53,16 +57,28 @@ impl LogSlice {
         !matches!(self, Self::Cold(_)) && self.len() == 0
     }
 
-    /// Whether [`Self::bytes`] would not wait for the disk, as far as the system can tell. If not, use
-    /// [`Self::load`].
+    /// The bytes, if that waits for no disk; else use [`Self::load`].
+    ///
+    /// # Errors
+    /// Those of [`Self::bytes`].
     #[must_use]
-    pub fn is_cached(&self) -> bool {
-        match self {
-            Self::Empty | Self::Memory(_) => true,
-            Self::File {
-                file, position, len, ..
-            } => file.is_cached(*position, *len as u64),
-            Self::Cold(_) => false,
+    pub fn bytes_now(&self) -> Option<Result<Bytes, LogError>> {
+        let Self::File {
+            file,
+            position,
+            len,
+            chain,
+            ..
+        } = self
+        else {
+            return (!matches!(self, Self::Cold(_))).then(|| self.bytes());
+        };
+        if !file.is_cached(*position, *len as u64) {
+            return None;
+        }
+        match read(&*ReadNow::of(file.clone()), *position, *len, chain) {
+            Err(LogError::Io(error)) if error.kind() == io::ErrorKind::WouldBlock => None,
+            read => Some(read),
         }
     }
 
@@ -81,21 +97,13 @@ impl LogSlice {
                 position,
                 len,
                 chain,
+                direct,
             } => {
-                let mut chain = chain.clone();
-                let mut buffer = vec![0; *len];
-                match file.read_exact_at(&mut buffer, *position) {
-                    Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => {
-                        return Err(chain.broken("the file is shorter than it was").into());
-                    }
-                    other => other?,
+                let direct = direct.as_ref();
+                match direct.and_then(|direct| direct.read(&**file, *position, *len)) {
+                    Some(bytes) => checked(bytes, chain.clone()),
+                    None => read(&**file, *position, *len, chain),
                 }
-                let bytes = Bytes::from(buffer);
-                for batch in split_batches(&bytes) {
-                    let batch = batch.map_err(|_| chain.broken("there is no whole batch"))?;
-                    chain.check(&batch.header, &batch.bytes)?;
-                }
-                Ok(bytes)
             }
         }
     }
@@ -120,4 +128,23 @@ impl LogSlice {
         let last = batches.last().map_or(first, |batch| batch.header);
         Some((first.base_offset, last.next_offset()))
     }
+}
+
+fn read(file: &dyn File, position: u64, len: usize, chain: &Chain) -> Result<Bytes, LogError> {
+    let mut buffer = vec![0; len];
+    match file.read_exact_at(&mut buffer, position) {
+        Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => {
+            Err(chain.broken("the file is shorter than it was").into())
+        }
+        Err(error) => Err(error.into()),
+        Ok(()) => checked(buffer.into(), chain.clone()),
+    }
+}
+
+fn checked(bytes: Bytes, mut chain: Chain) -> Result<Bytes, LogError> {
+    for batch in split_batches(&bytes) {
+        let batch = batch.map_err(|_| chain.broken("there is no whole batch"))?;
+        chain.check(&batch.header, &batch.bytes)?;
+    }
+    Ok(bytes)
 }

@@ -57,15 +57,22 @@ fn a_cold_read_touches_the_disk_only_where_it_is_waited_for() {
         for (max_bytes, at_least_one) in [(1, true), (1, false), (700, true), (700, false), (1 << 20, true)] {
             sim.set_faults(|faults| faults.nothing_is_cached = true);
             let slice = ask(&sim, &log, from, up_to, max_bytes, at_least_one);
-            assert!(matches!(slice, LogSlice::Cold(_)) && !slice.is_cached() && !slice.is_empty());
+            assert!(matches!(slice, LogSlice::Cold(_)) && slice.bytes_now().is_none() && !slice.is_empty());
             let waited_for = slice.bytes().unwrap();
             assert!(waited_for.len() <= slice.len() || at_least_one);
-            // Its files are open now, and cached.
-            sim.set_faults(|faults| faults.nothing_is_cached = false);
+            // Its files are open now, and on their way to memory.
+            sim.set_faults(|faults| (faults.nothing_is_cached, faults.reads_are_under_way) = (false, true));
+            let coming = log.read(Offset(from), Offset(up_to), max_bytes, at_least_one).unwrap();
+            assert!(matches!(coming, LogSlice::Cold(_)));
+            sim.set_faults(|faults| faults.reads_are_under_way = false);
             let found = log.read(Offset(from), Offset(up_to), max_bytes, at_least_one).unwrap();
             assert!(!matches!(found, LogSlice::Cold(_)));
             let context = format!("{from}..{up_to}, {max_bytes} bytes, {at_least_one}");
+            assert_eq!(found.bytes_now().unwrap().unwrap(), waited_for, "{context}");
+            sim.set_faults(|faults| faults.reads_are_under_way = true);
+            assert!(found.bytes_now().is_none() || found.is_empty(), "{context}");
             assert_eq!(found.bytes().unwrap(), waited_for, "{context}");
+            sim.set_faults(|faults| faults.reads_are_under_way = false);
             check(&waited_for, (from, up_to), max_bytes, at_least_one, &context);
             cold += usize::from(!waited_for.is_empty());
         }
@@ -134,4 +141,70 @@ fn what_cannot_be_found_is_damage() {
     sim.handle().remove_file(&file).unwrap();
     let slice = log.read(Offset(4), Offset(8), 1 << 20, true);
     assert!(matches!(slice.and_then(|slice| slice.bytes()), Err(LogError::Rot(_))));
+}
+
+/// ◆ Fails if a range that is read around the page cache differs from what was written, whether it begins and ends at pages or
+/// not, if damage in it is passed over, or if what cannot be read so is not read at all.
+#[test]
+fn what_is_read_around_the_page_cache_is_what_was_written() {
+    let sim = SimDisk::new();
+    let (config, at_least) = (
+        LogConfig {
+            segment_bytes: 3 << 20,
+            ..LogConfig::default()
+        },
+        256 * 1024,
+    );
+    let host = SimMachine::host(sim.handle(), 1);
+    let dir = LogDir::open(&host, Path::new(DATA)).unwrap();
+    let flusher = dir.start_flusher(&host, Box::new(PlainFlush));
+    let mut log = dir
+        .create_log("orders", partition(0), ReplicaIncarnation(1), config)
+        .unwrap();
+    let batches: Vec<Bytes> = (0..90)
+        .map(|seed| append(&mut log, LeaderEpoch(0), 1, 100_000, seed).unwrap())
+        .collect();
+    assert!(flush(&mut log, &flusher));
+    assert!(log.segment_sizes().len() >= 3);
+    let read = |from: usize, count: usize| {
+        sim.set_faults(|faults| faults.nothing_is_cached = true);
+        let (from, up_to) = (Offset(from as i64), Offset((from + count) as i64));
+        log.read(from, up_to, 2 << 20, true).unwrap().bytes()
+    };
+    let direct = || sim.direct_reads();
+    // A segment holds 31 of them, and the first two are closed.
+    for (from, count) in [(0, 3), (3, 5), (8, 11), (40, 1), (45, 2), (50, 9)] {
+        let before = direct();
+        assert_eq!(
+            read(from, count).unwrap(),
+            batches[from..from + count].concat(),
+            "{from}+{count}"
+        );
+        let long = count * batches[0].len() >= at_least;
+        assert_eq!(direct() > before, long, "{from}+{count}");
+    }
+    // Who reads again does so in the ordinary way, and so does who reads of the active segment.
+    for (from, count) in [(3, 5), (5, 9), (80, 9)] {
+        let before = direct();
+        assert_eq!(
+            read(from, count).unwrap(),
+            batches[from..from + count].concat(),
+            "{from}+{count}"
+        );
+        assert_eq!(direct(), before, "{from}+{count}");
+    }
+    let file = sim
+        .handle()
+        .open(
+            &Path::new(DATA).join("orders-0/00000000000000000000.log"),
+            host::OpenMode::Write,
+        )
+        .unwrap();
+    file.write_all_at(&[0xff; 3], 25 * batches[0].len() as u64 + 50_000)
+        .unwrap();
+    let before = direct();
+    assert!(matches!(read(23, 4), Err(LogError::Rot(_))));
+    assert!(direct() > before);
+    sim.set_faults(|faults| faults.no_direct_reads = true);
+    assert_eq!(read(27, 4).unwrap(), batches[27..31].concat());
 }

@@ -64,6 +64,8 @@ pub const IDLE_POOL_RESTS: u32 = 3;
 /// Bytes that one fetch reads on a shard, of what the system has in memory: reading and checking takes some 0.5 ms. More of
 /// them are read on a pool, as is all that would wait for a disk.
 pub const READ_BYTES_ON_SHARD: usize = 1024 * 1024;
+/// Partitions of one fetch that are read on that pool at the same time.
+pub const COLD_READS_AT_ONCE: usize = 2;
 /// Produce requests of one connection that wait for their commit while the next is read.
 pub const PIPELINED_PRODUCE_MAX: usize = 16;
 /// What `max.connection.creation.rate` is an average of, and the longest that it keeps a connection waiting.
@@ -144,6 +146,13 @@ pub const LOG_DIR_RESERVE_BYTES_MIN: u64 = 256 * 1024 * 1024;
 pub const LOG_DIR_RESERVE_SHARE: u64 = 100;
 /// Files of a log directory that are open for reading; beyond them a log has its active segment open while it is written.
 pub const OPEN_FILES_MAX: usize = 500;
+/// What is read of files around the page cache: ranges of at least so many bytes, into buffers of so many that are used again, so
+/// many of a log directory's; and for so many segments it is remembered what was read so.
+pub const DIRECT_READ_BYTES_MIN: usize = 256 * 1024;
+pub const DIRECT_BUFFER_BYTES: usize = 1024 * 1024 + 4 * 4096;
+pub const DIRECT_BUFFERS_KEPT: usize = 4;
+pub const DIRECT_SEGMENTS_REMEMBERED: usize = 256;
+pub const DIRECT_STRETCHES_REMEMBERED: usize = 16;
 /// Memory that a decoded Kafka message may take beside its frame: so much, and so much per byte of the frame.
 pub const DECODED_BYTES_BASE: usize = 4 * 1024 * 1024;
 pub const DECODED_BYTES_PER_BYTE: usize = 8;

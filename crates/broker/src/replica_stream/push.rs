@@ -47,6 +47,7 @@ pub(super) async fn run(shard: &ShardRef, out: &Rc<StreamOut>, mut sink: FrameSi
         }
         if !entries.is_empty() {
             send(shard, &mut sink, &Frame::Data(entries)).await?;
+            shard.links().stats.replicated_out_frames.add(1);
             sent = now();
             continue;
         }
@@ -255,9 +256,8 @@ fn make(tp: TopicPartition, feed: &Feed, headers: &[BatchHeader], records: Bytes
 
 /// From memory, from the page cache, or from the pool that may wait for the disk.
 async fn load(shard: &ShardRef, slice: LogSlice) -> Result<Bytes, LogError> {
-    if slice.is_cached() {
-        slice.bytes()
-    } else {
-        slice.load(shard.cold_pool()).await
+    match slice.bytes_now() {
+        Some(read) => read,
+        None => slice.load(shard.cold_pool()).await,
     }
 }

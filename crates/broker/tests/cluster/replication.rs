@@ -1,6 +1,7 @@
 use crate::support::*;
 use host::{Host, RealHost};
-use std::time::Duration;
+use metrics::{Page, Source};
+use std::time::{Duration, Instant};
 use types::{ErrorCode, LeaderEpoch, NodeId, Offset};
 
 #[tokio::test(flavor = "multi_thread")]
@@ -50,6 +51,34 @@ async fn many_at_once_keep_their_order() {
         .collect();
     assert_eq!(offsets, (1..3_001).collect::<Vec<_>>());
     assert_eq!(nodes[1].read_to(3_001).await, nodes[0].read_to(3_001).await);
+}
+
+/// Fails if a high watermark goes to followers in a frame of its own for each record, rather than with the next one, or alone
+/// every 10 ms at most.
+#[tokio::test(flavor = "multi_thread")]
+async fn high_watermarks_go_with_the_next_records() {
+    const RECORDS: u64 = 300;
+    let cluster = Cluster::new(1, &[]);
+    let nodes = cluster.start_all().await;
+    nodes[0].produce(batch("the first"), -1).await.unwrap();
+    let frames = || {
+        let mut page = Page::new();
+        nodes[0].broker.write(&mut page);
+        let text = page.into_text();
+        let line = text
+            .lines()
+            .find(|line| line.starts_with("ottla_replication_sent_frames_total "));
+        line.unwrap().rsplit(' ').next().unwrap().parse::<u64>().unwrap()
+    };
+    let (before, began) = (frames(), Instant::now());
+    for index in 0..RECORDS {
+        nodes[0].produce(batch(&format!("value {index}")), -1).await.unwrap();
+    }
+    // A frame for each record and follower, since each record was waited for.
+    let sent = frames() - before;
+    let alone = u64::try_from(began.elapsed().as_millis()).unwrap() / 10 + 2;
+    assert!(sent >= RECORDS, "{sent}");
+    assert!(sent <= 2 * (RECORDS + alone), "{sent} frames, {alone} may go alone");
 }
 
 /// With `LogAppendTime` the broker's time is stored, answered, and answered again for a duplicate: after a failover and

@@ -25,6 +25,10 @@ pub struct Faults {
     pub failing: Option<Failing>,
     /// Nothing is in the page cache: whoever asks is told that a read would wait.
     pub nothing_is_cached: bool,
+    /// What counts as cached is only on its way to memory: who asks for it waits.
+    pub reads_are_under_way: bool,
+    /// The file system reads nothing around the page cache.
+    pub no_direct_reads: bool,
     /// A lying disk: syncs report success and do nothing.
     pub drop_syncs: bool,
 }

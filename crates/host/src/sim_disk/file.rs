@@ -1,5 +1,5 @@
 use super::{DiskEvent, State, lock};
-use crate::File;
+use crate::{DIRECT_ALIGNMENT, File};
 use std::io;
 use std::os::fd::RawFd;
 use std::path::PathBuf;
@@ -51,6 +51,30 @@ impl File for SimFile {
         let mut state = self.enter()?;
         state.reads += 1;
         Ok(state.tree.inode(self.inode)?.read(buffer, size(position)?))
+    }
+
+    fn read_now_at(&self, buffer: &mut [u8], position: u64) -> io::Result<usize> {
+        let state = self.enter()?;
+        let waits = state.faults.nothing_is_cached || state.faults.reads_are_under_way;
+        drop(state);
+        if waits {
+            return Err(io::ErrorKind::WouldBlock.into());
+        }
+        self.read_at(buffer, position)
+    }
+
+    fn read_direct_at(&self, buffer: &mut [u8], position: u64) -> io::Result<usize> {
+        let address = buffer.as_ptr().addr();
+        let aligned = [address, buffer.len(), size(position)?]
+            .iter()
+            .all(|at| at.is_multiple_of(DIRECT_ALIGNMENT));
+        let mut state = self.enter()?;
+        if !aligned || state.faults.no_direct_reads {
+            return Err(io::ErrorKind::InvalidInput.into());
+        }
+        state.direct_reads += 1;
+        drop(state);
+        self.read_at(buffer, position)
     }
 
     fn write_all_at(&self, bytes: &[u8], position: u64) -> io::Result<()> {

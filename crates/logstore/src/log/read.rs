@@ -10,7 +10,7 @@ use types::Offset;
 impl Log {
     /// Whole batches from the one that contains `from`, below `up_to`, at most `max_bytes`, but the first
     /// batch in any case if `at_least_one`. Memory for the recent tail, else a range of a file (never across
-    /// segments): ask [`LogSlice::is_cached`] before reading it on a shard. Does not wait for the disk: where finding the
+    /// segments): read it with [`LogSlice::bytes_now`] on a shard. Does not wait for the disk: where finding the
     /// range would, that is left to whoever reads the slice.
     ///
     /// # Errors
@@ -45,10 +45,9 @@ impl Log {
             return Ok(LogSlice::Empty);
         };
         let mut read = ColdRead::new(self, segment, (from, up_to), max_bytes, at_least_one);
-        if read.is_cached() {
-            read.resolve()
-        } else {
-            Ok(LogSlice::Cold(Box::new(read)))
+        match read.resolve_now() {
+            Some(resolved) => resolved,
+            None => Ok(LogSlice::Cold(Box::new(read))),
         }
     }
 
