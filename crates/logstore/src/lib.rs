@@ -70,7 +70,7 @@ pub use plain_flush::PlainFlush;
 pub use producer_snapshot::{
     ProducerSnapshot, ProducerSnapshotEntry, decode_producer_snapshot, encode_producer_snapshot,
 };
-pub use recovery::{Recovered, RecoveryOutcome};
+pub use recovery::{Recovered, Recovery, RecoveryDone, RecoveryJob, RecoveryOutcome};
 pub use rot::Rot;
 pub use scrub::{RotFound, ScrubJob, Scrubbed};
 pub use slice::LogSlice;

@@ -4,7 +4,7 @@ use crate::flush::FlushStrategy;
 use crate::flusher::Flusher;
 use crate::log::{Log, deleted_path};
 use crate::marks::{Entry, LogKey, MarksError, MarksJournal};
-use crate::recovery::{Recovered, recover_log};
+use crate::recovery::{Recovered, Recovery};
 use crate::removal::is_deleted_directory;
 use crate::room::default_reserve;
 use crate::{DirectoryStats, JournalSize, LogConfig, LogDirError, LogError, MetaProperties};
@@ -261,28 +261,43 @@ impl LogDir {
         Ok(())
     }
 
-    /// Recovers every log. Blocking; reads only what lies after the durable marks, and a little of each
+    /// Recovers every log, one after the other. Blocking; reads only what lies after the durable marks, and a little of each
     /// segment before. Deletions that a crash interrupted are finished.
     ///
     /// # Errors
     /// [`LogDirError::Io`] if the disk fails. Damage in one log is that log's [`crate::RecoveryOutcome`].
     pub fn recover(&mut self) -> Result<Vec<Recovered>, LogDirError> {
-        let failed = |error| LogDirError::Io {
+        let mut recovery = self.begin_recovery()?;
+        for job in recovery.take_jobs() {
+            recovery.add(job.run()?);
+        }
+        self.end_recovery(recovery)
+    }
+
+    /// [`LogDir::recover`] in jobs that may run at the same time. Blocking.
+    ///
+    /// # Errors
+    /// [`LogDirError::Io`].
+    pub fn begin_recovery(&self) -> Result<Recovery, LogDirError> {
+        let started = self.dir.host.now();
+        let entries = self.finish_deletions().map_err(|error| LogDirError::Io {
             path: self.dir.path.clone(),
             error,
-        };
-        let started = self.dir.host.now();
-        let mut entries = self.finish_deletions().map_err(failed)?;
+        })?;
         let marks = self.dir.marks();
-        let (logs, replay) = (marks.state().logs.clone(), marks.to_replay());
+        let (logs, mut replay) = (marks.state().logs.clone(), marks.to_replay());
         drop(marks);
-        let mut recovered = Vec::new();
-        for (key, state) in logs.iter().filter(|(_, state)| !state.deleting) {
-            let replay = replay.get(key).map_or(&[][..], Vec::as_slice);
-            let (log, marks) = recover_log(&self.dir, *key, state, replay, LogConfig::default()).map_err(failed)?;
-            entries.extend(marks);
-            recovered.push(log);
-        }
+        let logs = logs.into_iter().filter(|(_, state)| !state.deleting);
+        let logs = logs.map(|(key, state)| (key, state, replay.remove(&key).unwrap_or_default()));
+        Ok(Recovery::new(&self.dir, started, entries, logs.collect()))
+    }
+
+    /// What the jobs found becomes durable, and their logs can be used. Blocking.
+    ///
+    /// # Errors
+    /// [`LogDirError::Offline`].
+    pub fn end_recovery(&self, recovery: Recovery) -> Result<Vec<Recovered>, LogDirError> {
+        let (started, entries, mut recovered) = recovery.into_parts();
         let settled = self.dir.marks().finish_replay(&entries);
         settled.map_err(|error| {
             self.dir.fail("marks journal", &error);

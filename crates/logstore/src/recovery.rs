@@ -1,5 +1,6 @@
 //! What a log directory holds after a crash, log by log.
 
+mod job;
 mod segments;
 
 use crate::LogConfig;
@@ -15,6 +16,8 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 use types::{Broken, LeaderEpoch, Offset, broken};
+
+pub use job::{Recovery, RecoveryDone, RecoveryJob};
 
 /// What recovery found in a log.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -52,7 +55,7 @@ pub struct Recovered {
 ///
 /// Answers the entries that the journal must take once all logs are done; a crash before only means that
 /// recovery finds the same again, because no append happens in between.
-pub(crate) fn recover_log(
+fn recover_log(
     dir: &Arc<Directory>,
     key: LogKey,
     state: &LogState,

@@ -20,6 +20,7 @@ const fn at_least(min: i64) -> Kind {
     Kind::Long(Range { min, max: i64::MAX })
 }
 
+const AT_START: &str = "logs are recovered when a node starts, by as many threads as its own property says";
 const THREADS: &str = "shards and pools take the place of thread pools";
 const CLEANER: &str = "logs are not compacted yet";
 const NO_MOVES: &str = "replicas are not moved between log directories";
@@ -33,7 +34,7 @@ const WITHOUT_EFFECT: &[WithoutEffect] = &[
     without("log.cleaner.threads", at_least(0), CLEANER),
     without("num.io.threads", at_least(1), THREADS),
     without("num.network.threads", at_least(1), THREADS),
-    without("num.recovery.threads.per.data.dir", at_least(1), THREADS),
+    without("num.recovery.threads.per.data.dir", at_least(1), AT_START),
     without("num.replica.fetchers", at_least(1), THREADS),
     without("replica.alter.log.dirs.io.max.bytes.per.second", at_least(0), NO_MOVES),
 ];

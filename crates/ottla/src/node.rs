@@ -7,14 +7,16 @@ use api::{Api, ApiSettings, KafkaConnections};
 use broker::{Broker, BrokerOptions, DirectoryInput};
 use controller::{ControlHandle, ControlOptions, ControlPlane, Failure, LeaderBalance, LogDirectory};
 use coordinator::GroupMetrics;
-use host::{HostRef, Listener, PoolExt};
-use logstore::{JournalFlush, JournalSize, LogDir, LogDirError, MarksError, Recovered, RecoveryOutcome};
+use futures::future::{join_all, try_join_all};
+use host::{HostRef, Listener, Pool, PoolExt};
+use logstore::{JournalFlush, JournalSize, LogDir, LogDirError, MarksError, Recovered, Recovery, RecoveryOutcome};
 use metadata::topic_config::{self, Effect};
 use metadata::{DirectoryOutcome, DirectoryReport, Endpoint, Image};
 use raft::{RaftStore, Transport};
 use security::ClusterSecret;
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::io;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 use types::{DirectoryId, limits};
@@ -99,9 +101,18 @@ impl Node {
         let mut directories = Vec::new();
         let mut reports = Vec::new();
         let mut unusable = None;
-        for path in &settings.log_dirs {
-            state.doing(&format!("recovering the logs in {}", path.display()));
-            match open(&host, path.clone(), settings.journal_size).await? {
+        let names: Vec<_> = settings
+            .log_dirs
+            .iter()
+            .map(|path| path.display().to_string())
+            .collect();
+        state.doing(&format!("recovering the logs in {}", names.join(", ")));
+        let opened = settings
+            .log_dirs
+            .iter()
+            .map(|path| open(&host, path.clone(), settings.journal_size, settings.recovery_threads));
+        for opened in join_all(opened).await {
+            match opened? {
                 Ok((dir, recovered, report)) => {
                     directories.push((dir, recovered));
                     reports.push(report);
@@ -422,15 +433,21 @@ type Unusable = (Option<LogDirectory>, StartError);
 ///
 /// # Errors
 /// What a person must decide: it belongs to something else, or is in use.
-async fn open(host: &HostRef, path: PathBuf, journal: JournalSize) -> Result<Result<Opened, Unusable>, StartError> {
-    let pool = host.pool("recovery", 1);
-    let (opener, at) = (host.clone(), path.clone());
-    let opened = pool.run(move || recover(&opener, at, journal)).await;
+async fn open(
+    host: &HostRef,
+    path: PathBuf,
+    journal: JournalSize,
+    threads: usize,
+) -> Result<Result<Opened, Unusable>, StartError> {
+    let pool = host.pool("recovery", threads);
     let refuse = |problem: String| StartError::LogDir {
         path: path.display().to_string(),
         problem,
     };
-    match opened.map_err(|error| refuse(error.to_string()))? {
+    match recover(host, &pool, &path, journal)
+        .await
+        .map_err(|error| refuse(error.to_string()))?
+    {
         Ok(opened) => Ok(Ok(opened)),
         // Nothing is wrong with the disk.
         Err(
@@ -464,14 +481,42 @@ fn failed_directory(id: DirectoryId, path: PathBuf) -> LogDirectory {
     }
 }
 
+/// An error of the pool's is the outer one.
+async fn recover(
+    host: &HostRef,
+    pool: &Arc<dyn Pool>,
+    path: &Path,
+    journal: JournalSize,
+) -> io::Result<Result<Opened, LogDirError>> {
+    let (opener, at) = (host.clone(), path.to_owned());
+    let begin = move || {
+        let dir = LogDir::open_sized(&opener, &at, journal)?;
+        let recovery = dir.begin_recovery()?;
+        Ok((dir, recovery))
+    };
+    let (dir, mut recovery) = match pool.run(begin).await? {
+        Ok(begun) => begun,
+        Err(error) => return Ok(Err(error)),
+    };
+    let jobs = recovery.take_jobs().into_iter();
+    for done in try_join_all(jobs.map(|job| pool.run(move || job.run()))).await? {
+        match done {
+            Ok(done) => recovery.add(done),
+            Err(error) => return Ok(Err(error)),
+        }
+    }
+    let host = host.clone();
+    pool.run(move || report(&host, dir, recovery)).await
+}
+
 /// Blocking.
-fn recover(host: &HostRef, path: PathBuf, journal: JournalSize) -> Result<Opened, LogDirError> {
+fn report(host: &HostRef, dir: LogDir, recovery: Recovery) -> Result<Opened, LogDirError> {
+    let path = dir.path().to_owned();
     let failed = |error| LogDirError::Io {
         path: path.clone(),
         error,
     };
-    let mut dir = LogDir::open_sized(host, &path, journal)?;
-    let recovered = dir.recover()?;
+    let recovered = dir.end_recovery(recovery)?;
     let disk = host.disk();
     let marker = path.join(CLEAN);
     let clean = disk.exists(&marker);

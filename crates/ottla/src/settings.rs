@@ -64,6 +64,8 @@ pub struct Settings {
     pub journal_flush: bool,
     /// Of each log directory's journal. No property: only who runs many small nodes has a reason for another one.
     pub journal_size: JournalSize,
+    /// Logs of a directory that are recovered at the same time when the node starts.
+    pub recovery_threads: usize,
     pub metadata_dir: PathBuf,
     /// The file that holds what nodes authenticate each other with; `None` on loopback only.
     pub cluster_secret: Option<PathBuf>,
@@ -243,6 +245,15 @@ impl Settings {
             Some("plain") => false,
             Some(other) => return Err(read.wrong("log.flush.strategy", other, "is journal or plain")),
         };
+        let recovery_threads = match properties.get("num.recovery.threads.per.data.dir") {
+            Some(text) => read.parse::<usize>(
+                "num.recovery.threads.per.data.dir",
+                text,
+                "a number from 1 to 64",
+                |threads| (1..=64).contains(threads),
+            )?,
+            None => 2,
+        };
         let cluster_secret = properties
             .get("cluster.secret")
             .filter(|path| !path.is_empty())
@@ -316,6 +327,7 @@ impl Settings {
             reserve_bytes,
             journal_flush,
             journal_size: JournalSize::default(),
+            recovery_threads,
             metadata_dir,
             cluster_secret,
             join,

@@ -14,9 +14,14 @@ use types::{LeaderEpoch, NodeId, ReplicaIncarnation};
 const DATA: &str = "/data";
 
 async fn opened(disk: Arc<dyn Disk>) -> LogDirectory {
-    let opened = open(&SimMachine::host(disk, 7), PathBuf::from(DATA), JournalSize::default())
-        .await
-        .unwrap();
+    let opened = open(
+        &SimMachine::host(disk, 7),
+        PathBuf::from(DATA),
+        JournalSize::default(),
+        2,
+    )
+    .await
+    .unwrap();
     opened.unwrap().2
 }
 
@@ -76,9 +81,14 @@ async fn a_directory_that_cannot_be_recovered_is_told_of_by_its_id() {
             disk.remove_file(&path).unwrap();
         }
     }
-    let opened = open(&SimMachine::host(disk, 7), PathBuf::from(DATA), JournalSize::default())
-        .await
-        .unwrap();
+    let opened = open(
+        &SimMachine::host(disk, 7),
+        PathBuf::from(DATA),
+        JournalSize::default(),
+        2,
+    )
+    .await
+    .unwrap();
     let (told, _) = opened.err().unwrap();
     let failed = DirectoryReport {
         id,
@@ -90,9 +100,14 @@ async fn a_directory_that_cannot_be_recovered_is_told_of_by_its_id() {
     disk.write_durably(&Path::new(DATA).join("meta.properties"), b"of something else")
         .unwrap();
     assert!(
-        open(&SimMachine::host(disk, 7), PathBuf::from(DATA), JournalSize::default())
-            .await
-            .is_err()
+        open(
+            &SimMachine::host(disk, 7),
+            PathBuf::from(DATA),
+            JournalSize::default(),
+            2
+        )
+        .await
+        .is_err()
     );
 }
 

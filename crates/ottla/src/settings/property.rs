@@ -216,6 +216,12 @@ pub const PROPERTIES: &[Property] = &[
         "Partitions of a topic that does not say.",
     ),
     property(
+        "num.recovery.threads.per.data.dir",
+        Some("2"),
+        Kind::Number(1, 64),
+        "Logs of a log directory that are recovered at the same time when the node starts.",
+    ),
+    property(
         "default.replication.factor",
         Some("3"),
         Kind::Number(1, 100),
@@ -555,7 +561,6 @@ pub const IGNORED: &[&str] = &[
     "listener.",
     "num.io.threads",
     "num.network.threads",
-    "num.recovery.threads.per.data.dir",
     "num.replica.",
     "num.replica.fetchers",
     "background.threads",
