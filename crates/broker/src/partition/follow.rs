@@ -40,8 +40,9 @@ impl Partition {
         self.drop_unappended();
     }
 
-    /// The leader has deleted what comes next here. Stating the position anew tells where to start over.
-    pub fn fell_behind(&mut self, generation: StreamGeneration) -> Followed {
+    /// The leader refuses what we stated, or sends no more of it: what comes next here was deleted. What we say next is something
+    /// new: a leader that has taken a position refuses its repetition, for as long as it is repeated.
+    pub fn refused(&mut self, generation: StreamGeneration) -> Followed {
         match &self.role {
             Role::Follower { machine } if machine.generation() == generation => {
                 self.reopen();

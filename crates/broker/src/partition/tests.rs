@@ -241,8 +241,8 @@ fn a_cut_that_waits_is_forgotten_with_its_epoch() {
 fn a_follower_whose_next_record_is_deleted_states_its_position() {
     let (mut fixture, generation) = Fixture::following(0);
     let other = StreamGeneration(generation.0 + 1);
-    assert_eq!(fixture.partition.fell_behind(other), Followed::Nothing);
-    assert_eq!(fixture.partition.fell_behind(generation), Followed::Restate);
+    assert_eq!(fixture.partition.refused(other), Followed::Nothing);
+    assert_eq!(fixture.partition.refused(generation), Followed::Restate);
     let again = fixture.partition.hello(BrokerEpoch(1)).unwrap();
     assert!(again.generation > generation, "a leader takes no position twice");
 }

@@ -104,14 +104,17 @@ impl FollowOut {
                         Ok(said) => shard
                             .with(answer.tp, |partition| partition.answered(answer.generation, &said))
                             .unwrap_or(Followed::Nothing),
-                        Err(ErrorCode::OffsetOutOfRange) => shard
-                            .with(answer.tp, |partition| partition.fell_behind(answer.generation))
-                            .unwrap_or(Followed::Nothing),
-                        // Our image is behind, or the leader's is of another mind: the next image says what to do.
                         Err(code) => {
                             tracing::debug!(topic_id = %answer.tp.topic, partition = answer.tp.partition, leader = self.leader.0, ?code, "the leader refuses a position");
-                            shard.restate_later(answer.tp);
-                            Followed::Nothing
+                            let refused = shard.with(answer.tp, |partition| partition.refused(answer.generation));
+                            match refused.unwrap_or(Followed::Nothing) {
+                                // Our image is behind, or the leader's is of another mind: the next image says what to do.
+                                Followed::Restate if code != ErrorCode::OffsetOutOfRange => {
+                                    shard.restate_later(answer.tp);
+                                    Followed::Nothing
+                                }
+                                outcome => outcome,
+                            }
                         }
                     };
                     self.act(answer.tp, outcome);
