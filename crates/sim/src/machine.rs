@@ -34,6 +34,9 @@ pub struct Machine {
     life: Cell<u64>,
     /// Its last start came to nothing, for want of a disk.
     pub not_started: Cell<bool>,
+    ready: Cell<bool>,
+    /// Its disk was filled up last while it was off, or recovering.
+    filled_while_off: Cell<bool>,
     /// It is switched on for the first time then.
     begins: Duration,
 }
@@ -118,6 +121,8 @@ impl Machine {
             stop: Notify::new(),
             life: Cell::new(0),
             not_started: Cell::new(false),
+            ready: Cell::new(false),
+            filled_while_off: Cell::new(false),
             begins,
         }
     }
@@ -166,6 +171,7 @@ impl Machine {
                 }
                 Err(problem) => return Err(problem),
             };
+            self.ready.set(true);
             tracing::info!(node = self.number, "ready");
             tokio::select! {
                 problem = running.failed() => Err(problem.into()),
@@ -181,19 +187,21 @@ impl Machine {
     }
 
     /// A node does without a log directory that fails before it starts, or later, and not while it does. One that starts for
-    /// the first time needs room for its journals; later it has them.
+    /// the first time needs room for its journals; later it has them. What a power loss took of its files, recovery writes again:
+    /// that had room, unless somebody else took it while the machine was off.
     fn disk_prevents_a_start(&self) -> bool {
         let (mut fails, mut full) = (false, false);
         self.disk().set_faults(|faults| {
             fails = faults.failing.is_some();
             full = faults.capacity_bytes.is_some();
         });
-        fails || full && self.life.get() == 1
+        fails || full && (self.life.get() == 1 || self.filled_while_off.get())
     }
 
     /// Power is lost: what was not synced is gone, kept or torn. The simulated host itself is crashed by the caller, after
     /// this, so that tasks that are dropped write nothing more.
     pub fn lose_power(&self, seed: u64) {
+        self.ready.set(false);
         self.disk().crash(mix(seed, 1, self.number as u64));
         self.store.borrow().crash(mix(seed, 2, self.number as u64));
         broker::inspect::forget(node_id(self.number));
@@ -249,6 +257,11 @@ impl Machine {
             }
         }
         Ok(())
+    }
+
+    /// Somebody else takes what room its disk has.
+    pub fn filled(&self) {
+        self.filled_while_off.set(!self.ready.get());
     }
 
     /// Blocking jobs of this machine wait, or go on.

@@ -239,6 +239,7 @@ impl Striker {
             Fault::Blackout(nodes) => nodes.iter().for_each(|node| self.machines[*node].stall(true)),
             Fault::Fill { node, free_bytes } => {
                 let disk = self.machines[*node].disk();
+                self.machines[*node].filled();
                 let capacity = disk.used_bytes() + free_bytes;
                 disk.set_faults(|faults| faults.capacity_bytes = Some(capacity));
                 self.reserve = Some(Reserve::new(disk, capacity, now));
