@@ -13,7 +13,7 @@ KAFKA ?= $(CACHE)/kafka-4.3.1
 ROCKSDB = ROCKSDB_LIB_DIR="$$(deploy/rocksdb-cache.sh '$(CACHE)')" ROCKSDB_STATIC=1
 CARGO = $(ROCKSDB) cargo
 
-.PHONY: help deps build run test test-rust test-clients check fix fuzz sim bench bench-failover bench-instructions bench-flush bench-idle bench-growth test-tools compat faults test-hostile test-disk-full power-loss test-network soak kafka clients clean test-sim sim-broken sim-coverage
+.PHONY: help deps build run test test-rust test-clients check fix fuzz sim bench bench-client bench-failover bench-instructions bench-flush bench-idle bench-growth test-tools compat faults test-hostile test-disk-full power-loss test-network soak kafka clients clean test-sim sim-broken sim-coverage
 
 help: ## This list
 	@echo "Ottla: a Kafka-protocol cluster in one binary"; echo
@@ -101,8 +101,14 @@ LOSSES ?= 200
 power-loss: build clients ## LOSSES=200 power losses of three nodes under load, nodes that do not sync, disks that fail (needs root and /dev/fuse)
 	@OTTLA="$(BIN)" LOSSES="$(LOSSES)" "$(VENV)/bin/python" tests/clients/run.py power_loss power_loss_caught disk_faults
 
-bench: build clients ## Throughput, CPU and latency beside Apache Kafka: the rows of docs/performance.md, or some: make bench ROW=bulk,sync
-	@OTTLA="$(BIN)" KAFKA="$(KAFKA)" "$(VENV)/bin/python" benches/rows.py
+# The profile of this name builds into a directory of this name; brokers are of $(BIN) with either client.
+CLIENT ?= bare
+CLIENT_BIN = $(if $(filter librdkafka,$(CLIENT)),$(CARGO_TARGET_DIR)/bench-client/ottla,$(BIN))
+bench: build clients $(if $(filter librdkafka,$(CLIENT)),bench-client) ## Throughput, CPU and latency beside Apache Kafka: the rows of docs/performance.md, or some: make bench ROW=bulk,sync CLIENT=librdkafka
+	@OTTLA="$(BIN)" CLIENT="$(CLIENT)" OTTLA_CLIENT="$(CLIENT_BIN)" KAFKA="$(KAFKA)" "$(VENV)/bin/python" benches/rows.py
+
+bench-client: deps ## The client of make bench CLIENT=librdkafka: `ottla bench` with librdkafka, which no server links
+	@$(CARGO) build --profile bench-client --locked -p ottla --features librdkafka
 
 bench-failover: build clients ## kill -9 of the leading broker, 10 times, beside Apache Kafka where Java is there
 	@OTTLA="$(BIN)" KAFKA="$(KAFKA)" "$(VENV)/bin/python" benches/failover.py

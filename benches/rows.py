@@ -1,13 +1,14 @@
 """Ottla and Apache Kafka 4.3.1 under the same load, in turn: the rows of docs/performance.md.
 
 Clusters from scratch, one alive at a time, in the order A B B A for each of PAIRS; each runs all rows, one after the other, with
-the same client (`ottla bench`, a bare one), replication factor 3, min.insync.replicas 2 and acks=all. Before what counts, the same
+the same client (`ottla bench`: the bare one, or librdkafka), replication factor 3, min.insync.replicas 2 and acks=all. Before what counts, the same
 load runs in windows of SECONDS until three in a row agree within 5 %, eight at most: a cold JVM is several times slower, and
 the more rows it has run the warmer it is. Environment: ROW (names by commas; all), PAIRS (1; five make a row final), SECONDS (10)
 of what is measured, GIB (4) that catchup reads, MEMORY_MIB (6144) that a side's brokers and their page cache may have together,
+CLIENT (bare; or librdkafka, of the program OTTLA_CLIENT: the brokers are OTTLA's with either, and runs are kept apart),
 SIDES (Kafka,Ottla,Ottla,Kafka: the order in a pair), DISKS (unflushed,flushed), OUT (benches/results), KAFKA (its directory); those of
 FAILOVER and RESTART stand in benches/failover_rows.py. Every window has a topic of its own, which is deleted after it: disks are small.
-Every run is a line in OUT/<row>.jsonl, written when it is done; the table in docs/performance.md is made anew of those, unless
+Every run is a line in OUT/<row>.jsonl (<row>.librdkafka.jsonl), written when it is done; the table in docs/performance.md is made anew of those, unless
 OUT is given (--table: only that, in any case). Runs that were broken off are resumed by naming the rows that are missing.
 """
 
@@ -39,6 +40,9 @@ PAIRS = int(os.environ.get("PAIRS", "1"))
 SIDES = os.environ.get("SIDES", "Kafka,Ottla,Ottla,Kafka").split(",")
 OUT = pathlib.Path(os.environ.get("OUT", HERE / "results"))
 KAFKA = os.environ.get("KAFKA", "")
+BARE, LIBRDKAFKA = "bare", "librdkafka"
+CLIENT = os.environ.get("CLIENT", BARE)
+OTTLA_CLIENT = os.environ.get("OTTLA_CLIENT") or OTTLA
 TABLE = HERE.parent / "docs" / "performance.md"
 PORTS = "19092 19095 19098"
 WINDOWS_MAX = 8
@@ -62,6 +66,10 @@ class Row:
         self.name, self.what, self.arguments, self.run, self.warmed = name, what, arguments, run, warmed
         self.takes_s = takes_s or 5.5 * SECONDS + 5
         self.figure, self.unit, self.more_is_better, self.must = figure, unit, more_is_better, must
+
+    def is_by_client(self):
+        """Whether it matters which client runs the load."""
+        return bool(self.arguments) or self.run is catch_up
 
 
 class Derived:
@@ -191,7 +199,7 @@ def topic_of(row, disk):
 
 
 def command(side, disk, arguments, warmup, duration, topic):
-    return [OTTLA, "bench", *arguments.split(), "--topic", topic, "--replication-factor", "3", *side.configs(disk),
+    return [OTTLA_CLIENT, "bench", *arguments.split(), "--client", CLIENT, "--topic", topic, "--replication-factor", "3", *side.configs(disk),
             "--warmup", f"{warmup}s", "--duration", f"{duration}s", "--bootstrap", side.bootstrap, "--format", "json"]
 
 
@@ -237,7 +245,7 @@ def catch_up(side, row, disk):
     alone = finished(started(steady))
     beside = started(steady)
     time.sleep(1.5)
-    read = finished(started([OTTLA, "bench", "consume", "--topic", topic, "--bootstrap", side.bootstrap, "--format", "json"]))
+    read = finished(started([OTTLA_CLIENT, "bench", "consume", "--client", CLIENT, "--topic", topic, "--bootstrap", side.bootstrap, "--format", "json"]))
     result = {**read, "filled_bytes": filled, "alone": alone, "beside": finished(beside), "errors": read.get("errors")}
     side.delete(topic)
     side.delete(topic + "-steady")
@@ -306,6 +314,10 @@ DERIVED = [
 ]
 
 
+# What the issue asks of a row by librdkafka, where that differs.
+MUST_BY_LIBRDKAFKA = {"sync": "0.6x"}
+
+
 def settled(windows):
     last = windows[-3:]
     return len(last) == 3 and max(last) - min(last) <= 0.05 * statistics.median(last)
@@ -323,11 +335,11 @@ def measure(side, row, disk):
     load = os.getloadavg()[0]
     windows = warm(side, row, disk) if row.warmed else []
     result = row.run(side, row, disk) if row.run else bench(side, row, disk, 1, SECONDS)
-    line = {"row": row.name, "side": side.name, "disk": disk, "figure": row.figure(result), "unit": row.unit, "windows": windows,
+    line = {"row": row.name, "client": CLIENT, "side": side.name, "disk": disk, "figure": row.figure(result), "unit": row.unit, "windows": windows,
             "ready_s": round(side.ready_s, 2), "memory_mib": side.memory_mib, "load_before": round(load, 2), "cores": os.cpu_count(), "kernel": platform.release(),
             "arguments": row.arguments, "result": result}
     OUT.mkdir(parents=True, exist_ok=True)
-    with (OUT / f"{row.name}.jsonl").open("a") as out:
+    with results(row.name, CLIENT).open("a") as out:
         out.write(json.dumps(line) + "\n")
     print(f"  {side.name:5} {row.name:8} {disk:9} {line['figure']:12.2f} {row.unit}  (windows {len(windows)}, load before {load:.1f}, errors {result['errors'] or 0})", flush=True)
 
@@ -344,8 +356,12 @@ def ratio(ours, theirs):
     return f"**{statistics.median(ours) / statistics.median(theirs):.2g}** ({min(all_pairs):.2g}–{max(all_pairs):.2g})"
 
 
-def runs_of(name):
-    path = OUT / f"{name}.jsonl"
+def results(name, client):
+    return OUT / (f"{name}.jsonl" if client == BARE else f"{name}.{client}.jsonl")
+
+
+def runs_of(name, client):
+    path = results(name, client)
     return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
 
 
@@ -358,17 +374,22 @@ def cells(name, what, unit, must, runs, figure):
     cold = sum(bool(run["windows"]) and not settled(run["windows"]) for run in runs)
     state = "none" if not runs else f"{least} a side" + ("" if least >= 10 else ", preliminary")
     state += f"; {cold} of {len(runs)} did not settle before" if cold else ""
-    return (f"| {name.upper()} | {what}; {unit} | {cell(of_)} | {cell(ou)} | {cell(kf)} | {cell(ku)} "
+    return (f"| {name} | {what}; {unit} | {cell(of_)} | {cell(ou)} | {cell(kf)} | {cell(ku)} "
             f"| {ratio(of_, kf)} | {ratio(ou, ku)} | {ratio(of_, ku)} | {must} | {state} |")
 
 
 def table():
     lines = ["| row | definition | Ottla flushed | Ottla | Kafka flushed | Kafka | flushed / flushed | both unflushed | flushed Ottla / Kafka | must | runs |",
              "|---|---|---|---|---|---|---|---|---|---|---|"]
-    for row in ROWS.values():
-        lines.append(cells(row.name, row.what, row.unit, row.must, runs_of(row.name), lambda line: line["figure"]))
-    for row in DERIVED:
-        lines.append(cells(row.name, row.what, row.unit, row.must, runs_of(row.of), row.figure))
+    for client in (BARE, LIBRDKAFKA):
+        measured = [(row, row.name, lambda line: line["figure"]) for row in ROWS.values()] + [(row, row.of, row.figure) for row in DERIVED]
+        for row, of, figure in measured:
+            runs = runs_of(of, client)
+            if client == BARE:
+                lines.append(cells(row.name.upper(), row.what, row.unit, row.must, runs, figure))
+            elif runs:
+                must = MUST_BY_LIBRDKAFKA.get(row.name, row.must)
+                lines.append(cells(f"{row.name.upper()} ({client})", row.what, row.unit, must, runs, figure))
     return "\n".join(lines)
 
 
@@ -381,15 +402,18 @@ def write_table():
 
 def main():
     if "--table" not in sys.argv:
-        names = [name for name in os.environ.get("ROW", "").split(",") if name] or list(ROWS)
-        unknown = [name for name in names if name not in ROWS]
+        if CLIENT not in (BARE, LIBRDKAFKA):
+            sys.exit(f"CLIENT={CLIENT}: there are {BARE} and {LIBRDKAFKA}")
+        there = [name for name, row in ROWS.items() if CLIENT == BARE or row.is_by_client()]
+        names = [name for name in os.environ.get("ROW", "").split(",") if name] or there
+        unknown = [name for name in names if name not in there]
         if unknown:
-            sys.exit(f"ROW={','.join(unknown)}: there are {', '.join(ROWS)}")
+            sys.exit(f"ROW={','.join(unknown)}: with CLIENT={CLIENT} there are {', '.join(there)}")
         if not os.path.exists(f"{KAFKA}/bin/kafka-server-start.sh"):
             print("skipped: Apache Kafka is not installed (make kafka)")
             return
         seconds = PAIRS * len(SIDES) * (20 + len(DISKS) * sum(ROWS[name].takes_s for name in names))
-        print(f"{len(names)} rows, {PAIRS} pairs of each, {' and '.join(DISKS)}: about {seconds / 60:.0f} minutes", flush=True)
+        print(f"{len(names)} rows by {CLIENT}, {PAIRS} pairs of each, {' and '.join(DISKS)}: about {seconds / 60:.0f} minutes", flush=True)
         for _ in range(PAIRS):
             for side_name in SIDES:
                 with {"Kafka": Kafka, "Ottla": Ottla}[side_name]() as side:

@@ -1,11 +1,15 @@
 //! `ottla bench`: load for any Kafka cluster, and what it took.
 //!
 //! Its client is a bare one: batches are encoded beforehand, answers are looked at for errors only, so that the brokers are
-//! what is measured. A real client costs as much again; what it sees is another figure.
+//! what is measured. A real client costs as much again; what it sees is another figure: that of `--client librdkafka`, in a
+//! build of its own.
 
+mod client;
 mod consume;
 mod failover;
 mod latency;
+#[cfg(feature = "librdkafka")]
+mod librdkafka;
 mod link;
 mod load;
 mod pace;

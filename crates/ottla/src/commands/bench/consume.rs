@@ -1,3 +1,4 @@
+use super::client::Client;
 use super::progress::Progress;
 use super::reading::Reading;
 use super::report::Report;
@@ -7,11 +8,18 @@ use clap::Args;
 use std::time::Instant;
 
 #[derive(Debug, Args)]
-#[command(after_help = "Example: ottla bench consume --topic ottla-bench")]
+#[command(
+    after_help = "With --client librdkafka each consumer is assigned all partitions. Set are group.id, \
+    enable.auto.commit=false and enable.partition.eof=true; everything else is librdkafka's default.\n\n\
+    Example: ottla bench consume --topic ottla-bench"
+)]
 pub(super) struct Consume {
     /// The topic: everything that it holds now is read
     #[arg(long, default_value = "ottla-bench")]
     topic: String,
+    /// Who reads
+    #[arg(long, value_enum, default_value_t = Client::Bare)]
+    client: Client,
     /// Consumers, each of which reads everything
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=10_000))]
     consumers: u32,
@@ -19,6 +27,7 @@ pub(super) struct Consume {
 
 impl Consume {
     pub async fn run(self, bootstrap: &str, progress: Progress) -> anyhow::Result<Report> {
+        self.client.check()?;
         let mut cluster = Cluster::new(bootstrap);
         let target = Target {
             topic: self.topic,
@@ -29,6 +38,11 @@ impl Consume {
         let leaders = target.found(&mut cluster).await?;
         let starts = Reading::positions(&mut cluster, &target.topic, false).await?;
         let ends = Reading::positions(&mut cluster, &target.topic, true).await?;
+        #[cfg(feature = "librdkafka")]
+        if self.client == Client::Librdkafka {
+            let span = super::librdkafka::Span { starts, ends };
+            return super::librdkafka::consume(self.consumers, bootstrap, target.topic, span, progress).await;
+        }
         let (telling, started) = (progress.clone(), Instant::now());
         let told = tokio::task::spawn_local(async move { telling.tell().await });
         let mut readings = Vec::new();

@@ -11,7 +11,7 @@ use tokio::sync::{Semaphore, mpsc};
 use types::ErrorCode;
 
 /// How long what is in flight at the end may take.
-const LAST_ANSWERS: Duration = Duration::from_secs(30);
+pub(super) const LAST_ANSWERS: Duration = Duration::from_secs(30);
 
 /// The time that counts: what was to be sent in it.
 #[derive(Debug, Clone, Copy)]
@@ -63,6 +63,18 @@ impl Tally {
         }
     }
 
+    /// Throughput counts what was acknowledged in the window, latency what was to be sent in it.
+    pub fn acknowledge(&mut self, due: Instant, now: Instant, records: u64, bytes: u64) {
+        if self.window.holds(now) {
+            self.records += records;
+            self.bytes += bytes;
+        }
+        if self.window.holds(due) {
+            self.times.add(now - due);
+            self.sent += records;
+        }
+    }
+
     pub fn fail(&mut self, error: String) {
         *self.errors.entry(error).or_default() += 1;
     }
@@ -72,6 +84,24 @@ impl Tally {
             latency: self.times.latency(),
             errors: self.errors.clone(),
             ..Report::new(what, self.records, self.bytes, self.window.length())
+        }
+    }
+}
+
+/// Threads count each for themselves.
+#[cfg(feature = "librdkafka")]
+impl Tally {
+    pub fn join(&mut self, more: Self) {
+        self.times.join(&more.times);
+        self.sent += more.sent;
+        self.records += more.records;
+        self.bytes += more.bytes;
+        self.fail_with(more.errors);
+    }
+
+    pub fn fail_with(&mut self, errors: BTreeMap<String, u64>) {
+        for (error, count) in errors {
+            *self.errors.entry(error).or_default() += count;
         }
     }
 }
@@ -196,15 +226,7 @@ async fn receive_all(
         match (answer, sent) {
             (Ok(ErrorCode::None), Some((due, records, bytes))) => {
                 progress.add(records, bytes);
-                // Throughput counts what was acknowledged in the window, latency what was to be sent in it.
-                if tally.window.holds(now) {
-                    tally.records += records;
-                    tally.bytes += bytes;
-                }
-                if tally.window.holds(due) {
-                    tally.times.add(now - due);
-                    tally.sent += records;
-                }
+                tally.acknowledge(due, now, records, bytes);
             }
             (Ok(error), _) => tally.fail(format!("{error:?}")),
             (Err(error), _) => {

@@ -1,3 +1,4 @@
+use super::client::Client;
 use super::link::{Frame, Shape};
 use super::load::{Lane, Tally, Window, drive};
 use super::pace::Pace;
@@ -20,43 +21,56 @@ const LETTERS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxy
 
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Example: ottla bench produce --producers 3 --record-size 100 --batch-size 16384\n\
+    after_help = "With --client librdkafka records go to the partitions in turn, and each producer and consumer is a \
+    librdkafka client. Set are, for producers: acks, compression.type, batch.size, \
+    max.in.flight.requests.per.connection, linger.ms where --linger is given, and where a batch holds one record \
+    batch.num.messages=1 and linger.ms=0; for consumers: group.id, enable.auto.commit=false. Everything else is \
+    librdkafka's default. Without --rate a producer hands over at most twice the records that its requests in flight \
+    hold, so that a queue's length is not taken for latency; with one request of one record in flight it sends the \
+    next when the last is reported. Bytes are of values, of whole batches otherwise.\n\n\
+    Example: ottla bench produce --producers 3 --record-size 100 --batch-size 16384\n\
     Example: ottla bench produce --in-flight 1 --batch-size 1         # one record at a time\n\
     Example: ottla bench produce --rate 30000 --consumers 1 --format json"
 )]
 pub(super) struct Produce {
     #[command(flatten)]
-    target: Target,
+    pub target: Target,
+    /// Who writes and reads
+    #[arg(long, value_enum, default_value_t = Client::Bare)]
+    client: Client,
     /// Bytes of a record's value
     #[arg(long, default_value_t = 1024, value_parser = clap::value_parser!(u32).range(1..=10_000_000))]
-    record_size: u32,
+    pub record_size: u32,
     /// Bytes of a batch, as many records as fit and at least one
     #[arg(long, default_value_t = 16384, value_parser = clap::value_parser!(u32).range(1..=10_000_000))]
-    batch_size: u32,
+    pub batch_size: u32,
+    /// Records wait so long for others of their batch (librdkafka only, which waits 5 ms by default)
+    #[arg(long, value_parser = humantime::parse_duration)]
+    pub linger: Option<Duration>,
     /// Who acknowledges
     #[arg(long, value_enum, default_value_t = Acks::All)]
-    acks: Acks,
+    pub acks: Acks,
     /// Codec of the batches
     #[arg(long, value_enum, default_value_t = Codec::None)]
-    compression: Codec,
+    pub compression: Codec,
     /// Producers, each with a connection to every leader
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=10_000))]
-    producers: u32,
-    /// Requests without an answer, of each producer on all its connections together
+    pub producers: u32,
+    /// Requests without an answer, of each producer on all its connections together (librdkafka: on each)
     #[arg(long, default_value_t = 15, value_parser = clap::value_parser!(u32).range(1..=100_000))]
-    in_flight: u32,
+    pub in_flight: u32,
     /// Records a second, of all producers; without it each sends as soon as it may
     #[arg(long)]
-    rate: Option<f64>,
+    pub rate: Option<f64>,
     /// Consumers that read everything at the tail meanwhile
     #[arg(long, default_value_t = 0)]
-    consumers: u32,
+    pub consumers: u32,
     /// Not measured, at the beginning
     #[arg(long, default_value = "2s", value_parser = humantime::parse_duration)]
-    warmup: Duration,
+    pub warmup: Duration,
     /// Measured
     #[arg(long, default_value = "10s", value_parser = humantime::parse_duration)]
-    duration: Duration,
+    pub duration: Duration,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -108,8 +122,17 @@ impl Produce {
         if let Some(rate) = self.rate.filter(|rate| !rate.is_finite() || *rate <= 0.0) {
             anyhow::bail!("--rate {rate}: wants records a second, more than 0");
         }
+        self.client.check()?;
+        if self.linger.is_some() && self.client == Client::Bare {
+            anyhow::bail!("--linger is for --client librdkafka: the bare client's batches wait for nothing");
+        }
         let mut cluster = Cluster::new(bootstrap);
         let leaders = self.target.leaders(&mut cluster).await?;
+        #[cfg(feature = "librdkafka")]
+        if self.client == Client::Librdkafka {
+            let ends = Reading::positions(&mut cluster, &self.target.topic, true).await?;
+            return super::librdkafka::produce(self, bootstrap, leaders, ends, progress).await;
+        }
         let window = Window::new(self.warmup, self.duration);
         let tally = Rc::new(RefCell::new(Tally::new(window)));
         let read = self.read_at_the_tail(&mut cluster, &leaders, &tally).await?;
@@ -126,6 +149,10 @@ impl Produce {
         Ok(report)
     }
 
+    pub fn records_per_batch(&self) -> u32 {
+        (self.batch_size / self.record_size).max(1)
+    }
+
     async fn producer(
         &self,
         leaders: &Leaders,
@@ -134,9 +161,9 @@ impl Produce {
     ) -> anyhow::Result<Vec<JoinHandle<()>>> {
         let permits = Arc::new(Semaphore::new(self.in_flight as usize));
         let (mut tasks, mut queues) = (Vec::new(), Vec::new());
-        let per_batch = (self.batch_size / self.record_size).max(1);
+        let per_batch = self.records_per_batch();
         for (address, partitions) in leaders {
-            let frames = self.frames(partitions, per_batch)?;
+            let frames = self.frames(partitions)?;
             let lane = Lane::open(address, permits.clone(), tally.clone(), progress.clone()).await?;
             if self.rate.is_none() {
                 tasks.push(tokio::task::spawn_local(lane.close_loop(frames)));
@@ -156,12 +183,19 @@ impl Produce {
     }
 
     /// One request for each partition.
-    fn frames(&self, partitions: &[i32], per_batch: u32) -> anyhow::Result<Vec<Frame>> {
+    fn frames(&self, partitions: &[i32]) -> anyhow::Result<Vec<Frame>> {
         let shape = Shape {
             topic: self.target.topic.clone(),
             acks: self.acks.number(),
             compression: self.compression.compression(),
         };
+        let values = self.values();
+        let frame = |partition: &i32| shape.frame(*partition, wall_ms(), values.iter().map(Vec::as_slice));
+        partitions.iter().map(frame).collect()
+    }
+
+    /// Those of a batch, each another one.
+    pub fn values(&self) -> Vec<Vec<u8>> {
         let mut random = 0x9e37_79b9_7f4a_7c15_u64;
         let mut value = || {
             let mut letter = || {
@@ -172,9 +206,7 @@ impl Produce {
             };
             (0..self.record_size).map(|_| letter()).collect::<Vec<u8>>()
         };
-        let values: Vec<Vec<u8>> = (0..per_batch).map(|_| value()).collect();
-        let frame = |partition: &i32| shape.frame(*partition, wall_ms(), values.iter().map(Vec::as_slice));
-        partitions.iter().map(frame).collect()
+        (0..self.records_per_batch()).map(|_| value()).collect()
     }
 
     /// Bytes that the consumers read within the window, all of them together; counted while it goes on.

@@ -1,28 +1,28 @@
 use super::Format;
-use std::cell::Cell;
-use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
 /// A line a second on standard error, while a run lasts.
 #[derive(Debug, Clone)]
 pub(super) struct Progress {
     format: Format,
-    records: Rc<Cell<u64>>,
-    bytes: Rc<Cell<u64>>,
+    records: Arc<AtomicU64>,
+    bytes: Arc<AtomicU64>,
 }
 
 impl Progress {
     pub fn new(format: Format) -> Self {
         Self {
             format,
-            records: Rc::default(),
-            bytes: Rc::default(),
+            records: Arc::default(),
+            bytes: Arc::default(),
         }
     }
 
     pub fn add(&self, records: u64, bytes: u64) {
-        self.records.set(self.records.get() + records);
-        self.bytes.set(self.bytes.get() + bytes);
+        self.records.fetch_add(records, Relaxed);
+        self.bytes.fetch_add(bytes, Relaxed);
     }
 
     /// Never ends.
@@ -33,7 +33,7 @@ impl Progress {
         loop {
             timer.tick().await;
             seconds += 1;
-            let now = (self.records.get(), self.bytes.get());
+            let now = (self.records.load(Relaxed), self.bytes.load(Relaxed));
             if self.format == Format::Text {
                 let (more, mb) = (now.0 - records, (now.1 - bytes) as f64 / 1e6);
                 eprintln!("{seconds:>4} s: {more} records/s, {mb:.1} MB/s");

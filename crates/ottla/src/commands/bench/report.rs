@@ -7,14 +7,16 @@ use std::time::Duration;
 #[derive(Debug, Default, Serialize)]
 pub(super) struct Report {
     pub what: &'static str,
+    /// Who wrote and read: "bare", or librdkafka with its version.
+    pub client: String,
     /// Length of the part that was measured.
     pub seconds: f64,
     pub records: u64,
-    /// Of record batches.
+    /// Of record batches; of values only where the client is librdkafka or the run `latency`.
     pub bytes: u64,
     pub records_per_second: f64,
     pub mb_per_second: f64,
-    /// Answers with an error, and connections that broke: how many of each.
+    /// Answers with an error, connections that broke, and librdkafka's reports of failure: how many of each.
     pub errors: BTreeMap<String, u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub latency: Option<Latency>,
@@ -61,6 +63,14 @@ impl Times {
         }
     }
 
+    #[cfg(feature = "librdkafka")]
+    pub fn join(&mut self, more: &Self) {
+        if let (Some(times), Some(more)) = (&mut self.0, &more.0) {
+            // Both have the same bounds.
+            let _ = times.add(more);
+        }
+    }
+
     pub fn latency(&self) -> Option<Latency> {
         let times = self.0.as_ref().filter(|times| !times.is_empty())?;
         let ms = |quantile| times.value_at_quantile(quantile) as f64 / 1000.0;
@@ -79,6 +89,7 @@ impl Report {
         let seconds = took.as_secs_f64().max(f64::MIN_POSITIVE);
         Self {
             what,
+            client: "bare".to_owned(),
             seconds,
             records,
             bytes,
@@ -90,8 +101,8 @@ impl Report {
 
     pub fn text(&self) -> String {
         let mut text = format!(
-            "{}: {} records in {:.1} s: {:.0} records/s, {:.1} MB/s\n",
-            self.what, self.records, self.seconds, self.records_per_second, self.mb_per_second
+            "{} ({}): {} records in {:.1} s: {:.0} records/s, {:.1} MB/s\n",
+            self.what, self.client, self.records, self.seconds, self.records_per_second, self.mb_per_second
         );
         if let Some(read) = self.read_mb_per_second {
             text += &format!("read at the tail: {read:.1} MB/s\n");
@@ -114,7 +125,7 @@ impl Report {
             );
         }
         for (error, count) in &self.errors {
-            text += &format!("{count} requests failed: {error}\n");
+            text += &format!("{count} failures: {error}\n");
         }
         text
     }
