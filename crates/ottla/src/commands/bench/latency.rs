@@ -180,7 +180,8 @@ impl Latency {
         let interval = Duration::from_secs_f64(1.0 / f64::from(self.rate));
         let mut pace = Pace::every(self.linger.max(interval));
         let mut value = vec![b'.'; self.record_size as usize];
-        let mut due = began;
+        // The last of a batch is due when it is sent: anything else would count as latency.
+        let mut due = pace.began + interval;
         for (partition, queue) in queues.iter().cycle() {
             let Some(until) = pace.next().await.filter(|until| *until < window.until) else {
                 return Ok(());
