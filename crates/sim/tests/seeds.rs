@@ -107,7 +107,7 @@ fn a_rule_that_is_left_out_is_noticed() {
     /// The quick ones, and within how many seeds; `make sim-broken` runs them all.
     const QUICK: &[(Broken, u64)] = &[
         (Broken::AckBeforeReplication, 4),
-        (Broken::TruncateToHighWatermark, 4),
+        (Broken::TruncateToHighWatermark, 16),
         (Broken::IgnoreLeaderEpochs, 8),
         (Broken::ForgetProducers, 4),
         (Broken::AckBeforeFlush, 4),
