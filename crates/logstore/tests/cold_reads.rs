@@ -3,12 +3,20 @@
 use bytes::Bytes;
 use host::sim_disk::SimDisk;
 use logstore::conformance::{SimMachine, append, flush, partition};
-use logstore::{Log, LogConfig, LogDir, LogError, LogSlice, PlainFlush};
+use logstore::{Flusher, Log, LogConfig, LogDir, LogError, LogSlice, PlainFlush};
 use std::path::Path;
 use types::{LeaderEpoch, Offset, ReplicaIncarnation};
 
 const DATA: &str = "/data";
 const BATCHES: u64 = 60;
+
+fn made(sim: &SimDisk, config: LogConfig) -> (LogDir, Flusher, Log) {
+    let host = SimMachine::host(sim.handle(), 1);
+    let dir = LogDir::open(&host, Path::new(DATA)).unwrap();
+    let flusher = dir.start_flusher(&host, Box::new(PlainFlush));
+    let log = dir.create_log("orders", partition(0), ReplicaIncarnation(1), config);
+    (dir, flusher, log.unwrap())
+}
 
 /// A log of several segments that was not read since the restart, and its directory.
 fn restarted(sim: &SimDisk) -> (LogDir, Log) {
@@ -17,12 +25,7 @@ fn restarted(sim: &SimDisk) -> (LogDir, Log) {
         index_interval_bytes: 300,
         ..LogConfig::default()
     };
-    let host = SimMachine::host(sim.handle(), 1);
-    let dir = LogDir::open(&host, Path::new(DATA)).unwrap();
-    let flusher = dir.start_flusher(&host, Box::new(PlainFlush));
-    let mut log = dir
-        .create_log("orders", partition(0), ReplicaIncarnation(1), config)
-        .unwrap();
+    let (dir, flusher, mut log) = made(sim, config);
     for seed in 0..BATCHES {
         append(&mut log, LeaderEpoch((seed / 25) as i32), 2, 40, seed).unwrap();
     }
@@ -155,12 +158,7 @@ fn what_is_read_around_the_page_cache_is_what_was_written() {
         },
         256 * 1024,
     );
-    let host = SimMachine::host(sim.handle(), 1);
-    let dir = LogDir::open(&host, Path::new(DATA)).unwrap();
-    let flusher = dir.start_flusher(&host, Box::new(PlainFlush));
-    let mut log = dir
-        .create_log("orders", partition(0), ReplicaIncarnation(1), config)
-        .unwrap();
+    let (_dir, flusher, mut log) = made(&sim, config);
     let batches: Vec<Bytes> = (0..90)
         .map(|seed| append(&mut log, LeaderEpoch(0), 1, 100_000, seed).unwrap())
         .collect();

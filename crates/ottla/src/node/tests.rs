@@ -13,16 +13,13 @@ use types::{LeaderEpoch, NodeId, ReplicaIncarnation};
 
 const DATA: &str = "/data";
 
+async fn tried(disk: Arc<dyn Disk>) -> Result<Result<Opened, Unusable>, StartError> {
+    let host = SimMachine::host(disk, 7);
+    open(&host, PathBuf::from(DATA), JournalSize::default(), 2).await
+}
+
 async fn opened(disk: Arc<dyn Disk>) -> LogDirectory {
-    let opened = open(
-        &SimMachine::host(disk, 7),
-        PathBuf::from(DATA),
-        JournalSize::default(),
-        2,
-    )
-    .await
-    .unwrap();
-    opened.unwrap().2
+    tried(disk).await.unwrap().unwrap().2
 }
 
 /// ◆ One damaged log is reported by name, and its directory is good all the same.
@@ -81,14 +78,7 @@ async fn a_directory_that_cannot_be_recovered_is_told_of_by_its_id() {
             disk.remove_file(&path).unwrap();
         }
     }
-    let opened = open(
-        &SimMachine::host(disk, 7),
-        PathBuf::from(DATA),
-        JournalSize::default(),
-        2,
-    )
-    .await
-    .unwrap();
+    let opened = tried(disk).await.unwrap();
     let (told, _) = opened.err().unwrap();
     let failed = DirectoryReport {
         id,
