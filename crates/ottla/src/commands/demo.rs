@@ -95,8 +95,10 @@ impl Demo {
         } else {
             format!(" -b {first}")
         };
+        let program = std::env::current_exe().unwrap_or_else(|_| "ottla".into());
         println!(
             "{} nodes are ready after {:.1} s.\n\n\
+             Program     {} (put its directory on the PATH to call it ottla)\n\
              Bootstrap   {bootstrap}\n\
              Data        {data}/node-N/ (log in ottla.log, process id in ottla.pid)\n\
              Metrics     {http} (also /livez /readyz /startupz)\n\n\
@@ -113,6 +115,7 @@ impl Demo {
              Stop        Ctrl-C. The data stays; the next start goes on with it.",
             children.len(),
             took.as_secs_f64(),
+            program.display(),
         );
     }
 
